@@ -1,0 +1,87 @@
+"""Between the event loop and the writer threads: commands go over together, and so do their outcomes.
+
+Owns the two hand-overs. Invariants: all commands that became ready in one turn of the loop are queued with one call
+for each book; all outcomes of one batch wake the loop once; a command that was queued is never withdrawn, whether or
+not anybody still waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+from ledger.core.command import Command
+from ledger.core.outcome import Outcome
+from ledger.services.authorizer import Authorizer
+
+Answer = Outcome | Exception
+_Waiting = asyncio.Future[Outcome]
+
+
+class Handover:
+    """One per event loop; made inside it."""
+
+    __slots__ = ("_arrived", "_authorizer", "_loop", "_ready", "_waking")
+
+    def __init__(self, authorizer: Authorizer, loop: asyncio.AbstractEventLoop) -> None:
+        self._authorizer = authorizer
+        self._loop = loop
+        self._ready: dict[int, tuple[list[Command], list[_Waiting]]] = {}
+        self._arrived: deque[tuple[Sequence[_Waiting], Sequence[Answer]]] = deque()
+        self._waking = False
+
+    def decide(self, book_id: int, command: Command) -> _Waiting:
+        """A future of the command's outcome. It fails with a ServiceError when the command could not be decided."""
+        waiting: _Waiting = self._loop.create_future()
+        group = self._ready.get(book_id)
+        if group is None:
+            if not self._ready:
+                self._loop.call_soon(self._submit_ready)
+            self._ready[book_id] = ([command], [waiting])
+        else:
+            group[0].append(command)
+            group[1].append(waiting)
+        return waiting
+
+    async def decide_all(self, book_id: int, commands: Sequence[Command]) -> list[Answer]:
+        """The outcomes of commands queued together, in order. Raises ServiceError when none was queued."""
+        waiting: asyncio.Future[list[Answer]] = self._loop.create_future()
+
+        def deliver(answers: list[Answer]) -> None:
+            self._loop.call_soon_threadsafe(waiting.set_result, answers)
+
+        self._authorizer.submit(book_id, commands, deliver)
+        return await waiting
+
+    def _submit_ready(self) -> None:
+        ready, self._ready = self._ready, {}
+        for book_id, (commands, waiting) in ready.items():
+            try:
+                self._authorizer.submit(book_id, commands, partial(self._deliver, waiting))
+            except Exception as error:
+                for future in waiting:
+                    if not future.done():
+                        future.set_exception(error)
+
+    def _deliver(self, waiting: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+        """Called by a writer thread. While a wake-up is on its way, further outcomes travel with it."""
+        self._arrived.append((waiting, answers))
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._resolve)
+
+    def _resolve(self) -> None:
+        # The flag falls before the queue is emptied: what arrives in between wakes the loop once more, in vain.
+        self._waking = False
+        arrived = self._arrived
+        while arrived:
+            waiting, answers = arrived.popleft()
+            for future, answer in zip(waiting, answers, strict=True):
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)

@@ -1,0 +1,195 @@
+"""Bodies of authorizations: asking, settling, extending, releasing, batches, and what is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.schemas.fields import (
+    Amount,
+    Evidence,
+    Labels,
+    Line,
+    Moment,
+    Name,
+    Reference,
+    RequestModel,
+    RunReference,
+    Text,
+    TimeToLive,
+    WaitSeconds,
+)
+from api.schemas.answers import Decision, Log, MoneyAnswer
+from ledger.core.authorization import TTL_SECONDS_DEFAULT
+
+BATCH_ITEMS_MAX = 1000
+_EXAMPLE: dict[str, Any] = {
+    "amount": {"amount": "0.0500", "currency": "USD"},
+    "category": "inference",
+    "payee": "openai",
+    "resource": "gpt-5-mini",
+    "intent": "summarize ticket 4711",
+    "budget": "research",
+    "ttl_seconds": 600,
+    "labels": {"prompt": "v7"},
+}
+
+
+class AuthorizationRequest(RequestModel):
+    """Ask to spend at most ``amount``."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    amount: Amount
+    category: Name = Field(description="What kind of spend this is.")
+    payee: Name = Field(description="Who will be paid.")
+    resource: Line | None = Field(default=None, description="What exactly is used, such as a model's name.")
+    intent: Text | None = Field(default=None, description="What it is for, in words.")
+    run: RunReference | None = Field(default=None, description="The task that this spend belongs to.")
+    budget: Reference | None = Field(default=None, description="Name or id; may be left out by an agent with one.")
+    ttl_seconds: TimeToLive = Field(default=TTL_SECONDS_DEFAULT, description="After this the hold expires.")
+    wait_seconds: WaitSeconds = Field(
+        default=0,
+        description="How long the caller would wait for held money to come free. An answer may come at once.",
+    )
+    accept_pending: bool = Field(default=False, description="Whether 202 (people must approve) is understood.")
+    partial_ok: bool = Field(default=False, description="Whether less than the amount is of use.")
+    on_expiry: Literal["release", "unknown"] = Field(
+        default="release", description="At expiry: give the money back, or keep it held until someone settles it."
+    )
+    labels: Labels = Field(default_factory=dict)
+
+
+class BatchItem(AuthorizationRequest):
+    """One authorization of a batch, with the idempotency key that the header carries elsewhere."""
+
+    idempotency_key: str | None = Field(default=None, description="1 to 255 printable ASCII characters.")
+
+
+class BatchRequest(RequestModel):
+    """Up to 1000 authorizations, each decided on its own."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [_EXAMPLE | {"idempotency_key": "ticket-4711-1"}]}]}
+    )
+
+    items: Annotated[list[BatchItem], Field(min_length=1, max_length=BATCH_ITEMS_MAX)]
+
+
+class SettleRequest(RequestModel):
+    """Record what was spent against a hold."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"amount": {"amount": "0.0312", "currency": "USD"}, "final": True}]}
+    )
+
+    amount: Amount
+    final: bool = Field(default=True, description="Whether the rest of the hold is released.")
+    category: Name | None = None
+    payee: Name | None = None
+    resource: Line | None = None
+    evidence: Evidence | None = None
+    effective_at: Moment | None = Field(default=None, description="The day it counts for, where that is not now.")
+
+
+class ExtendRequest(RequestModel):
+    """Add amount, time, or both to an open hold."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ttl_seconds": 600}]})
+
+    amount: Amount | None = None
+    ttl_seconds: TimeToLive | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ExtendRequest:
+        if self.amount is None and self.ttl_seconds is None:
+            raise PydanticCustomError("missing", "Name an amount, ttl_seconds, or both")
+        return self
+
+
+class ReleaseRequest(RequestModel):
+    """End a hold without further cost."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "the call was not made"}]})
+
+    reason: Text | None = None
+
+
+class BudgetBalances(BaseModel):
+    """A budget right after the decision."""
+
+    id: str
+    name: str | None = None
+    available: MoneyAnswer
+    held: MoneyAnswer
+    spent: MoneyAnswer
+
+
+class AuthorizationResponse(BaseModel):
+    """An authorization as a decision left it."""
+
+    id: str
+    state: str
+    agent: str | None = None
+    run: str | None = None
+    amount: MoneyAnswer | None = None
+    approved: MoneyAnswer | None = None
+    held: MoneyAnswer | None = None
+    settled: MoneyAnswer | None = None
+    flags: list[str] | None = None
+    expires_at: str | None = None
+    decision: Decision | None = None
+    budget: BudgetBalances
+    log: Log | None = None
+
+
+class AuthorizationView(BaseModel):
+    """An authorization as it stands now."""
+
+    id: str
+    state: str
+    agent: str | None = None
+    budget: str
+    run: str | None = None
+    category: str
+    payee: str
+    resource: str | None = None
+    amount: MoneyAnswer
+    approved: MoneyAnswer
+    held: MoneyAnswer
+    settled: MoneyAnswer
+    refunded: MoneyAnswer
+    flags: list[str]
+    reason: str | None = None
+    on_expiry: str
+    created_at: str
+    expires_at: str | None = None
+    intent: str | None = None
+    log: Log
+
+
+class BatchItemResponse(BaseModel):
+    """The verdict on one item: its own HTTP status, and the authorization or the problem."""
+
+    status: int
+    replayed: bool = False
+    authorization: AuthorizationResponse | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchResponse(BaseModel):
+    """The verdicts, in the order of the items."""
+
+    items: list[BatchItemResponse]
+
+
+class EvaluationResponse(BaseModel):
+    """What the decision would be now; nothing was recorded."""
+
+    status: int
+    decision: Decision | None = None
+    approved: MoneyAnswer | None = None
+    budget: BudgetBalances | None = None
+    problem: dict[str, Any] | None = None

@@ -1,0 +1,182 @@
+"""Bodies of charges, refunds and adjustments, and of what is read from accounts and the log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.answers import Log, MoneyAnswer
+from api.schemas.authorizations import BudgetBalances
+from api.schemas.fields import (
+    AccountName,
+    Amount,
+    Evidence,
+    Line,
+    Moment,
+    Name,
+    Reference,
+    RequestModel,
+    RunReference,
+    Text,
+)
+
+_USD = {"amount": "1.25", "currency": "USD"}
+
+
+class ChargeRequest(RequestModel):
+    """Record spend that nobody authorized, such as a line found on an invoice."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"budget": "research", "amount": _USD, "category": "search", "payee": "serp"}]
+        }
+    )
+
+    budget: Reference
+    amount: Amount
+    category: Name
+    payee: Name
+    agent: Reference | None = None
+    run: RunReference | None = None
+    resource: Line | None = None
+    reason: Text | None = None
+    evidence: Evidence | None = None
+    effective_at: Moment | None = None
+
+
+class RefundRequest(RequestModel):
+    """Take back part or all of what an authorization or a charge settled."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"authorization": "auth_01jd3z8xk4t7q2m9v6b5n1c0fg", "amount": _USD}]}
+    )
+
+    authorization: Annotated[str, Field(pattern=r"^(?:auth|chg)_[0-9a-z]{26}$")]
+    amount: Amount
+    category: Name | None = None
+    payee: Name | None = None
+    reason: Text | None = None
+    effective_at: Moment | None = None
+
+
+class AdjustmentTransferRequest(RequestModel):
+    """One transfer between two accounts of the same sort."""
+
+    debit: AccountName
+    credit: AccountName
+    amount: Amount
+
+
+class AdjustmentRequest(RequestModel):
+    """Balanced transfers by finance, with a reason."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "transfers": [{"debit": "expenses:search", "credit": "expenses:inference", "amount": _USD}],
+                    "reason": "booked on the wrong category",
+                }
+            ]
+        }
+    )
+
+    transfers: Annotated[list[AdjustmentTransferRequest], Field(min_length=1, max_length=64)]
+    reason: Annotated[Text, Field(min_length=1)]
+    effective_at: Moment | None = None
+
+
+class TransferView(BaseModel):
+    """One transfer of a record."""
+
+    debit: str
+    credit: str
+    amount: MoneyAnswer
+
+
+class EntryResponse(BaseModel):
+    """A charge, refund, adjustment, allocation or deallocation as it was recorded."""
+
+    id: str
+    kind: str
+    authorization: str | None = None
+    state: str | None = None
+    amount: MoneyAnswer | None = None
+    flags: list[str] | None = None
+    budget: BudgetBalances | None = None
+    transfers: list[TransferView]
+    effective_at: str | None = None
+    log: Log
+
+
+class AccountView(BaseModel):
+    """An account and its balance: debits less credits, and the side on which it stands."""
+
+    name: str
+    kind: str
+    currency: str
+    balance: MoneyAnswer
+
+
+class BalanceView(BaseModel):
+    """An account's balance, now or at a moment past."""
+
+    account: str
+    kind: str
+    currency: str
+    balance: MoneyAnswer
+    as_of: str | None = None
+
+
+class PostingView(BaseModel):
+    """One account's side of a transfer, with the account's balance after it."""
+
+    log_index: int
+    position: int
+    side: str
+    amount: MoneyAnswer
+    other: str
+    balance: MoneyAnswer
+    recorded_at: str
+    effective_at: str
+
+
+class TrialBalanceLine(BaseModel):
+    """One account's balance on the side where it stands, as decimal text."""
+
+    account: str
+    kind: str
+    currency: str
+    debit: str
+    credit: str
+
+
+class TrialBalanceTotal(BaseModel):
+    """Sums of one sort (budgetary or real) in one currency. Debit equals credit in a balanced book."""
+
+    sort: str
+    currency: str
+    debit: str
+    credit: str
+
+
+class TrialBalanceView(BaseModel):
+    """Every account of the book, the two sorts apart in the totals."""
+
+    lines: list[TrialBalanceLine]
+    totals: list[TrialBalanceTotal]
+    log_size: int | None = None
+
+
+class RecordView(BaseModel):
+    """One record of the log: ``body`` is what was hashed, as JSON; ``bytes`` its exact bytes in base64."""
+
+    index: int
+    kind: str
+    subject: str
+    recorded_at: str
+    effective_at: str
+    leaf_hash: str
+    body: dict[str, Any]
+    bytes: str | None = None

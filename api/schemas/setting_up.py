@@ -1,0 +1,223 @@
+"""Bodies of what an admin sets up: teams, agents, keys, budgets, runs, units and names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.answers import Log, MoneyAnswer
+from api.schemas.fields import Amount, Name, Reference, RequestModel, RunName, Text
+
+SECONDS_PER_YEAR = 31_536_000
+Agents = Annotated[list[Reference], Field(max_length=200)]
+
+
+class TeamRequest(RequestModel):
+    """Make a team, under another team where ``parent`` names one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "research"}]})
+
+    name: Name
+    parent: Reference | None = None
+
+
+class AgentRequest(RequestModel):
+    """Make an agent under a team, or under the agent that spawned it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "crawler", "parent": "research"}]})
+
+    name: Name
+    parent: Reference | None = None
+
+
+class FreezeRequest(RequestModel):
+    """Freeze or unfreeze an agent or a team with all below it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "it loops"}]})
+
+    reason: Text | None = None
+
+
+class KeyRequest(RequestModel):
+    """Make a key: role ``agent`` with an agent, any other role with a person."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"role": "agent", "agent": "crawler"}]})
+
+    role: Literal["agent", "finance", "admin", "approver", "auditor"]
+    agent: Reference | None = None
+    person: Name | None = None
+    ttl_seconds: Annotated[int, Field(ge=1, le=10 * SECONDS_PER_YEAR)] | None = None
+
+
+class RotateRequest(RequestModel):
+    """Make a successor of a key; the old one stays valid for ``overlap_seconds``."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=SECONDS_PER_YEAR)] = 0
+
+
+class RevokeRequest(RequestModel):
+    """End a key at once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "it leaked"}]})
+
+    reason: Text | None = None
+
+
+class BudgetRequest(RequestModel):
+    """Make a budget in one currency; ``agents`` names the agents and teams that may spend from it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "research", "currency": "USD", "agents": ["crawler"]}]}
+    )
+
+    name: Name
+    currency: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    parent: Reference | None = None
+    agents: Agents = Field(default_factory=list)
+
+
+class AssignRequest(RequestModel):
+    """Let further agents or teams spend from a budget."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agents": ["crawler"]}]})
+
+    agents: Annotated[list[Reference], Field(min_length=1, max_length=200)]
+
+
+class AllocationRequest(RequestModel):
+    """Move authority into a budget (or, as a deallocation, back out of it)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"amount": {"amount": "100.00", "currency": "USD"}}]}
+    )
+
+    amount: Amount
+    reason: Text | None = None
+
+
+class RunRequest(RequestModel):
+    """Open a run. An agent opens its own; an admin names the agent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "run-42"}]})
+
+    name: RunName
+    agent: Reference | None = None
+
+
+class UnitRequest(RequestModel):
+    """Define something countable that is not money."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "tokens", "digits": 0}]})
+
+    name: Name
+    digits: Annotated[int, Field(ge=0, le=9)]
+
+
+class NameRequest(RequestModel):
+    """Make a category or payee known."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "inference"}]})
+
+    name: Name
+
+
+class AgentView(BaseModel):
+    """An agent or team."""
+
+    id: str
+    name: str
+    kind: str
+    parent: str | None = None
+    frozen: bool = False
+    log: Log | None = None
+
+
+class KeyView(BaseModel):
+    """A key without its secret; ``key`` stands in the answer that made it, and nowhere else."""
+
+    id: str
+    role: str
+    principal: str
+    key: str | None = Field(default=None, description="The key itself, shown once.")
+    created_at: str | None = None
+    expires_at: str | None = None
+    revoked_at: str | None = None
+    log: Log | None = None
+
+
+class BudgetView(BaseModel):
+    """A budget and what is left of it."""
+
+    id: str
+    name: str
+    parent: str | None = None
+    currency: str
+    agents: list[str] | None = None
+    available: MoneyAnswer
+    held: MoneyAnswer
+    spent: MoneyAnswer
+    log: Log | None = None
+
+
+class RunTotalView(BaseModel):
+    """What a run holds and has spent in one currency."""
+
+    currency: str
+    approved_count: int
+    denied_count: int
+    held: MoneyAnswer
+    spent: MoneyAnswer
+
+
+class RunView(BaseModel):
+    """A run with its totals."""
+
+    id: str
+    name: str
+    agent: str
+    opened_at: str | None = None
+    totals: list[RunTotalView] | None = None
+    log: Log | None = None
+
+
+class UnitView(BaseModel):
+    """A unit of the book."""
+
+    name: str
+    digits: int
+    log: Log | None = None
+
+
+class NameView(BaseModel):
+    """A category or payee."""
+
+    name: str
+    log: Log | None = None
+
+
+class BookView(BaseModel):
+    """A book's settings and the head of its log."""
+
+    name: str
+    currency: str
+    timezone: str
+    strict_names: bool
+    opened_at: str
+    log_size: int
+    root: str
+    recorded_at: str
+
+
+class MeView(BaseModel):
+    """Who a key is, and what it may spend."""
+
+    key: str
+    role: str
+    principal: str
+    book: str
+    agent: AgentView | None = None
+    budgets: list[BudgetView]
+    may: list[str]

@@ -1,0 +1,16 @@
+"""What is measured: one module a question, each with a function that answers it in lines of the report.
+
+Invariant: every scenario is in `SCENARIOS`, under the name that `--only` takes.
+"""
+
+from bench.context import Scenario
+from bench.scenarios import authorize, batch, budgets, connections, growth, pairs
+
+SCENARIOS: dict[str, Scenario] = {
+    "authorize": authorize.run,
+    "pairs": pairs.run,
+    "batch": batch.run,
+    "budgets": budgets.run,
+    "connections": connections.run,
+    "growth": growth.run,
+}

@@ -1,0 +1,1 @@
+"""The `bursar` command, one module a verb."""

@@ -1,0 +1,125 @@
+"""What one batch writes: the tables, declared once, and the rows to insert and to update.
+
+Owns the declaration of every table that a decision writes: its row type, its key and the columns that may change.
+The columns of a table are the fields of its row type, in that order; the storage room's tables are tested against it.
+Invariant: rows of append-only tables are only ever inserted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from ledger.core.account import Account
+from ledger.core.authorization import Authorization
+from ledger.core.book import Book, Head, Name, Unit
+from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
+from ledger.core.principal import Agent, Key, Person
+from ledger.core.run import Run, RunTotal
+
+LOG: Final = "log"
+PROJECTION: Final = "projection"
+SIDE: Final = "side"
+
+
+class TableSpec(NamedTuple):
+    """A table: its name, sort (log, projection or side), columns in order, key columns, columns that may change."""
+
+    name: str
+    sort: str
+    row_type: type
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    mutable: tuple[str, ...]
+
+
+def _columns(row_type: type) -> tuple[str, ...]:
+    named: tuple[str, ...] | None = getattr(row_type, "_fields", None)
+    return named if named is not None else tuple(column.name for column in fields(row_type))
+
+
+def _spec(name: str, sort: str, row_type: type, key: str, mutable: str = "") -> TableSpec:
+    return TableSpec(name, sort, row_type, _columns(row_type), ("book_id", *key.split()), tuple(mutable.split()))
+
+
+BOOKS: Final = _spec("books", PROJECTION, Book, "")
+HEADS: Final = _spec("book_heads", PROJECTION, Head, "", "size root frontier recorded_at account_count")
+LOG_RECORDS: Final = _spec("log_records", LOG, LogRecord, "log_index")
+TRANSFERS: Final = _spec("transfers", PROJECTION, Transfer, "log_index position")
+IDEMPOTENCY_KEYS: Final = _spec("idempotency_keys", PROJECTION, IdempotencyKey, "digest")
+TEXTS: Final = _spec("texts", SIDE, Text, "log_index field")
+ACCOUNTS: Final = _spec("accounts", PROJECTION, Account, "account_no", "balance overdrawn_index changed_index")
+AUTHORIZATIONS: Final = _spec(
+    "authorizations",
+    PROJECTION,
+    Authorization,
+    "id",
+    "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits changed_index",
+)
+RUNS: Final = _spec("runs", PROJECTION, Run, "name")
+RUN_TOTALS: Final = _spec(
+    "run_totals", PROJECTION, RunTotal, "run currency", "approved_count denied_count held spent changed_index"
+)
+AGENTS: Final = _spec("agents", PROJECTION, Agent, "name", "frozen changed_index")
+PERSONS: Final = _spec("persons", PROJECTION, Person, "name")
+KEYS: Final = _spec("api_keys", PROJECTION, Key, "digest", "expires_at revoked_at changed_index")
+BUDGETS: Final = _spec("budgets", PROJECTION, Budget, "name")
+BUDGET_AGENTS: Final = _spec("budget_agents", PROJECTION, BudgetAgent, "agent budget")
+UNITS: Final = _spec("units", PROJECTION, Unit, "name")
+NAMES: Final = _spec("names", PROJECTION, Name, "kind name")
+
+TABLES: Final = (
+    BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
+    AGENTS, PERSONS, KEYS, BUDGETS, BUDGET_AGENTS, UNITS, NAMES,
+)  # fmt: skip
+"""In the order in which rows are written."""
+APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
+
+_ROW_GETTERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    spec.row_type: attrgetter(*spec.columns) for spec in TABLES if not hasattr(spec.row_type, "_fields")
+}
+_UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
+    spec.name: attrgetter(*spec.mutable, *spec.key) for spec in TABLES if spec.mutable
+}
+
+
+def row_of(entity: Any) -> tuple[Any, ...]:
+    """The row of an entity, in column order."""
+    return _ROW_GETTERS[type(entity)](entity)
+
+
+def update_of(spec: TableSpec, entity: Any) -> tuple[Any, ...]:
+    """The values of an update: the mutable columns in order, then the key columns."""
+    return _UPDATE_GETTERS[spec.name](entity)
+
+
+def copy_of(entity: Any) -> Any:
+    """An independent copy of an entity."""
+    kind = type(entity)
+    return kind(*_ROW_GETTERS[kind](entity))
+
+
+@dataclass(slots=True)
+class Changeset:
+    """All that one batch writes, in one transaction, to one book.
+
+    ``inserts`` maps a table name to full rows in column order; ``updates`` maps it to rows as ``update_of`` makes
+    them. ``previous_size`` and ``previous_root`` are what the head must still be; ``head`` is what it becomes.
+    ``touched`` are the entities as they are after the batch, for the snapshot to take over once committed; ``answers``
+    maps each (principal, idempotency key) that the batch binds to the leaf hash of the answering record.
+    """
+
+    book_id: int
+    previous_size: int
+    previous_root: bytes
+    head: Head
+    inserts: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    updates: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    touched: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the batch leaves the book as it was."""
+        return self.head.size == self.previous_size

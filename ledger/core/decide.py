@@ -1,0 +1,89 @@
+"""The core: ``decide(snapshot, commands, now) -> outcomes, changeset``.
+
+Pure: no I/O, clock, randomness, logging or SQL; the same arguments give the same bytes. Invariants: the snapshot is
+left as it was; what is due expires first; commands are decided in order, each seeing what those before it did; a
+command that is refused leaves nothing behind.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ledger.core import command as commands_
+from ledger.core import deciding_authorizations as authorizations
+from ledger.core import deciding_finance as finance
+from ledger.core import deciding_setup as setup
+from ledger.core.changeset import Changeset
+from ledger.core.command import Command
+from ledger.core.merkle import Frontier
+from ledger.core.outcome import Outcome, Status
+from ledger.core.snapshot import Snapshot
+from ledger.core.working import Batch, Refusal
+
+
+def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
+    """What is due has expired before any command; the outcome only says so."""
+    return Outcome(Status.DONE)
+
+
+DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
+    commands_.Authorize: authorizations.authorize,
+    commands_.Settle: authorizations.settle,
+    commands_.Extend: authorizations.extend,
+    commands_.Release: authorizations.release,
+    commands_.ExpireDue: _expire_due,
+    commands_.Charge: finance.charge,
+    commands_.Refund: finance.refund,
+    commands_.Adjust: finance.adjust,
+    commands_.Allocate: finance.allocate,
+    commands_.Deallocate: finance.deallocate,
+    commands_.CreateAgent: setup.create_agent,
+    commands_.FreezeAgent: setup.freeze_agent,
+    commands_.CreateKey: setup.create_key,
+    commands_.RotateKey: setup.rotate_key,
+    commands_.RevokeKey: setup.revoke_key,
+    commands_.CreateBudget: setup.create_budget,
+    commands_.AssignBudget: setup.assign_budget,
+    commands_.OpenRun: setup.open_run,
+    commands_.DefineUnit: setup.define_unit,
+    commands_.AddName: setup.add_name,
+}
+
+
+def decide(snapshot: Snapshot, commands: Sequence[Command], now: int) -> tuple[list[Outcome], Changeset]:
+    """Decide a batch at ``now`` (microseconds; taken as the last record's time where that is later).
+
+    Every fact that ``snapshot.missing`` names must have been read. Returns one outcome per command, in order, and the
+    changeset to be written in one transaction. Raises LookupError when a needed fact was not read (a bug).
+    """
+    batch = Batch(snapshot, now)
+    for reference in snapshot.due:
+        found = batch.authorization(reference)
+        if found is not None and found.due_at is not None and found.due_at <= batch.now:
+            authorizations.expire(batch, reference)
+    outcomes = []
+    for asked in commands:
+        try:
+            outcomes.append(DECIDERS[type(asked)](batch, asked))
+        except Refusal as refusal:
+            outcomes.append(Outcome(refusal.status, detail=refusal.detail, facts=refusal.facts))
+    return outcomes, batch.changeset()
+
+
+def accept(snapshot: Snapshot, changeset: Changeset) -> None:
+    """Take a committed changeset over into the snapshot it was decided on, which then stands at the new head.
+
+    The caller drops the snapshot instead when it does not know that the commit happened.
+    """
+    for kind, entities in changeset.touched.items():
+        known = getattr(snapshot, kind)
+        for key, entity in entities.items():
+            known.put(key, entity)
+    for row in changeset.touched.get("authorizations", {}).values():
+        if row.due_at is not None and row.due_at < snapshot.next_due_at:
+            snapshot.next_due_at = row.due_at
+    snapshot.head = changeset.head
+    snapshot.frontier = Frontier.from_bytes(changeset.head.size, changeset.head.frontier)
+    snapshot.due = []
+    snapshot.idempotency.clear()
+    for known in snapshot.known():
+        known.trim()

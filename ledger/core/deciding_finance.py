@@ -1,0 +1,348 @@
+"""Decisions of finance and of whoever sets budgets: allocate, deallocate, charge, refund, adjust.
+
+Invariants: no available balance goes below zero but by spend that did happen; a refund never exceeds what was settled;
+an adjustment never touches what is held and never joins authority with money.
+"""
+
+from typing import Any
+
+from ledger.core.account import (
+    AUTHORITY_NAME,
+    BUDGETARY,
+    ROLE_AVAILABLE,
+    ROLE_HELD,
+    ROLE_REAL,
+    ROLE_SPENT,
+    available_name,
+    classify,
+    expense_name,
+    payable_name,
+    spent_name,
+)
+from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
+from ledger.core.book import CATEGORY, PAYEE, Name
+from ledger.core.budget import Budget
+from ledger.core.canonical import idempotency_digest
+from ledger.core.changeset import row_of
+from ledger.core.command import Adjust, AdjustmentTransfer, Allocate, Charge, Command, Deallocate, Refund
+from ledger.core.deciding_authorizations import budget_after
+from ledger.core.moment import moment_text
+from ledger.core.money import currency_digits
+from ledger.core.outcome import Outcome, Status
+from ledger.core.splits import refund_split
+from ledger.core.working import Batch, Posting, by_of, refuse, request_of
+
+
+def existing_budget(batch: Batch, reference: str, currency: str | None) -> Budget:
+    """The budget a command names; refuses an unknown one, or one in another currency."""
+    name = batch.name_of("budgets", reference)
+    if name is None:
+        refuse(Status.UNKNOWN_BUDGET, f"there is no budget {reference}")
+    budget: Budget = batch.fact("budgets", name)
+    if currency is not None and budget.currency != currency:
+        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {currency}")
+    return budget
+
+
+def effective(batch: Batch, effective_at: int | None) -> int | None:
+    """The backdated day of an entry, or None for now; refuses the future and what lies before the book."""
+    if effective_at is None:
+        return None
+    if effective_at > batch.now or effective_at < batch.snapshot.book.opened_at:
+        refuse(
+            Status.EFFECTIVE_AT_INVALID,
+            f"effective_at must lie between {moment_text(batch.snapshot.book.opened_at)}, when the book was opened, "
+            f"and now ({batch.now_text})",
+        )
+    return effective_at
+
+
+def finish(
+    batch: Batch,
+    asked: Command,
+    who: tuple[str, str | None],
+    request: tuple[Any, bytes],
+    kind: str,
+    subject: str,
+    body: dict[str, Any],
+    postings: list[Posting],
+    effective_at: int | None = None,
+) -> Outcome:
+    """Write the record of a command that is done, and keep its idempotency key."""
+    principal, key_id = who
+    fragment, digest = request
+    body["by"] = by_of(principal, key_id)
+    body["request"] = fragment
+    if asked.idempotency_key:
+        body["idempotency"] = [idempotency_digest(principal, asked.idempotency_key).hex(), digest.hex()]
+    index, leaf = batch.record(kind, subject, body, postings, effective_at)
+    return batch.conclude(asked, principal, digest, Outcome(Status.DONE, body, index, leaf))
+
+
+def _moved(batch: Batch, asked: Allocate | Deallocate, kind: str) -> Outcome:
+    who = batch.admit(asked)
+    atoms = batch.atoms(asked.amount, asked.currency)
+    request = {"operation": asked.operation, "budget": asked.budget, "amount": str(atoms), "currency": asked.currency}
+    if asked.reason is not None:
+        request["reason"] = batch.salted(asked, who[0], "reason", asked.reason)
+    packed = request_of(request)
+    replay = batch.answered(asked, who[0], packed[1])
+    if replay is not None:
+        return replay
+    budget = existing_budget(batch, asked.budget, asked.currency)
+    above = AUTHORITY_NAME if budget.parent is None else available_name(budget.parent)
+    own = available_name(budget.name)
+    giver, taker = (above, own) if kind == "allocation" else (own, above)
+    if giver != AUTHORITY_NAME and batch.balance(giver, budget.currency) < atoms:
+        refuse(
+            Status.INSUFFICIENT_AVAILABLE,
+            f"{giver} has {max(batch.balance(giver, budget.currency), 0)} atoms of {budget.currency} available, "
+            f"less than {atoms}",
+            available=str(batch.balance(giver, budget.currency)),
+            currency=budget.currency,
+        )
+    postings: list[Posting] = [(taker, giver, atoms, budget.currency)]
+    batch.check_room(postings)
+    body: dict[str, Any] = {
+        "allocation": asked.id,
+        "amount": str(atoms),
+        "currency": budget.currency,
+        "budget": budget_after(batch, budget.name, budget.currency, postings),
+    }
+    if budget.parent is not None:
+        body["parent"] = budget_after(batch, budget.parent, budget.currency, postings)
+    return finish(batch, asked, who, packed, kind, asked.id, body, postings)
+
+
+def allocate(batch: Batch, asked: Allocate) -> Outcome:
+    """Move authority from the parent (or ``authority``) to a budget."""
+    return _moved(batch, asked, "allocation")
+
+
+def deallocate(batch: Batch, asked: Deallocate) -> Outcome:
+    """Move available authority back to the parent (or ``authority``)."""
+    return _moved(batch, asked, "deallocation")
+
+
+def charge(batch: Batch, asked: Charge) -> Outcome:
+    """Record spend that nobody authorized: never refused for lack of money, flagged ``unauthorized``."""
+    who = batch.admit(asked)
+    atoms = batch.atoms(asked.amount, asked.currency)
+    request: dict[str, Any] = {"operation": "charge", "amount": str(atoms)}
+    for field in ("budget", "currency", "category", "payee", "agent", "run", "resource"):
+        value = getattr(asked, field)
+        if value is not None:
+            request[field] = value
+    for field in ("reason", "evidence"):
+        text = getattr(asked, field)
+        if text is not None:
+            request[field] = batch.salted(asked, who[0], field, text)
+    if asked.effective_at is not None:
+        request["effective_at"] = moment_text(asked.effective_at)
+    packed = request_of(request)
+    replay = batch.answered(asked, who[0], packed[1])
+    if replay is not None:
+        return replay
+    budget = existing_budget(batch, asked.budget, asked.currency)
+    agent = None
+    if asked.agent is not None:
+        agent = batch.name_of("agents", asked.agent)
+        if agent is None:
+            refuse(Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")
+    run = asked.run
+    if run is not None and "_" in run:
+        run = batch.name_of("runs", run)
+        if run is None:
+            refuse(Status.UNKNOWN_RUN, f"there is no run {asked.run}")
+    batch.spending_names(asked.category, asked.payee)
+    effective_at = effective(batch, asked.effective_at)
+    postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
+    if currency_digits(budget.currency) is not None:
+        postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
+    batch.check_room(postings)
+    index = batch.index
+    row = Authorization(
+        batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,
+        budget.currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None, ON_EXPIRY_RELEASE, batch.now, None,
+        None, asked.category, asked.payee, None, index, index,
+    )  # fmt: skip
+    batch.authorizations[asked.id] = row
+    total = batch.run_total(run, budget.currency, index)
+    if total is not None:
+        total.spent += atoms
+    batch.meet_names(asked.category, asked.payee)
+    body: dict[str, Any] = {
+        "authorization": asked.id,
+        "amount": str(atoms),
+        "currency": budget.currency,
+        "category": asked.category,
+        "payee": asked.payee,
+        "state": SETTLED,
+        "flags": flag_names(row.flags),
+        "budget": budget_after(batch, budget.name, budget.currency, postings),
+    }
+    if agent is not None:
+        body["agent"] = agent
+    if run is not None:
+        body["run"] = run
+    return finish(batch, asked, who, packed, "charge", asked.id, body, postings, effective_at)
+
+
+def refund(batch: Batch, asked: Refund) -> Outcome:
+    """Undo part or all of what was settled: the opposite transfers, linked to what they undo."""
+    who = batch.admit(asked)
+    atoms = batch.atoms(asked.amount, asked.currency)
+    request: dict[str, Any] = {
+        "operation": "refund",
+        "authorization": asked.authorization,
+        "amount": str(atoms),
+        "currency": asked.currency,
+    }
+    for field in ("category", "payee"):
+        value = getattr(asked, field)
+        if value is not None:
+            request[field] = value
+    if asked.reason is not None:
+        request["reason"] = batch.salted(asked, who[0], "reason", asked.reason)
+    if asked.effective_at is not None:
+        request["effective_at"] = moment_text(asked.effective_at)
+    packed = request_of(request)
+    replay = batch.answered(asked, who[0], packed[1])
+    if replay is not None:
+        return replay
+    found = batch.authorization(asked.authorization)
+    if found is None:
+        refuse(Status.NOT_FOUND, f"there is no authorization or charge {asked.authorization}")
+    if found.currency != asked.currency:
+        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
+    effective_at = effective(batch, asked.effective_at)
+    if not found.settled:
+        refuse(
+            Status.WRONG_STATE,
+            f"nothing was settled on {found.id}, so nothing can be refunded",
+            state=found.state,
+            authorization=found.id,
+        )
+    chosen, splits = refund_split(found, asked.category, asked.payee, atoms)
+    postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
+    if currency_digits(found.currency) is not None:
+        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+    batch.check_room(postings)
+    row = batch.change_authorization(found.id)
+    row.refunded += atoms
+    row.splits = splits
+    total = batch.run_total(row.run, row.currency, row.created_index)
+    if total is not None:
+        total.spent -= atoms
+    body: dict[str, Any] = {
+        "refund": asked.id,
+        "authorization": row.id,
+        "amount": str(atoms),
+        "currency": row.currency,
+        "category": chosen.category,
+        "payee": chosen.payee,
+        "state": row.state,
+        "settled": str(row.settled),
+        "refunded": str(row.refunded),
+        "previous": row.changed_index,
+        "budget": budget_after(batch, row.budget, row.currency, postings),
+    }
+    if row.agent is not None:
+        body["agent"] = row.agent
+    if row.run is not None:
+        body["run"] = row.run
+    row.changed_index = batch.index
+    return finish(batch, asked, who, packed, "refund", asked.id, body, postings, effective_at)
+
+
+def _adjusting(batch: Batch, transfer: AdjustmentTransfer) -> Posting:
+    """One transfer of an adjustment, checked: accounts that may exist, of one sort, none of them held."""
+    atoms = batch.atoms(transfer.amount, transfer.currency)
+    sorts = []
+    for name in (transfer.debit, transfer.credit):
+        classified = classify(name)
+        if classified is None:
+            refuse(Status.ACCOUNT_INVALID, f"{name} cannot name an account; see the accounts of the book")
+        kind, role = classified
+        if role == ROLE_HELD:
+            refuse(Status.HELD_UNTOUCHABLE, f"{name} belongs to open holds; settle or release them instead")
+        if role in (ROLE_AVAILABLE, ROLE_SPENT):
+            existing_budget(batch, name.split(":")[1], transfer.currency)
+        if role == ROLE_REAL and currency_digits(transfer.currency) is None:
+            refuse(Status.SORTS_MIXED, f"{transfer.currency} is not money, so it cannot be posted to {name}")
+        sorts.append(kind == BUDGETARY)
+    if sorts[0] != sorts[1]:
+        refuse(Status.SORTS_MIXED, f"{transfer.debit} and {transfer.credit} are authority and money; never join them")
+    if transfer.debit == transfer.credit:
+        refuse(Status.ACCOUNT_INVALID, f"a transfer needs two accounts, not {transfer.debit} twice")
+    return transfer.debit, transfer.credit, atoms, transfer.currency
+
+
+def _meet_account_names(batch: Batch, postings: list[Posting]) -> None:
+    for debit, credit, _, _ in postings:
+        for name in (debit, credit):
+            for prefix, kind in (("expenses:", CATEGORY), ("payables:", PAYEE)):
+                rest = name.removeprefix(prefix)
+                if rest != name and batch.fact("names", (kind, rest)) is None:
+                    met = Name(batch.book_id, kind, rest, batch.index)
+                    batch.make("names", (kind, rest), met)
+                    batch.inserts["names"].append(row_of(met))
+
+
+def adjust(batch: Batch, asked: Adjust) -> Outcome:
+    """Balanced transfers by finance, with a reason; history itself is never edited."""
+    who = batch.admit(asked)
+    postings = [_adjusting(batch, transfer) for transfer in asked.transfers]
+    request: dict[str, Any] = {
+        "operation": "adjust",
+        "transfers": [[debit, credit, str(atoms), currency] for debit, credit, atoms, currency in postings],
+        "reason": batch.salted(asked, who[0], "reason", asked.reason),
+    }
+    if asked.effective_at is not None:
+        request["effective_at"] = moment_text(asked.effective_at)
+    packed = request_of(request)
+    replay = batch.answered(asked, who[0], packed[1])
+    if replay is not None:
+        return replay
+    effective_at = effective(batch, asked.effective_at)
+    batch.check_room(postings)
+    _check_adjusted(batch, postings)
+    if batch.snapshot.book.strict_names:
+        for debit, credit, _, _ in postings:
+            for name in (debit, credit):
+                _check_known(batch, name)
+    _meet_account_names(batch, postings)
+    body: dict[str, Any] = {"adjustment": asked.id}
+    return finish(batch, asked, who, packed, "adjustment", asked.id, body, postings, effective_at)
+
+
+def _check_known(batch: Batch, name: str) -> None:
+    for prefix, kind, status in (
+        ("expenses:", CATEGORY, Status.UNKNOWN_CATEGORY),
+        ("payables:", PAYEE, Status.UNKNOWN_PAYEE),
+    ):
+        rest = name.removeprefix(prefix)
+        if rest != name and batch.fact("names", (kind, rest)) is None:
+            refuse(status, f"{rest} is not a {kind} of this book; an admin can add it")
+
+
+def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
+    """No available or spent balance may end below zero by an adjustment, unless it was there and rises."""
+    after: dict[tuple[str, str], int] = {}
+    for debit, credit, atoms, currency in postings:
+        for name, change in ((debit, atoms), (credit, -atoms)):
+            key = (name, currency)
+            after[key] = after.get(key, batch.balance(name, currency)) + change
+    for (name, currency), balance in after.items():
+        classified = classify(name)
+        if (
+            classified is not None
+            and classified[1] in (ROLE_AVAILABLE, ROLE_SPENT)
+            and balance < min(0, batch.balance(name, currency))
+        ):
+            refuse(
+                Status.INSUFFICIENT_AVAILABLE,
+                f"{name} would stand at {balance} atoms of {currency}, below zero",
+                available=str(batch.balance(name, currency)),
+                currency=currency,
+            )

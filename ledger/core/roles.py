@@ -1,0 +1,51 @@
+"""Who may do what: one table, checked in the core at the commit and shown in ``docs/statuses.md``.
+
+Invariant: what is not in the table is not allowed.
+"""
+
+from typing import Final
+
+AGENT: Final = "agent"
+FINANCE: Final = "finance"
+ADMIN: Final = "admin"
+APPROVER: Final = "approver"
+AUDITOR: Final = "auditor"
+ROLES: Final = (AGENT, FINANCE, ADMIN, APPROVER, AUDITOR)
+PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
+
+_ADMIN_ONLY: Final = frozenset((ADMIN,))
+_FINANCE_ONLY: Final = frozenset((FINANCE,))
+_READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
+
+PERMISSIONS: Final[dict[str, frozenset[str]]] = {
+    "authorize": frozenset((AGENT,)),
+    "evaluate": frozenset((AGENT,)),
+    "settle": frozenset((AGENT, FINANCE)),
+    "extend": frozenset((AGENT,)),
+    "release": frozenset((AGENT, FINANCE)),
+    "open_run": frozenset((AGENT, ADMIN)),
+    "charge": _FINANCE_ONLY,
+    "refund": _FINANCE_ONLY,
+    "adjust": _FINANCE_ONLY,
+    "allocate": _ADMIN_ONLY,
+    "deallocate": _ADMIN_ONLY,
+    "create_agent": _ADMIN_ONLY,
+    "freeze_agent": _ADMIN_ONLY,
+    "create_key": _ADMIN_ONLY,
+    "rotate_key": _ADMIN_ONLY,
+    "revoke_key": _ADMIN_ONLY,
+    "create_budget": _ADMIN_ONLY,
+    "assign_budget": _ADMIN_ONLY,
+    "define_unit": _ADMIN_ONLY,
+    "add_name": _ADMIN_ONLY,
+    "read_own": frozenset(ROLES),
+    "read_all": _READERS,
+    "read_keys": frozenset((ADMIN, AUDITOR)),
+    "read_log": frozenset((FINANCE, ADMIN, AUDITOR)),
+}
+"""Operation to the roles that may do it. An agent acts on its own authorizations and runs only."""
+
+
+def allowed(operation: str, role: str) -> bool:
+    """Whether ``role`` may do ``operation``; False for an operation that the table does not know."""
+    return role in PERMISSIONS.get(operation, frozenset())

@@ -1,0 +1,85 @@
+"""How one authorization's spend splits over (category, payee) pairs, so that a refund goes back where it came from.
+
+Invariant: while ``splits`` is None, everything settled and refunded belongs to the one pair (``settled_category``,
+``settled_payee``); afterwards the sums over the list equal the row's ``settled`` and ``refunded``.
+"""
+
+from typing import NamedTuple
+
+from ledger.core.authorization import SPLITS_MAX, Authorization
+from ledger.core.canonical import canonical_bytes, parse
+from ledger.core.outcome import Status
+from ledger.core.working import refuse
+
+
+class Split(NamedTuple):
+    """What one (category, payee) pair settled and got refunded, in atoms."""
+
+    category: str
+    payee: str
+    settled: int
+    refunded: int
+
+
+def splits_of(row: Authorization) -> list[Split]:
+    """The splits of a row; one, or none before the first settlement, while it has a single pair."""
+    if row.splits is not None:
+        return [Split(item[0], item[1], int(item[2]), int(item[3])) for item in parse(row.splits.encode())]
+    if row.settled_category is None or row.settled_payee is None:
+        return []
+    return [Split(row.settled_category, row.settled_payee, row.settled, row.refunded)]
+
+
+def _pack(splits: list[Split]) -> str | None:
+    if len(splits) <= 1:
+        return None
+    return canonical_bytes([[one.category, one.payee, str(one.settled), str(one.refunded)] for one in splits]).decode()
+
+
+def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> str | None:
+    """The packed splits once ``atoms`` more are settled for a pair. Refuses more than ``SPLITS_MAX`` pairs."""
+    if row.splits is None and (
+        row.settled_category is None or not atoms or (row.settled_category, row.settled_payee) == (category, payee)
+    ):
+        return None
+    splits = [one for one in splits_of(row) if one.settled or (one.category, one.payee) == (category, payee)]
+    if not atoms:
+        return row.splits
+    for position, one in enumerate(splits):
+        if (one.category, one.payee) == (category, payee):
+            splits[position] = one._replace(settled=one.settled + atoms)
+            break
+    else:
+        if len(splits) >= SPLITS_MAX:
+            refuse(
+                Status.TOO_MANY_SPLITS,
+                f"{row.id} has settlements for {SPLITS_MAX} pairs of category and payee; use another authorization",
+            )
+        splits.append(Split(category, payee, atoms, 0))
+    return _pack(splits)
+
+
+def refund_split(row: Authorization, category: str | None, payee: str | None, atoms: int) -> tuple[Split, str | None]:
+    """(the pair a refund goes back to, the packed splits after it). Refuses what is ambiguous or too large."""
+    candidates = [
+        one
+        for one in splits_of(row)
+        if (category is None or one.category == category) and (payee is None or one.payee == payee)
+    ]
+    if len(candidates) != 1:
+        pairs = [{"category": one.category, "payee": one.payee} for one in splits_of(row)]
+        refuse(
+            Status.REFUND_AMBIGUOUS,
+            f"name the category and payee of one of the {len(pairs)} settled pairs of {row.id}",
+            pairs=pairs,
+        )
+    chosen = candidates[0]
+    if atoms > chosen.settled - chosen.refunded:
+        refuse(
+            Status.REFUND_TOO_LARGE,
+            f"at most {chosen.settled - chosen.refunded} atoms of {row.currency} can still be refunded",
+            refundable=str(chosen.settled - chosen.refunded),
+            currency=row.currency,
+        )
+    after = [one._replace(refunded=one.refunded + atoms) if one == chosen else one for one in splits_of(row)]
+    return chosen, _pack(after)

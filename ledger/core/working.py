@@ -1,0 +1,430 @@
+"""One batch while it is decided: an overlay over the snapshot, and the changeset that grows from it.
+
+Owns posting, record writing and the gate every command passes (key, role, idempotency). Invariants: the snapshot is
+never changed; a command is refused before it has changed anything; every record's body carries the transfers that were
+posted with it, and the balances stored with a transfer are those right after it.
+"""
+
+from hashlib import sha256
+from typing import Any, Final, NoReturn
+
+from ledger.core import account as accounts
+from ledger.core import changeset as tables
+from ledger.core import roles
+from ledger.core.account import Account
+from ledger.core.authorization import Authorization
+from ledger.core.book import CATEGORY, PAYEE, Head, Name
+from ledger.core.canonical import (
+    Fragment,
+    canonical_bytes,
+    idempotency_digest,
+    parse,
+    text_digest,
+    text_salt,
+)
+from ledger.core.changeset import Changeset, copy_of, row_of, update_of
+from ledger.core.command import Authorize, Command, Extend
+from ledger.core.journal import FORMAT, SEMANTICS
+from ledger.core.moment import moment_text
+from ledger.core.money import ATOMS_MAX, MoneyError, currency_digits, parse_atoms
+from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
+from ledger.core.principal import OWNER_PRINCIPAL, Agent, Key, lineage
+from ledger.core.run import RunTotal
+from ledger.core.snapshot import PriorAnswer, Snapshot
+
+Posting = tuple[str, str, int, str]
+"""(debit account, credit account, atoms, currency) of one transfer."""
+
+_MONEY_STATUS: Final = {
+    "format": Status.AMOUNT_MALFORMED,
+    "digits": Status.AMOUNT_TOO_PRECISE,
+    "range": Status.AMOUNT_TOO_LARGE,
+}
+
+
+class Refusal(Exception):
+    """A command that ends without a record. Raised and caught inside the core only."""
+
+    def __init__(self, status: Status, detail: str, **facts: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.facts = facts
+
+
+def refuse(status: Status, detail: str, **facts: Any) -> NoReturn:
+    """End the command at hand without a record."""
+    raise Refusal(status, detail, **facts)
+
+
+class Batch:
+    """The state of one batch. ``now`` is its time in microseconds, never earlier than the book's last record."""
+
+    __slots__ = (
+        "_expiry_texts",
+        "account_count",
+        "accounts",
+        "agents",
+        "answers",
+        "authorizations",
+        "book_id",
+        "book_name",
+        "frontier",
+        "index",
+        "inserts",
+        "keys",
+        "made",
+        "now",
+        "now_text",
+        "run_totals",
+        "snapshot",
+        "texts",
+    )  # fmt: skip
+
+    def __init__(self, snapshot: Snapshot, now: int) -> None:
+        self.snapshot = snapshot
+        self.book_id = snapshot.book.book_id
+        self.book_name = snapshot.book.name
+        self.now = max(now, snapshot.head.recorded_at)
+        self.now_text = moment_text(self.now)
+        self.index = snapshot.head.size
+        self.account_count = snapshot.head.account_count
+        self.frontier = snapshot.frontier.copy()
+        self.inserts: dict[str, list[tuple[Any, ...]]] = {spec.name: [] for spec in tables.TABLES}
+        self.accounts: dict[tuple[str, str], Account] = {}
+        self.authorizations: dict[str, Authorization] = {}
+        self.run_totals: dict[tuple[str, str], RunTotal] = {}
+        self.agents: dict[str, Agent] = {}
+        self.keys: dict[bytes, Key] = {}
+        self.made: dict[str, dict[Any, Any]] = {}
+        self.answers: dict[tuple[str, str], PriorAnswer] = {}
+        self.texts: list[tuple[str, bytes, str]] = []
+        self._expiry_texts: dict[int, str] = {}
+
+    # Reading through the overlay.
+
+    def fact(self, kind: str, key: Any) -> Any:
+        """What the batch made, else what the snapshot knows, of ``kind`` (a map of ``Snapshot``) under ``key``."""
+        made = self.made.get(kind)
+        if made is not None and key in made:
+            return made[key]
+        return getattr(self.snapshot, kind)[key]
+
+    def make(self, kind: str, key: Any, value: Any) -> None:
+        """Know a new fact from here on; ``kind`` is a map of ``Snapshot``."""
+        self.made.setdefault(kind, {})[key] = value
+
+    def name_of(self, kind: str, reference: str) -> str | None:
+        """The name behind a name or id of an agent, budget or run, or None when there is no such thing."""
+        if "_" in reference:
+            name = self.fact("aliases", reference)
+            if name is None:
+                return None
+            reference = name
+        return reference if self.fact(kind, reference) is not None else None
+
+    def agent(self, name: str) -> Agent:
+        """An agent or team that exists."""
+        found = self.agents.get(name) or self.fact("agents", name)
+        if found is None:
+            raise LookupError(f"agent {name} vanished from the facts")
+        return found
+
+    def frozen_by(self, name: str) -> str | None:
+        """The agent itself, or the nearest one above it, that is frozen."""
+        agent = self.agent(name)
+        if agent.frozen:
+            return name
+        for ancestor in reversed(lineage(agent.path)):
+            if self.agent(ancestor).frozen:
+                return ancestor
+        return None
+
+    def authorization(self, reference: str) -> Authorization | None:
+        """An authorization as it stands in this batch; to be changed only through ``change_authorization``."""
+        return self.authorizations.get(reference) or self.snapshot.authorizations[reference]
+
+    def change_authorization(self, reference: str) -> Authorization:
+        """The batch's own copy of an authorization that exists, to be changed. Its ``changed_index`` stays the index
+        of its last record until the next one is written."""
+        found = self.authorizations.get(reference)
+        if found is None:
+            found = copy_of(self.snapshot.authorizations[reference])
+            self.authorizations[reference] = found
+        return found
+
+    def balance(self, name: str, currency: str) -> int:
+        """Debits less credits of an account, 0 where it does not exist yet."""
+        found = self.accounts.get((name, currency)) or self.snapshot.accounts[name, currency]
+        return 0 if found is None else found.balance
+
+    def run_total(self, run: str | None, currency: str, since: int) -> RunTotal | None:
+        """The total that an authorization of log index ``since`` counts towards, as a copy to be changed; None when
+        the run was not open then."""
+        if run is None:
+            return None
+        opened = self.fact("runs", run)
+        if opened is None or opened.created_index >= since:
+            return None
+        total = self.run_totals.get((run, currency))
+        if total is None:
+            known = self.snapshot.run_totals[run, currency] if run not in self.made.get("runs", ()) else None
+            total = copy_of(known) if known is not None else RunTotal(self.book_id, run, currency, 0, 0, 0, 0, 0)
+            self.run_totals[run, currency] = total
+        total.changed_index = self.index
+        return total
+
+    # The gate.
+
+    def admit(self, asked: Command) -> tuple[str, str | None]:
+        """(principal, key id) of whoever may do this; refuses otherwise. Checked here, at the commit. Every command
+        passes here first, so this is also where the texts of the one before are forgotten."""
+        self.texts.clear()
+        digest = asked.caller.key_digest
+        if digest is None:
+            if not asked.caller.as_owner:
+                refuse(Status.KEY_UNKNOWN, "no key came with this request")
+            return OWNER_PRINCIPAL, None
+        key = self.keys.get(digest) or self.snapshot.keys[digest]
+        if key is None:
+            refuse(Status.KEY_UNKNOWN, "this key is not known; check for a typing error or ask for a new key")
+        if key.revoked_at is not None:
+            refuse(Status.KEY_REVOKED, f"{key.id} was revoked at {moment_text(key.revoked_at)}")
+        if key.expires_at is not None and key.expires_at <= self.now:
+            refuse(Status.KEY_EXPIRED, f"{key.id} expired at {moment_text(key.expires_at)}")
+        if not roles.allowed(asked.operation, key.role):
+            refuse(
+                Status.ROLE_NOT_ALLOWED,
+                f"a key with role {key.role} may not {asked.operation}; roles that may: "
+                + ", ".join(sorted(roles.PERMISSIONS[asked.operation])),
+            )
+        return key.principal, key.id
+
+    def digits(self, currency: str) -> int:
+        """Digits after the point of a currency or unit; refuses an unknown one."""
+        digits = currency_digits(currency)
+        if digits is None:
+            unit = self.fact("units", currency)
+            if unit is None:
+                refuse(Status.UNKNOWN_CURRENCY, f"{currency} is neither an ISO 4217 currency nor a unit of this book")
+            return int(unit.digits)
+        return digits
+
+    def atoms(self, text: str, currency: str, *, zero_ok: bool = False) -> int:
+        """Decimal text as positive atoms; refuses what is malformed, too precise, not positive or too large."""
+        try:
+            atoms = parse_atoms(text, self.digits(currency))
+        except MoneyError as error:
+            refuse(_MONEY_STATUS[error.code], f"{error}; amounts of {currency} have {self.digits(currency)} digits")
+        if atoms < 0 or (atoms == 0 and not zero_ok):
+            refuse(Status.AMOUNT_NOT_POSITIVE, f"{text} {currency} is not more than zero")
+        return atoms
+
+    def answered(self, asked: Command, principal: str, request_digest: bytes) -> Outcome | None:
+        """The recorded answer when this principal has used this key before (in this batch too), else None."""
+        if not asked.idempotency_key or asked.caller.key_digest is None:
+            return None
+        pair = (principal, asked.idempotency_key)
+        prior = self.answers.get(pair)
+        if prior is None:
+            prior = self.snapshot.idempotency[pair]
+            if prior is None:
+                return None
+        if prior.request_digest != request_digest:
+            refuse(
+                Status.IDEMPOTENCY_MISMATCH,
+                "this Idempotency-Key was used for another request; use a new key for a new request",
+            )
+        body = parse(prior.body)
+        outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
+        if isinstance(asked, (Authorize, Extend)) and body["kind"] in ("hold", "extension"):
+            hold = self.authorization(body["authorization"])
+            if hold is None or hold.state != "held":
+                outcome.status = Status.REPLAY_CLOSED
+                outcome.facts["state"] = hold.state if hold is not None else "unknown"
+                outcome.facts["authorization"] = body["authorization"]
+                outcome.detail = "this request was approved before and its hold is no longer open"
+        return outcome
+
+    # Names and texts.
+
+    def spending_names(self, category: str, payee: str) -> None:
+        """Refuse a category or payee the book does not know, if the book's setting says so."""
+        if not self.snapshot.book.strict_names:
+            return
+        if self.fact("names", (CATEGORY, category)) is None:
+            refuse(Status.UNKNOWN_CATEGORY, f"{category} is not a category of this book; an admin can add it")
+        if self.fact("names", (PAYEE, payee)) is None:
+            refuse(Status.UNKNOWN_PAYEE, f"{payee} is not a payee of this book; an admin can add it")
+
+    def meet_names(self, category: str, payee: str) -> None:
+        """Make a category and a payee known on first use, with the record that is written next."""
+        for kind, name in ((CATEGORY, category), (PAYEE, payee)):
+            if self.fact("names", (kind, name)) is None:
+                met = Name(self.book_id, kind, name, self.index)
+                self.make("names", (kind, name), met)
+                self.inserts["names"].append(row_of(met))
+
+    def salted(self, asked: Command, principal: str, field: str, text: str) -> str:
+        """The digest that stands in the log for a free text; the text itself goes beside the log when the
+        command is concluded."""
+        salt = text_salt(self.snapshot.text_secret, principal, asked.idempotency_key, field)
+        self.texts.append((field, salt, text))
+        return text_digest(salt, text)
+
+    def expiry(self, ttl_seconds: int, since: int) -> tuple[int, str]:
+        """(moment, text) ``ttl_seconds`` after ``since``."""
+        moment = since + ttl_seconds * 1_000_000
+        text = self._expiry_texts.get(moment)
+        if text is None:
+            text = self._expiry_texts[moment] = moment_text(moment)
+        return moment, text
+
+    # Posting and recording.
+
+    def check_room(self, postings: list[Posting]) -> None:
+        """Refuse postings after which a balance would leave 64 bits."""
+        for debit, credit, atoms, currency in postings:
+            if self.balance(debit, currency) + atoms > ATOMS_MAX or self.balance(credit, currency) - atoms < -ATOMS_MAX:
+                refuse(
+                    Status.BALANCE_OVERFLOW,
+                    f"{atoms} atoms of {currency} would take {debit} or {credit} beyond what 64 bits hold",
+                )
+
+    def open_account(self, name: str, currency: str) -> Account:
+        """The batch's own copy of an account, made when it does not exist yet."""
+        found = self.accounts.get((name, currency))
+        if found is not None:
+            return found
+        known = self.snapshot.accounts[name, currency] if name not in self.made.get("accounts", ()) else None
+        if known is not None:
+            found = copy_of(known)
+        else:
+            classified = accounts.classify(name)
+            if classified is None:
+                raise ValueError(f"{name} cannot name an account")
+            kind, role = classified
+            found = Account(
+                self.book_id, self.account_count, name, currency, kind, role, 0, None, self.index, self.index
+            )
+            self.account_count += 1
+        self.accounts[name, currency] = found
+        return found
+
+    def record(
+        self,
+        kind: str,
+        subject: str,
+        body: dict[str, Any],
+        postings: list[Posting],
+        effective_at: int | None = None,
+    ) -> tuple[int, bytes]:
+        """Write one record with its transfers: post them, complete ``body``, hash it. Returns (index, leaf hash)."""
+        index, now = self.index, self.now
+        effective = now if effective_at is None else effective_at
+        shown = []
+        for position, (debit_name, credit_name, atoms, currency) in enumerate(postings):
+            debit = self.open_account(debit_name, currency)
+            credit = self.open_account(credit_name, currency)
+            debit.balance += atoms
+            credit.balance -= atoms
+            debit.changed_index = credit.changed_index = index
+            for touched in (debit, credit):
+                if touched.role == "available":
+                    if touched.balance >= 0:
+                        touched.overdrawn_index = None
+                    elif touched.overdrawn_index is None:
+                        touched.overdrawn_index = index
+            self.inserts["transfers"].append(
+                (
+                    self.book_id, index, position, debit.account_no, credit.account_no, currency, atoms,
+                    debit.balance, credit.balance, now, effective,
+                )
+            )  # fmt: skip
+            shown.append([debit_name, credit_name, str(atoms), currency])
+        body["format"] = FORMAT
+        body["semantics"] = SEMANTICS
+        body["book"] = self.book_name
+        body["index"] = index
+        body["kind"] = kind
+        body["time"] = self.now_text
+        if effective_at is not None:
+            body["effective_at"] = moment_text(effective_at)
+        if shown:
+            body["transfers"] = shown
+        packed = canonical_bytes(body)
+        leaf = sha256(b"\x00" + packed).digest()
+        self.frontier.append(leaf)
+        self.inserts["log_records"].append((self.book_id, index, kind, subject, now, effective, packed, leaf))
+        self.index = index + 1
+        return index, leaf
+
+    def conclude(self, asked: Command, principal: str, request_digest: bytes, outcome: Outcome) -> Outcome:
+        """Keep the command's texts and its idempotency key with the record that answers it; a denial that may soon be
+        otherwise does not bind the key."""
+        for field, salt, text in self.texts:
+            self.inserts["texts"].append((self.book_id, outcome.log_index, field, salt, text))
+        if outcome.status in UNBOUND_DENIALS or not asked.idempotency_key or asked.caller.key_digest is None:
+            return outcome
+        digest = idempotency_digest(principal, asked.idempotency_key)
+        self.inserts["idempotency_keys"].append((self.book_id, digest, request_digest, outcome.log_index, self.now))
+        packed = self.inserts["log_records"][outcome.log_index - self.snapshot.head.size][6]
+        self.answers[principal, asked.idempotency_key] = PriorAnswer(
+            request_digest, outcome.log_index, packed, outcome.leaf_hash
+        )
+        return outcome
+
+    def changeset(self) -> Changeset:
+        """Everything the batch writes."""
+        head = self.snapshot.head
+        inserts, updates = self.inserts, {}
+        for spec, entities in (
+            (tables.ACCOUNTS, self.accounts.values()),
+            (tables.AUTHORIZATIONS, self.authorizations.values()),
+            (tables.AGENTS, self.agents.values()),
+            (tables.KEYS, self.keys.values()),
+        ):
+            changed = []
+            for entity in entities:
+                if entity.created_index >= head.size:
+                    inserts[spec.name].append(row_of(entity))
+                else:
+                    changed.append(update_of(spec, entity))
+            updates[spec.name] = changed
+        changed = []
+        for (run, currency), total in self.run_totals.items():
+            fresh = run in self.made.get("runs", ()) or self.snapshot.run_totals[run, currency] is None
+            if fresh:
+                inserts["run_totals"].append(row_of(total))
+            else:
+                changed.append(update_of(tables.RUN_TOTALS, total))
+        updates["run_totals"] = changed
+        after = Head(
+            self.book_id, self.index, self.frontier.root(), self.frontier.to_bytes(),
+            self.now if self.index > head.size else head.recorded_at, self.account_count,
+        )  # fmt: skip
+        touched: dict[str, dict[Any, Any]] = {kind: dict(made) for kind, made in self.made.items()}
+        touched.setdefault("accounts", {}).update(self.accounts)
+        touched.setdefault("authorizations", {}).update(self.authorizations)
+        touched.setdefault("agents", {}).update(self.agents)
+        touched.setdefault("run_totals", {}).update(self.run_totals)
+        touched.setdefault("keys", {}).update(self.keys)
+        touched.setdefault("keys_by_id", {}).update({key.id: key for key in self.keys.values()})
+        return Changeset(
+            self.book_id, head.size, head.root, after,
+            {name: rows for name, rows in inserts.items() if rows},
+            {name: rows for name, rows in updates.items() if rows},
+            touched,
+            {pair: answer.leaf_hash for pair, answer in self.answers.items()},
+        )  # fmt: skip
+
+
+def by_of(principal: str, key_id: str | None) -> dict[str, str]:
+    """Who asked, as a body says it."""
+    return {"principal": principal, "key": key_id} if key_id is not None else {"principal": principal}
+
+
+def request_of(request: dict[str, Any]) -> tuple[Any, bytes]:
+    """(canonical fragment, SHA-256) of a request, so that a body takes it over without writing it again."""
+    packed = canonical_bytes(request)
+    return Fragment(packed), sha256(packed).digest()

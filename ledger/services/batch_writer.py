@@ -1,0 +1,257 @@
+"""One batch from commands to commit: the transaction of the authorizer, with all that can go wrong in it.
+
+Owns the snapshots of a writer thread. Invariants: the snapshot is taken over only after a commit that is known, and
+dropped otherwise; a conflict or a lost connection has the whole batch decided again from a fresh snapshot, a bounded
+number of times; a commit whose outcome is not known is looked up, under the head's lock, before anything is decided.
+"""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from ledger.core.book import Book
+from ledger.core.changeset import Changeset
+from ledger.core.command import Caller, Command, ExpireDue
+from ledger.core.decide import accept, decide
+from ledger.core.merkle import Frontier
+from ledger.core.outcome import Outcome, Status
+from ledger.core.snapshot import NEVER, ROUNDS_MAX, Needs, Snapshot, missing
+from ledger.services.batch_report import BatchReport
+from ledger.services.clock import ClockGuard
+from ledger.services.errors import (
+    ClockJumped,
+    CommandFailed,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    ServiceError,
+    UnknownBook,
+)
+from ledger.services.queue import Result
+from ledger.services.sources import Sources
+from ledger.storage.errors import Busy, CommitUnknown, Conflict, StorageError, Unavailable
+from ledger.storage.writer import BookWriter, open_writer
+
+ATTEMPTS_MAX: Final = 8
+DUE_MAX: Final = 500
+BACKLOG_ROUNDS_MAX: Final = 10_000
+BOOKS_MAX: Final = 64
+_logger = logging.getLogger(__name__)
+
+
+class _Lost:
+    """A batch whose commit may or may not have happened."""
+
+    __slots__ = ("changeset", "outcomes")
+
+    def __init__(self, changeset: Changeset, outcomes: list[Outcome]) -> None:
+        self.changeset = changeset
+        self.outcomes = outcomes
+
+
+class BatchWriter:
+    """Processes batches on one connection. Used by one thread."""
+
+    def __init__(
+        self, database_url: str, *, sources: Sources, clock_jump_seconds: float, lock_timeout_seconds: float
+    ) -> None:
+        self._url = database_url
+        self._sources = sources
+        self._guard = ClockGuard(sources, bound_seconds=clock_jump_seconds)
+        self._lock_timeout_seconds = lock_timeout_seconds
+        self._connection: BookWriter | None = None
+        self._snapshots: dict[int, Snapshot] = {}
+        self._books: dict[int, tuple[Book, bytes]] = {}
+        self._commit_seconds = 0.0
+        self._records = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def process(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> tuple[list[Result], BatchReport]:
+        """One result per command, in order, each durable or an exception that says why not. Never raises."""
+        started = time.perf_counter()
+        self._commit_seconds, self._records = 0.0, 0
+        results = self._isolated(book_id, commands, dry=dry)
+        counted: Counter[tuple[str, str]] = Counter(
+            (command.operation, result.status.value if isinstance(result, Outcome) else type(result).__name__)
+            for command, result in zip(commands, results, strict=True)
+        )
+        report = BatchReport(len(commands), self._records, time.perf_counter() - started, self._commit_seconds, counted)
+        return results, report
+
+    def _isolated(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Result]:
+        """Decide a batch; when something in it cannot be processed, each command by itself, so that it fails alone."""
+        try:
+            return list(self._until_decided(book_id, commands, dry=dry))
+        except ServiceError as error:
+            return [error for _ in commands]
+        except Exception as error:
+            self._forget(book_id)
+            if len(commands) == 1:
+                _logger.exception("a command could not be processed: %s", commands[0].operation)
+                failure = CommandFailed("this command could not be processed; the failure was logged")
+                failure.__cause__ = error
+                return [failure]
+        results: list[Result] = []
+        for command in commands:
+            results.extend(self._isolated(book_id, (command,), dry=dry))
+        return results
+
+    def _until_decided(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Outcome]:
+        """Decide a batch, and again those of its commands that waited for a backlog of expiries."""
+        outcomes = self._attempts(book_id, commands, dry=dry)
+        for _ in range(BACKLOG_ROUNDS_MAX):
+            waiting = [at for at, outcome in enumerate(outcomes) if outcome.status is Status.EXPIRY_BACKLOG]
+            if not waiting:
+                return outcomes
+            if dry:
+                self._attempts(book_id, (ExpireDue(caller=Caller(None)),), dry=False)
+            again = self._attempts(book_id, [commands[at] for at in waiting], dry=dry)
+            for at, outcome in zip(waiting, again, strict=True):
+                outcomes[at] = outcome
+        raise DatabaseUnavailable("too many holds are due to expire; come again")
+
+    def _attempts(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Outcome]:
+        lost: _Lost | None = None
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return self._attempt(book_id, commands, lost, dry=dry)
+            except _CommitLost as error:
+                self._drop_connection(book_id)
+                lost = error.lost
+            except Conflict as error:
+                self._forget(book_id)
+                _logger.info("batch of %d decided again: %s", len(commands), error)
+                time.sleep(random.uniform(0.0, 0.002) * (attempt + 1))
+            except Busy as error:
+                self._forget(book_id)
+                self._unavailable(lost, error)
+            except Unavailable as error:
+                self._drop_connection(book_id)
+                if attempt >= 1 and lost is None:
+                    raise DatabaseUnavailable("the database cannot be reached") from error
+                time.sleep(0.05 * attempt)
+            except (ClockJumped, UnknownBook):
+                self._forget(book_id)
+                raise
+        self._unavailable(lost, None)
+        raise DatabaseUnavailable("the book is changing too fast to decide; come again")
+
+    def _unavailable(self, lost: _Lost | None, error: Exception | None) -> None:
+        if lost is not None:
+            raise OutcomeUnknown("the commit's outcome is not known; repeat with the same Idempotency-Key") from error
+        if error is not None:
+            raise DatabaseUnavailable("the database is busy or away; nothing was recorded") from error
+
+    def _attempt(self, book_id: int, commands: Sequence[Command], lost: _Lost | None, *, dry: bool) -> list[Outcome]:
+        connection = self._connect()
+        snapshot = self._snapshots.pop(book_id, None)
+        needs = missing(snapshot, commands) if snapshot is not None else Needs()
+        if lost is not None:
+            needs.idempotency.update(self._pairs(lost))
+        opening = connection.begin(book_id, needs)
+        if opening.head is None:
+            connection.rollback()
+            raise UnknownBook(f"there is no book {book_id}")
+        if snapshot is None or snapshot.head.size != opening.head.size or snapshot.head.root != opening.head.root:
+            book, secret = self._book(book_id, connection)
+            frontier = Frontier.from_bytes(opening.head.size, opening.head.frontier)
+            snapshot = Snapshot(book, opening.head, frontier, secret)
+        opening.facts.put_into(snapshot)
+        if lost is not None and self._was_committed(lost, snapshot):
+            connection.rollback()
+            return lost.outcomes
+        now = self._guard.check(self._sources.decision_time(opening.clock_us))
+        self._read_due(connection, snapshot, max(now, snapshot.head.recorded_at))
+        for _ in range(ROUNDS_MAX):
+            needs = missing(snapshot, commands)
+            if not needs:
+                break
+            connection.read(needs).put_into(snapshot)
+        outcomes, changeset = decide(snapshot, commands, now)
+        if dry or changeset.is_empty:
+            connection.rollback()
+            snapshot.idempotency.clear()
+            snapshot.due_complete = snapshot.due_complete and not snapshot.due
+            snapshot.due = []
+        else:
+            self._commit(connection, changeset, outcomes)
+            accept(snapshot, changeset)
+        self._keep(book_id, snapshot)
+        return outcomes
+
+    def _commit(self, connection: BookWriter, changeset: Changeset, outcomes: list[Outcome]) -> None:
+        started = time.perf_counter()
+        try:
+            connection.write_and_commit(changeset)
+        except CommitUnknown as error:
+            raise _CommitLost(_Lost(changeset, outcomes)) from error
+        self._commit_seconds += time.perf_counter() - started
+        self._records += changeset.head.size - changeset.previous_size
+
+    def _read_due(self, connection: BookWriter, snapshot: Snapshot, now: int) -> None:
+        """Note the holds whose time has come, oldest first, at most ``DUE_MAX``."""
+        if snapshot.due_complete and now < snapshot.next_due_at:
+            return
+        rows = connection.read_due(DUE_MAX + 1)
+        due = [reference for reference, due_at in rows if due_at <= now]
+        later = [due_at for _, due_at in rows if due_at > now]
+        snapshot.due = due[:DUE_MAX]
+        snapshot.due_complete = len(due) <= DUE_MAX
+        snapshot.next_due_at = later[0] if later else (NEVER if len(rows) <= DUE_MAX else 0)
+
+    @staticmethod
+    def _pairs(lost: _Lost) -> set[tuple[str, str]]:
+        return set(lost.changeset.answers)
+
+    @staticmethod
+    def _was_committed(lost: _Lost, snapshot: Snapshot) -> bool:
+        """Whether the lost batch is in the book: its idempotency keys tell, or the head where it has none."""
+        for pair, leaf_hash in lost.changeset.answers.items():
+            prior = snapshot.idempotency[pair]
+            return prior is not None and prior.leaf_hash == leaf_hash
+        after = lost.changeset.head
+        return snapshot.head.size == after.size and snapshot.head.root == after.root
+
+    def _book(self, book_id: int, connection: BookWriter) -> tuple[Book, bytes]:
+        known = self._books.get(book_id)
+        if known is None:
+            known = connection.read_book()
+            if known is None:
+                raise UnknownBook(f"there is no book {book_id}")
+            self._books[book_id] = known
+        return known
+
+    def _keep(self, book_id: int, snapshot: Snapshot) -> None:
+        self._snapshots[book_id] = snapshot
+        while len(self._snapshots) > BOOKS_MAX:
+            del self._snapshots[next(iter(self._snapshots))]
+
+    def _connect(self) -> BookWriter:
+        if self._connection is None:
+            self._connection = open_writer(self._url, lock_timeout_seconds=self._lock_timeout_seconds)
+        return self._connection
+
+    def _forget(self, book_id: int) -> None:
+        """Leave the transaction without a trace, and the snapshot with it."""
+        self._snapshots.pop(book_id, None)
+        if self._connection is not None:
+            self._connection.rollback()
+
+    def _drop_connection(self, book_id: int) -> None:
+        self._snapshots.pop(book_id, None)
+        self.close()
+
+
+class _CommitLost(StorageError):
+    """The connection was lost while committing."""
+
+    def __init__(self, lost: _Lost) -> None:
+        super().__init__("the connection was lost while committing")
+        self.lost = lost

@@ -1,0 +1,104 @@
+"""The queue before a writer: bounded, counted in commands, in order of arrival per book.
+
+Owns who waits. Invariants: a submission is never split over two batches and never withdrawn; books take turns; what
+was refused here was never queued.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.core.command import Command
+from ledger.core.outcome import Outcome
+from ledger.services.errors import Overloaded, Stopping
+
+Result = Outcome | Exception
+Deliver = Callable[[list[Result]], None]
+
+
+@dataclass(slots=True)
+class Submission:
+    """Commands that were handed in together, and how their results are handed back: to ``future`` on ``loop`` (all of
+    a batch in one call), or to ``deliver`` on the writer's thread. ``dry``: decide, write nothing."""
+
+    book_id: int
+    commands: Sequence[Command]
+    loop: asyncio.AbstractEventLoop | None = None
+    future: "asyncio.Future[list[Result]] | None" = None
+    deliver: Deliver | None = None
+    dry: bool = False
+
+
+class CommandQueue:
+    """Submissions waiting for one writer thread."""
+
+    def __init__(self, *, commands_max: int, batch_commands_max: int) -> None:
+        self._commands_max = commands_max
+        self._batch_max = batch_commands_max
+        self._lanes: dict[int, deque[Submission]] = {}
+        self._turns: deque[int] = deque()
+        self._condition = threading.Condition()
+        self._waiting = False
+        self._stopping = False
+        self.depth = 0
+
+    def put(self, submission: Submission) -> None:
+        """Queue a submission. Raises Overloaded or Stopping."""
+        count = len(submission.commands)
+        with self._condition:
+            if self._stopping:
+                raise Stopping("this server is shutting down")
+            if self.depth + count > self._commands_max:
+                raise Overloaded(f"{self.depth} commands are waiting, which is as many as may wait")
+            self.depth += count
+            lane = self._lanes.get(submission.book_id)
+            if lane is None:
+                lane = self._lanes[submission.book_id] = deque()
+                self._turns.append(submission.book_id)
+            lane.append(submission)
+            if self._waiting:
+                self._condition.notify()
+
+    def take(self) -> list[Submission] | None:
+        """The next batch: submissions of one book, together at most ``batch_commands_max`` commands (one submission
+        may be larger by itself). Waits for one; None once the queue was stopped and is empty."""
+        with self._condition:
+            while not self._turns:
+                if self._stopping:
+                    return None
+                self._waiting = True
+                self._condition.wait()
+                self._waiting = False
+            book_id = self._turns.popleft()
+            lane = self._lanes[book_id]
+            batch = [lane.popleft()]
+            count = len(batch[0].commands)
+            while lane and not batch[0].dry and not lane[0].dry:
+                more = len(lane[0].commands)
+                if count + more > self._batch_max:
+                    break
+                batch.append(lane.popleft())
+                count += more
+            if lane:
+                self._turns.append(book_id)
+            else:
+                del self._lanes[book_id]
+            self.depth -= count
+            return batch
+
+    def stop(self) -> None:
+        """Take nothing more in; what is queued can still be taken."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+
+    def drain(self) -> list[Submission]:
+        """Empty the queue of what nobody will take any more."""
+        with self._condition:
+            left = [submission for lane in self._lanes.values() for submission in lane]
+            self._lanes.clear()
+            self._turns.clear()
+            self.depth = 0
+            return left

@@ -1,0 +1,1 @@
+"""Moves rows between the databases and the core; it holds no business rule."""

@@ -1,0 +1,193 @@
+"""What a writer reads before a decision: how each kind of need is looked up, and how rows become facts.
+
+Owns the table of look-ups, so that both databases ask the same questions. Invariants: one statement per kind of need,
+whatever the number of keys; every key that was asked for ends up in the snapshot, as ``None`` when nothing is there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from ledger.core import changeset, ids
+from ledger.core.account import Account
+from ledger.core.authorization import Authorization
+from ledger.core.book import Head, Name, Unit
+from ledger.core.budget import Budget
+from ledger.core.canonical import idempotency_digest
+from ledger.core.changeset import TableSpec
+from ledger.core.principal import Agent, Key, Person
+from ledger.core.run import Run, RunTotal
+from ledger.core.snapshot import Known, Needs, PriorAnswer, Snapshot
+
+Row = tuple[Any, ...]
+
+
+class Lookup(NamedTuple):
+    """How one kind of need is read: the table, and the columns that a key names (several: any of them fits).
+    ``many`` says that a key may have several rows."""
+
+    need: str
+    table: TableSpec
+    keys: tuple[tuple[str, ...], ...]
+    many: bool = False
+
+
+_BY_NAME_OR_ID: Final = (("name",), ("id",))
+
+LOOKUPS: Final = (
+    Lookup("keys", changeset.KEYS, (("digest",),)),
+    Lookup("key_ids", changeset.KEYS, (("id",),)),
+    Lookup("agent_refs", changeset.AGENTS, _BY_NAME_OR_ID),
+    Lookup("persons", changeset.PERSONS, (("name",),)),
+    Lookup("agent_budgets", changeset.BUDGET_AGENTS, (("agent",),), many=True),
+    Lookup("budget_refs", changeset.BUDGETS, _BY_NAME_OR_ID),
+    Lookup("accounts", changeset.ACCOUNTS, (("name", "currency"),)),
+    Lookup("authorizations", changeset.AUTHORIZATIONS, (("id",),)),
+    Lookup("run_refs", changeset.RUNS, _BY_NAME_OR_ID),
+    Lookup("run_totals", changeset.RUN_TOTALS, (("run", "currency"),)),
+    Lookup("units", changeset.UNITS, (("name",),)),
+    Lookup("names", changeset.NAMES, (("kind", "name"),)),
+)
+"""One statement each. ``idempotency`` is apart, because it joins two tables."""
+
+IDEMPOTENCY: Final = "idempotency"
+IDEMPOTENCY_COLUMNS: Final = ("i.digest", "i.request_digest", "i.log_index", "l.body", "l.leaf_hash")
+
+
+def digests_of(pairs: set[tuple[str, str]]) -> dict[bytes, tuple[str, str]]:
+    """The stored digest of each (principal, idempotency key)."""
+    return {idempotency_digest(*pair): pair for pair in pairs}
+
+
+@dataclass(slots=True)
+class Facts:
+    """Rows read for ``needs``, by kind of need. ``digests`` says which pair an idempotency digest stands for."""
+
+    needs: Needs
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    digests: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+
+    def put_into(self, snapshot: Snapshot) -> None:
+        """Let ``snapshot`` know every fact that was asked for; what is not there becomes ``None``."""
+        for need, rows in self.rows.items():
+            _PUT[need](self, snapshot, rows)
+
+
+@dataclass(slots=True)
+class Opening:
+    """What a transaction begins with. ``head`` is None when the book does not exist (yet); ``clock_us`` is the
+    database's clock, read under the head's lock, in microseconds since 1970 UTC."""
+
+    head: Head | None
+    clock_us: int
+    facts: Facts
+
+
+def _put(known: Known[Any, Any], wanted: set[Any], found: dict[Any, Any]) -> None:
+    for key in wanted:
+        known.put(key, found.get(key))
+
+
+def _put_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = {row[1]: Key(*row) for row in rows}
+    _put(snapshot.keys, facts.needs.keys, found)
+    for key in found.values():
+        snapshot.keys_by_id.put(key.id, key)
+
+
+def _put_key_ids(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = {row[2]: Key(*row) for row in rows}
+    _put(snapshot.keys_by_id, facts.needs.key_ids, found)
+    for key in found.values():
+        snapshot.keys.put(key.digest, key)
+
+
+def _put_referred(
+    snapshot: Snapshot, known: Known[str, Any], wanted: set[str], found: list[Any], prefixes: tuple[str, ...]
+) -> None:
+    """Entities that are asked for by name or by id. What looks like an id of the kind and is not there is an alias
+    of nothing; anything else that is not there is a name that nobody bears."""
+    by_name = {entity.name: entity for entity in found}
+    by_id = {entity.id: entity for entity in found}
+    for reference in wanted:
+        entity = by_name.get(reference) or by_id.get(reference)
+        if entity is not None:
+            known.put(entity.name, entity)
+            snapshot.aliases.put(entity.id, entity.name)
+            if "_" in reference:
+                snapshot.aliases.put(reference, entity.name)
+            continue
+        known.put(reference, None)
+        if "_" in reference:
+            is_id = any(ids.is_id(reference, prefix) for prefix in prefixes)
+            snapshot.aliases.put(reference, None if is_id else reference)
+
+
+def _put_agents(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    # SQLite has no boolean of its own: ``frozen`` arrives as 0 or 1.
+    found = [Agent(*row[:6], bool(row[6]), *row[7:]) for row in rows]
+    _put_referred(snapshot, snapshot.agents, facts.needs.agent_refs, found, (ids.AGENT, ids.TEAM))
+
+
+def _put_budgets(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = [Budget(*row) for row in rows]
+    _put_referred(snapshot, snapshot.budgets, facts.needs.budget_refs, found, (ids.BUDGET,))
+
+
+def _put_runs(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = [Run(*row) for row in rows]
+    _put_referred(snapshot, snapshot.runs, facts.needs.run_refs, found, (ids.RUN,))
+
+
+def _put_agent_budgets(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    budgets: dict[str, list[str]] = {agent: [] for agent in facts.needs.agent_budgets}
+    for _book, agent, budget, _created in rows:
+        budgets[agent].append(budget)
+    for agent, names in budgets.items():
+        snapshot.agent_budgets.put(agent, tuple(sorted(names)))
+
+
+def _put_persons(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.persons, facts.needs.persons, {row[1]: Person(*row) for row in rows})
+
+
+def _put_accounts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.accounts, facts.needs.accounts, {(row[2], row[3]): Account(*row) for row in rows})
+
+
+def _put_authorizations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.authorizations, facts.needs.authorizations, {row[1]: Authorization(*row) for row in rows})
+
+
+def _put_run_totals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.run_totals, facts.needs.run_totals, {(row[1], row[2]): RunTotal(*row) for row in rows})
+
+
+def _put_units(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.units, facts.needs.units, {row[1]: Unit(*row) for row in rows})
+
+
+def _put_names(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.names, facts.needs.names, {(row[1], row[2]): Name(*row) for row in rows})
+
+
+def _put_idempotency(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = {facts.digests[row[0]]: PriorAnswer(*row[1:]) for row in rows}
+    _put(snapshot.idempotency, facts.needs.idempotency, found)
+
+
+_PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
+    "keys": _put_keys,
+    "key_ids": _put_key_ids,
+    "agent_refs": _put_agents,
+    "persons": _put_persons,
+    "agent_budgets": _put_agent_budgets,
+    "budget_refs": _put_budgets,
+    "accounts": _put_accounts,
+    "authorizations": _put_authorizations,
+    "run_refs": _put_runs,
+    "run_totals": _put_run_totals,
+    "units": _put_units,
+    "names": _put_names,
+    IDEMPOTENCY: _put_idempotency,
+}

@@ -1,0 +1,252 @@
+"""The writer on SQLite: the standard library's driver, prepared statements, ``executemany``.
+
+Invariants: ``BEGIN IMMEDIATE`` is the lock (one writer per file, whichever book), retried by ourselves every 0.3 to
+1 ms, because the database's own ``busy_timeout`` sleeps so long between tries that a second process starves; SQL text
+is made once per table and per power of two of keys, so that statements stay prepared.
+"""
+
+import random
+import sqlite3
+import time
+from functools import cache
+from typing import Final
+
+from ledger.core import changeset as tables
+from ledger.core.book import Book, Head
+from ledger.core.changeset import Changeset, TableSpec
+from ledger.core.snapshot import Needs
+from ledger.storage.engine import prepare_sqlite, raise_translated
+from ledger.storage.errors import Busy, CommitUnknown, Conflict
+from ledger.storage.facts import IDEMPOTENCY, IDEMPOTENCY_COLUMNS, LOOKUPS, Facts, Lookup, Opening, Row, digests_of
+
+STATEMENTS_KEPT: Final = 512
+KEYS_PER_STATEMENT: Final = 8_192
+"""Keys of more columns fit too: SQLite takes 32,766 parameters."""
+WAL_PAGES: Final = 4000
+"""Pages in the write-ahead log before a commit copies them back. A page that many commits rewrite is copied once."""
+_RETRY_SECONDS: Final = (0.0003, 0.001)
+
+
+def _insert_statement(spec: TableSpec) -> str:
+    places = ", ".join("?" * len(spec.columns))
+    return f"INSERT INTO {spec.name} ({', '.join(spec.columns)}) VALUES ({places})"
+
+
+def _update_statement(spec: TableSpec) -> str:
+    changes = ", ".join(f"{column} = ?" for column in spec.mutable)
+    keys = " AND ".join(f"{column} = ?" for column in spec.key)
+    return f"UPDATE {spec.name} SET {changes} WHERE {keys}"
+
+
+_INSERTS: Final = tuple((spec.name, _insert_statement(spec)) for spec in tables.TABLES if spec is not tables.HEADS)
+_UPDATES: Final = tuple(
+    (spec.name, _update_statement(spec)) for spec in tables.TABLES if spec.mutable and spec is not tables.HEADS
+)
+_READ_HEAD: Final = f"SELECT {', '.join(tables.HEADS.columns)} FROM book_heads WHERE book_id = ?"
+_INSERT_HEAD: Final = _insert_statement(tables.HEADS)
+_MOVE_HEAD: Final = (
+    f"UPDATE book_heads SET {', '.join(f'{column} = ?' for column in tables.HEADS.mutable)}"
+    " WHERE book_id = ? AND size = ? AND root = ?"
+)
+_READ_BOOK: Final = (
+    f"SELECT {', '.join(f'b.{column}' for column in tables.BOOKS.columns)}, s.text_secret"
+    " FROM books b JOIN book_secrets s ON s.book_id = b.book_id WHERE b.book_id = ?"
+)
+_READ_DUE: Final = (
+    "SELECT id, due_at FROM authorizations WHERE book_id = ? AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?"
+)
+
+
+@cache
+def _lookup_statement(lookup: Lookup, places: int) -> str:
+    """The statement for ``places`` keys, a power of two. Parameters, per alternative: the book, then the keys."""
+    columns = ", ".join(f"t.{column}" for column in lookup.table.columns)
+    selects = []
+    for key in lookup.keys:
+        if len(key) == 1:
+            listed = ", ".join("?" * places)
+            selects.append(
+                f"SELECT {columns} FROM {lookup.table.name} t WHERE t.book_id = ? AND t.{key[0]} IN ({listed})"
+            )
+            continue
+        # CROSS JOIN is SQLite's way to say which side is walked: the wanted keys, with one look-up each.
+        rows = ", ".join([f"({', '.join('?' * len(key))})"] * places)
+        match = " AND ".join(f"t.{column} = w.column{at}" for at, column in enumerate(key, start=1))
+        selects.append(
+            f"SELECT {columns} FROM (SELECT ? AS book_id) b CROSS JOIN (VALUES {rows}) w"
+            f" CROSS JOIN {lookup.table.name} t WHERE t.book_id = b.book_id AND {match}"
+        )
+    return " UNION ".join(selects)
+
+
+@cache
+def _idempotency_statement(places: int) -> str:
+    return (
+        f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM idempotency_keys i"
+        " CROSS JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
+        f" WHERE i.book_id = ? AND i.digest IN ({', '.join('?' * places)})"
+    )
+
+
+class SqliteWriter:
+    """``BookWriter`` on a SQLite file."""
+
+    def __init__(self, path: str, *, lock_timeout_seconds: float) -> None:
+        """Open the file. Raises Unavailable."""
+        self._lock_timeout_seconds = lock_timeout_seconds
+        self._book_id = 0
+        try:
+            self._connection = sqlite3.connect(
+                path,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENTS_KEPT,
+            )
+            prepare_sqlite(self._connection, wait_milliseconds=0, writes=True)
+            self._connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The driver's connection, for tracing."""
+        return self._connection
+
+    def begin(self, book_id: int, needs: Needs) -> Opening:
+        """See ``BookWriter``."""
+        self._book_id = book_id
+        self._lock()
+        try:
+            row = self._connection.execute(_READ_HEAD, (book_id,)).fetchone()
+            return Opening(Head(*row) if row else None, time.time_ns() // 1_000, self._read(needs))
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def _lock(self) -> None:
+        deadline: float | None = None
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise_translated(error)
+                now = time.monotonic()
+                deadline = deadline or now + self._lock_timeout_seconds
+                if now >= deadline:
+                    raise Busy("another process wrote to the database file until the deadline") from error
+                time.sleep(random.uniform(*_RETRY_SECONDS))
+
+    def read(self, needs: Needs) -> Facts:
+        """See ``BookWriter``."""
+        try:
+            return self._read(needs)
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def _read(self, needs: Needs) -> Facts:
+        facts = Facts(needs)
+        for lookup in LOOKUPS:
+            wanted = getattr(needs, lookup.need)
+            if wanted:
+                facts.rows[lookup.need] = self._look_up(lookup, list(wanted))
+        if needs.idempotency:
+            facts.digests = digests_of(needs.idempotency)
+            facts.rows[IDEMPOTENCY] = rows = []
+            digests = list(facts.digests)
+            for start in range(0, len(digests), KEYS_PER_STATEMENT):
+                some = digests[start : start + KEYS_PER_STATEMENT]
+                places = 1 << (len(some) - 1).bit_length()
+                values = (self._book_id, *some, *[None] * (places - len(some)))
+                rows += self._connection.execute(_idempotency_statement(places), values)
+        return facts
+
+    def _look_up(self, lookup: Lookup, wanted: list[object]) -> list[Row]:
+        rows: list[Row] = []
+        width = len(lookup.keys[0])
+        for start in range(0, len(wanted), KEYS_PER_STATEMENT):
+            some = wanted[start : start + KEYS_PER_STATEMENT]
+            places = 1 << (len(some) - 1).bit_length()
+            flat = some if width == 1 else [part for pair in some for part in pair]  # type: ignore[attr-defined]
+            # NULL equals nothing, so the padding finds nothing.
+            values = (self._book_id, *flat, *[None] * ((places - len(some)) * width)) * len(lookup.keys)
+            rows += self._connection.execute(_lookup_statement(lookup, places), values)
+        return rows
+
+    def read_book(self) -> tuple[Book, bytes] | None:
+        """See ``BookWriter``."""
+        try:
+            row = self._connection.execute(_READ_BOOK, (self._book_id,)).fetchone()
+        except sqlite3.Error as error:
+            raise_translated(error)
+        if row is None:
+            return None
+        book_id, name, currency, timezone, strict_names, opened_at, text_secret = row
+        return Book(book_id, name, currency, timezone, bool(strict_names), opened_at), text_secret
+
+    def read_due(self, limit: int) -> list[tuple[str, int]]:
+        """See ``BookWriter``."""
+        try:
+            return self._connection.execute(_READ_DUE, (self._book_id, limit)).fetchall()
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def write(self, changeset: Changeset, *, text_secret: bytes | None = None) -> None:
+        """See ``BookWriter``."""
+        try:
+            self._write(changeset, text_secret)
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def _write(self, changeset: Changeset, text_secret: bytes | None) -> None:
+        connection = self._connection
+        head = changeset.head
+        if text_secret is None:
+            place = (changeset.book_id, changeset.previous_size, changeset.previous_root)
+            if connection.execute(_MOVE_HEAD, tables.update_of(tables.HEADS, head)[:-1] + place).rowcount != 1:
+                raise Conflict(f"the head of book {changeset.book_id} is no longer at {changeset.previous_size}")
+        else:
+            if connection.execute(_READ_HEAD, (changeset.book_id,)).fetchone() is not None:
+                raise Conflict(f"book {changeset.book_id} has been made meanwhile")
+            connection.execute(_INSERT_HEAD, tables.row_of(head))
+            connection.execute("INSERT INTO book_secrets VALUES (?, ?)", (changeset.book_id, text_secret))
+        inserts = changeset.inserts
+        for name, statement in _INSERTS:
+            rows = inserts.get(name)
+            if rows:
+                connection.executemany(statement, rows)
+        updates = changeset.updates
+        for name, statement in _UPDATES:
+            rows = updates.get(name)
+            if rows and connection.executemany(statement, rows).rowcount != len(rows):
+                raise Conflict(f"rows of {name} to be updated are not there")
+
+    def commit(self) -> None:
+        """See ``BookWriter``."""
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise_translated(error)
+            # The write-ahead log may hold the commit, or part of it: only reading it back tells.
+            raise CommitUnknown(str(error)) from error
+
+    def write_and_commit(self, changeset: Changeset, *, text_secret: bytes | None = None) -> None:
+        """See ``BookWriter``."""
+        self.write(changeset, text_secret=text_secret)
+        self.commit()
+
+    def rollback(self) -> None:
+        """See ``BookWriter``."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # What cannot be rolled back cannot be used either; the file's own recovery undoes it.
+            self.close()
+
+    def close(self) -> None:
+        """See ``BookWriter``."""
+        # A statement still open would refuse the close; there is none between calls.
+        self._connection.close()

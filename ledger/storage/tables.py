@@ -1,0 +1,238 @@
+"""The tables, as SQLAlchemy Core metadata.
+
+Owns column types, indexes and the CHECK constraints that restate the money rules; names, order and keys of columns
+are the core's (``ledger.core.changeset``), and a test compares the two. Invariants: every primary key and every index
+is led by ``book_id``, no constraint spans books, and ``Table.info["sort"]`` declares each table log, projection or side.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+from ledger.core import account, authorization, book, changeset, principal
+from ledger.core.changeset import SIDE, TableSpec
+
+metadata: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ck": "%(table_name)s_%(constraint_name)s"})
+
+# The same order of text on both databases, and the cheaper comparison: names and ids are ASCII.
+_TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")
+_SMALL_ROWS: Final = {"sqlite_with_rowid": False}
+
+
+def _listed(column: str, values: Iterable[str]) -> CheckConstraint:
+    # SQLite fills a temporary index with the members of an IN list for each row it checks; this stops at the first.
+    return CheckConstraint(" OR ".join(f"{column} = '{value}'" for value in values), name=f"{column}_listed")
+
+
+def _check(name: str, rule: str) -> CheckConstraint:
+    return CheckConstraint(rule, name=name)
+
+
+def _big(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=null, autoincrement=False)
+
+
+def _small(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, autoincrement=False)
+
+
+def _text(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, _TEXT, nullable=null)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _index(name: str, *columns: str, unique: bool = False, where: str | None = None) -> Index:
+    partial: dict[str, Any] = {} if where is None else {"sqlite_where": text(where), "postgresql_where": text(where)}
+    return Index(name, "book_id", *columns, unique=unique, **partial)
+
+
+def _table(spec: TableSpec, *items: Any, **options: Any) -> Table:
+    return Table(
+        spec.name, metadata, _big("book_id"), *items, PrimaryKeyConstraint(*spec.key), info={"sort": spec.sort}, **options
+    )
+
+
+books: Final = _table(
+    changeset.BOOKS, _text("name"), _text("currency"), _text("timezone"), _flag("strict_names"), _big("opened_at"),
+)  # fmt: skip
+"""Found by name with a scan: there are few, and an index on the name alone would span books."""
+
+book_heads: Final = _table(
+    changeset.HEADS,
+    _big("size"), _bytes("root"), _bytes("frontier"), _big("recorded_at"), _big("account_count"),
+    _check("size_not_negative", "size >= 0"),
+    _check("account_count_not_negative", "account_count >= 0"),
+    _check("root_is_a_hash", "length(root) = 32"),
+    # Every commit rewrites this row; free space on its page keeps the new version beside the old one.
+    postgresql_with={"fillfactor": 10},
+)  # fmt: skip
+
+log_records: Final = _table(
+    changeset.LOG_RECORDS,
+    _big("log_index"), _text("kind"), _text("subject"), _big("recorded_at"), _big("effective_at"), _bytes("body"),
+    _bytes("leaf_hash"),
+    _check("log_index_not_negative", "log_index >= 0"),
+    _check("leaf_hash_is_a_hash", "length(leaf_hash) = 32"),
+    _index("log_records_recorded_at", "recorded_at"),
+)  # fmt: skip
+
+transfers: Final = _table(
+    changeset.TRANSFERS,
+    _big("log_index"), _small("position"), _big("debit_no"), _big("credit_no"), _text("currency"), _big("amount"),
+    _big("debit_balance"), _big("credit_balance"), _big("recorded_at"), _big("effective_at"),
+    _check("amount_positive", "amount > 0"),
+    _check("accounts_differ", "debit_no <> credit_no"),
+    _index("transfers_debit", "debit_no", "log_index", "position"),
+    _index("transfers_credit", "credit_no", "log_index", "position"),
+    _index("transfers_debit_backdated", "debit_no", "effective_at", where="effective_at <> recorded_at"),
+    _index("transfers_credit_backdated", "credit_no", "effective_at", where="effective_at <> recorded_at"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+idempotency_keys: Final = _table(
+    changeset.IDEMPOTENCY_KEYS,
+    _bytes("digest"), _bytes("request_digest"), _big("log_index"), _big("recorded_at"),
+    _check("digest_is_16_bytes", "length(digest) = 16"),
+    _check("request_digest_is_a_hash", "length(request_digest) = 32"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+texts: Final = _table(changeset.TEXTS, _big("log_index"), _text("field"), _bytes("salt"), _text("content"))
+
+accounts: Final = _table(
+    changeset.ACCOUNTS,
+    _big("account_no"), _text("name"), _text("currency"), _text("kind"), _text("role"), _big("balance"),
+    _big("overdrawn_index", null=True), _big("created_index"), _big("changed_index"),
+    _listed("kind", account.KINDS),
+    _listed("role", account.ROLES),
+    _check("role_fits_kind", "(role = 'real') = (kind <> 'budgetary')"),
+    _check("held_not_negative", "role <> 'held' OR balance >= 0"),
+    _check("available_not_negative", "role <> 'available' OR balance >= 0 OR overdrawn_index IS NOT NULL"),
+    _index("accounts_name", "name", "currency", unique=True),
+    # A few rows are updated by every batch, none of them in an indexed column.
+    postgresql_with={"fillfactor": 50},
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+authorizations: Final = _table(
+    changeset.AUTHORIZATIONS,
+    _text("id"), _text("agent", null=True), _text("budget"), _text("run", null=True), _text("category"), _text("payee"),
+    _text("resource", null=True), _text("currency"), _big("amount"), _big("approved"), _big("held"), _big("settled"),
+    _big("refunded"), _text("state"), _small("flags"), _text("reason", null=True), _text("on_expiry"),
+    _big("created_at"), _big("expires_at", null=True), _big("due_at", null=True), _text("settled_category", null=True),
+    _text("settled_payee", null=True), _text("splits", null=True), _big("created_index"), _big("changed_index"),
+    _listed("state", authorization.STATES),
+    _listed("on_expiry", authorization.ON_EXPIRY),
+    _check("amount_positive", "amount > 0"),
+    _check("approved_not_negative", "approved >= 0"),
+    _check("settled_not_negative", "settled >= 0"),
+    _check("refunded_within_settled", "refunded >= 0 AND refunded <= settled"),
+    _check("held_only_while_open", "held = 0 OR (held > 0 AND (state = 'held' OR state = 'pending_approval'))"),
+    _index("authorizations_due", "due_at", where="due_at IS NOT NULL"),
+    _index("authorizations_agent", "agent", "id"),
+    _index("authorizations_budget", "budget", "id"),
+    _index("authorizations_run", "run", "id", where="run IS NOT NULL"),
+    _index("authorizations_flagged", "id", where="flags <> 0"),
+    _index("authorizations_held", "id", where="state = 'held'"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+runs: Final = _table(
+    changeset.RUNS,
+    _text("name"), _text("id"), _text("agent"), _big("opened_at"), _big("created_index"),
+    _index("runs_id", "id", unique=True),
+    _index("runs_agent", "agent", "name"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+run_totals: Final = _table(
+    changeset.RUN_TOTALS,
+    _text("run"), _text("currency"), _big("approved_count"), _big("denied_count"), _big("held"), _big("spent"),
+    _big("changed_index"),
+    _check("counts_not_negative", "approved_count >= 0 AND denied_count >= 0"),
+    _check("held_not_negative", "held >= 0"),
+    postgresql_with={"fillfactor": 70},
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+agents: Final = _table(
+    changeset.AGENTS,
+    _text("name"), _text("id"), _text("kind"), _text("parent", null=True), _text("path"), _flag("frozen"),
+    _big("created_index"), _big("changed_index"),
+    _listed("kind", (principal.KIND_AGENT, principal.KIND_TEAM)),
+    _index("agents_id", "id", unique=True),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+persons: Final = _table(changeset.PERSONS, _text("name"), _big("created_index"), **_SMALL_ROWS)
+
+api_keys: Final = _table(
+    changeset.KEYS,
+    _bytes("digest"), _text("id"), _text("role"), _text("principal"), _text("made_by"), _big("created_at"),
+    _big("expires_at", null=True), _big("revoked_at", null=True), _big("created_index"), _big("changed_index"),
+    _check("digest_is_a_hash", "length(digest) = 32"),
+    _index("api_keys_id", "id", unique=True),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+budgets: Final = _table(
+    changeset.BUDGETS,
+    _text("name"), _text("id"), _text("parent", null=True), _text("path"), _text("currency"), _big("created_index"),
+    _index("budgets_id", "id", unique=True),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+budget_agents: Final = _table(
+    changeset.BUDGET_AGENTS,
+    _text("agent"), _text("budget"), _big("created_index"),
+    _index("budget_agents_budget", "budget", "agent"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+units: Final = _table(
+    changeset.UNITS,
+    _text("name"), _small("digits"), _big("created_index"),
+    _check("digits_in_range", "digits >= 0 AND digits <= 9"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+names: Final = _table(
+    changeset.NAMES,
+    _text("kind"), _text("name"), _big("created_index"),
+    _listed("kind", (book.CATEGORY, book.PAYEE)),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+book_secrets: Final = Table(
+    "book_secrets",
+    metadata,
+    _big("book_id"),
+    _bytes("text_secret"),
+    PrimaryKeyConstraint("book_id"),
+    info={"sort": SIDE},
+)
+"""What salts a book's free texts. Lost, new texts get other salts; what is in the log stays provable."""
+
+APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
+"""Tables whose rows triggers on both databases protect against UPDATE and DELETE."""

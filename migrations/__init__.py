@@ -1,0 +1,1 @@
+"""The Alembic migrations of the schema, shipped with the server, for SQLite and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Lints of the house rules that no off-the-shelf tool checks."""
