@@ -49,8 +49,13 @@ class Handover:
         """The outcomes of commands queued together, in order. Raises ServiceError when none was queued."""
         waiting: asyncio.Future[list[Answer]] = self._loop.create_future()
 
+        def resolve(answers: list[Answer]) -> None:
+            if not waiting.done():
+                waiting.set_result(answers)
+
         def deliver(answers: list[Answer]) -> None:
-            self._loop.call_soon_threadsafe(waiting.set_result, answers)
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(resolve, answers)
 
         self._authorizer.submit(book_id, commands, deliver)
         return await waiting
@@ -68,7 +73,7 @@ class Handover:
     def _deliver(self, waiting: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
         """Called by a writer thread. While a wake-up is on its way, further outcomes travel with it."""
         self._arrived.append((waiting, answers))
-        if not self._waking:
+        if not self._waking and not self._loop.is_closed():
             self._waking = True
             self._loop.call_soon_threadsafe(self._resolve)
 

@@ -79,13 +79,13 @@ class KeyRing:
 class RateLimit:
     """A token bucket per key digest. ``per_second`` 0 sets no bound."""
 
-    __slots__ = ("_buckets", "_burst", "per_second", "refused")
+    __slots__ = ("_buckets", "_burst", "_refused", "per_second")
 
     def __init__(self, *, per_second: int, burst: int, entries: int = CACHED_KEYS) -> None:
         self.per_second = per_second
         self._burst = burst
         self._buckets: Recent[bytes, list[float]] = Recent(entries)
-        self.refused = 0
+        self._refused = 0
 
     def take(self, digest: bytes, now_seconds: float, tokens: int = 1) -> None:
         """Take tokens for one request; a request for more than a full bucket takes a full one. Raises ProblemError
@@ -99,7 +99,12 @@ class RateLimit:
         bucket[0] = filled if filled < self._burst else self._burst
         bucket[1] = now_seconds
         if bucket[0] < wanted:
-            self.refused += 1
+            self._refused += 1
             seconds = int((wanted - bucket[0]) / self.per_second) + 1
             raise ProblemError("rate_limited", headers=((b"retry-after", b"%d" % seconds),))
         bucket[0] -= wanted
+
+    def take_refused(self) -> int:
+        """Requests refused since this was last asked."""
+        refused, self._refused = self._refused, 0
+        return refused

@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from ledger.services.authorizer import BatchReport
+
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 MULTIPROCESS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
@@ -43,7 +45,10 @@ class Metrics:
             registry=self.registry,
         )
         self.decisions = Counter(
-            "bursar_decisions", "Commands decided, by outcome.", ("outcome",), registry=self.registry
+            "bursar_decisions",
+            "Commands decided, by operation and outcome.",
+            ("operation", "outcome"),
+            registry=self.registry,
         )
         self.rate_limited = Counter(
             "bursar_rate_limited_requests", "Requests refused by the rate limit of their key.", registry=self.registry
@@ -52,7 +57,7 @@ class Metrics:
             "bursar_batch_commands", "Commands in a committed batch.", buckets=COMMANDS, registry=self.registry
         )
         self.commit_seconds = Histogram(
-            "bursar_commit_seconds", "Time to decide, write and commit a batch.", buckets=SECONDS, registry=self.registry
+            "bursar_commit_seconds", "Time to commit a batch.", buckets=SECONDS, registry=self.registry
         )
         self.queue_commands = Gauge(
             "bursar_queue_commands",
@@ -61,7 +66,6 @@ class Metrics:
             registry=self.registry,
         )
         self._statuses: Tally[tuple[str, int]] = Tally()
-        self._outcomes: Tally[str] = Tally()
         self._seconds: dict[str, float] = {}
         self._within: dict[str, list[int]] = {}
 
@@ -75,18 +79,18 @@ class Metrics:
         within[bisect_left(SECONDS, seconds)] += 1
         self._seconds[route] += seconds
 
-    def decided(self, outcome: str) -> None:
-        """Count one outcome. Called on the event loop only."""
-        self._outcomes[outcome] += 1
+    def batch(self, report: BatchReport) -> None:
+        """Count one batch and its outcomes. Called by the writer threads."""
+        self.batch_commands.observe(report.commands)
+        self.commit_seconds.observe(report.commit_seconds)
+        for (operation, outcome), number in report.outcomes.items():
+            self.decisions.labels(operation, outcome).inc(number)
 
     def flush(self) -> None:
         """Hand over what was tallied."""
         statuses, self._statuses = self._statuses, Tally()
         for (route, status), number in statuses.items():
             self.requests.labels(route, str(status)).inc(number)
-        outcomes, self._outcomes = self._outcomes, Tally()
-        for outcome, number in outcomes.items():
-            self.decisions.labels(outcome).inc(number)
         for route, within in self._within.items():
             self.request_seconds.labels(route).inc(self._seconds[route])
             self._seconds[route] = 0.0

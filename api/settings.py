@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         default=10_000, ge=1, le=1_000_000, description="Commands that may wait to be decided; beyond it 503."
     )
     batch_commands_max: int = Field(
-        default=512, ge=1, le=10_000, description="Commands decided and committed in one transaction at most."
+        default=1024, ge=1, le=10_000, description="Commands decided and committed in one transaction at most."
     )
     postgresql_writers: int = Field(
         default=2, ge=1, le=64, description="Writing connections of each process on PostgreSQL; SQLite has one."
@@ -77,10 +77,10 @@ class Settings(BaseSettings):
         description="How often holds whose time has come are ended on record; 0 leaves it to the next decision.",
     )
     clock_jump_seconds: int = Field(
-        default=3600,
+        default=300,
         ge=1,
         le=31_536_000,
-        description="A clock further than this ahead of the last record refuses with 503 instead of expiring holds.",
+        description="A clock that jumps ahead by more than this refuses with 503 instead of expiring every hold.",
     )
     shutdown_seconds: int = Field(
         default=15, ge=0, le=600, description="Time that queued work has to finish after SIGTERM."

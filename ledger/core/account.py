@@ -5,6 +5,7 @@ Invariant: an account is (name, currency), its kind never changes, and a transfe
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ledger.core.ids import is_name
@@ -65,6 +66,12 @@ def held_name(budget: str) -> str:
 def spent_name(budget: str) -> str:
     """The account of what a budget has spent."""
     return f"budgets:{budget}:spent"
+
+
+@lru_cache(maxsize=8192)
+def budget_accounts(budget: str) -> tuple[str, str, str]:
+    """(available, held, spent): the names of a budget's three accounts."""
+    return available_name(budget), held_name(budget), spent_name(budget)
 
 
 def expense_name(category: str) -> str:

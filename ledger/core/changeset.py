@@ -84,6 +84,9 @@ _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
 }
 
 
+_MONEY_FACTS: Final = frozenset(("accounts", "authorizations", "run_totals"))
+
+
 def row_of(entity: Any) -> tuple[Any, ...]:
     """The row of an entity, in column order."""
     return _ROW_GETTERS[type(entity)](entity)
@@ -107,7 +110,8 @@ class Changeset:
     ``inserts`` maps a table name to full rows in column order; ``updates`` maps it to rows as ``update_of`` makes
     them. ``previous_size`` and ``previous_root`` are what the head must still be; ``head`` is what it becomes.
     ``touched`` are the entities as they are after the batch, for the snapshot to take over once committed; ``answers``
-    maps each (principal, idempotency key) that the batch binds to the leaf hash of the answering record.
+    maps each (principal, idempotency key) that the batch binds to the leaf hash of the answering record;
+    ``standings`` is what the batch found out and the snapshot may remember.
     """
 
     book_id: int
@@ -118,6 +122,12 @@ class Changeset:
     updates: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     touched: dict[str, dict[Any, Any]] = field(default_factory=dict)
     answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    standings: dict[tuple[str, str | None], Any] = field(default_factory=dict)
+
+    @property
+    def touches_settings(self) -> bool:
+        """Whether who may spend from where is not what it was: agents, keys, budgets, runs or names changed."""
+        return any(entities and kind not in _MONEY_FACTS for kind, entities in self.touched.items())
 
     @property
     def is_empty(self) -> bool:

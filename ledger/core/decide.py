@@ -16,7 +16,7 @@ from ledger.core.changeset import Changeset
 from ledger.core.command import Command
 from ledger.core.merkle import Frontier
 from ledger.core.outcome import Outcome, Status
-from ledger.core.snapshot import Snapshot
+from ledger.core.snapshot import CACHE_ENTRIES, Snapshot
 from ledger.core.working import Batch, Refusal
 
 
@@ -81,9 +81,16 @@ def accept(snapshot: Snapshot, changeset: Changeset) -> None:
     for row in changeset.touched.get("authorizations", {}).values():
         if row.due_at is not None and row.due_at < snapshot.next_due_at:
             snapshot.next_due_at = row.due_at
+    if changeset.touches_settings or len(snapshot.ready) + len(snapshot.standings) > CACHE_ENTRIES:
+        snapshot.ready.clear()
+        snapshot.standings.clear()
+    elif changeset.standings:
+        snapshot.standings.update(changeset.standings)
     snapshot.head = changeset.head
     snapshot.frontier = Frontier.from_bytes(changeset.head.size, changeset.head.frontier)
     snapshot.due = []
     snapshot.idempotency.clear()
     for known in snapshot.known():
-        known.trim()
+        if known.trim():
+            snapshot.ready.clear()
+            snapshot.standings.clear()

@@ -6,7 +6,7 @@ a final settlement, a release and an expiry leave nothing held.
 
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.account import available_name, budget_accounts, expense_name, held_name, payable_name, spent_name
 from ledger.core.authorization import (
     DENIED,
     EXPIRED,
@@ -24,7 +24,6 @@ from ledger.core.authorization import (
     flag_names,
 )
 from ledger.core.budget import Budget
-from ledger.core.canonical import idempotency_digest
 from ledger.core.command import Authorize, Extend, Release, Settle
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, currency_digits
@@ -32,46 +31,59 @@ from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import agent_name, lineage
 from ledger.core.rules import Evaluation, Facts, evaluate
 from ledger.core.splits import settle_split
-from ledger.core.working import Batch, Posting, by_of, refuse, request_of
+from ledger.core.working import Batch, Posting, Standing, by_of, refuse, request_of
 
 _LATE_STATES: Final = (RELEASED, EXPIRED)
 
 
 def budget_after(batch: Batch, budget: str, currency: str, postings: list[Posting]) -> dict[str, str]:
     """A budget's three balances once ``postings`` are made, as a body and an answer say them (atoms)."""
-    names = available_name(budget), held_name(budget), spent_name(budget)
-    available, held, spent = (batch.balance(name, currency) for name in names)
-    balances = {names[0]: available, names[1]: held, names[2]: spent}
+    names = budget_accounts(budget)
+    balances = {name: batch.balance(name, currency) for name in names}
     for debit, credit, atoms, _ in postings:
         if debit in balances:
             balances[debit] += atoms
         if credit in balances:
             balances[credit] -= atoms
-    return {
-        "name": budget,
-        "available": str(balances[names[0]]),
-        "held": str(balances[names[1]]),
-        "spent": str(balances[names[2]]),
-    }
+    available, held, spent = balances.values()
+    return {"name": budget, "available": str(available), "held": str(held), "spent": str(spent)}
 
 
 def _decision(evaluation: Evaluation) -> dict[str, Any]:
-    rules: list[dict[str, str]] = []
+    """A decision as a body says it. A rule is [name, verdict] and, where it observed a value, that value, its limit
+    and what remains (atoms)."""
+    rules: list[list[str]] = []
     reasons: list[dict[str, str]] = []
+    denial = evaluation.denial
     for verdict in evaluation.verdicts:
-        said = {"rule": verdict.rule, "verdict": verdict.verdict}
-        if verdict.observed is not None:
-            said["observed"] = str(verdict.observed)
-            said["limit"] = str(verdict.limit)
-            said["remaining"] = str(verdict.remaining)
-        rules.append(said)
+        rules.append(
+            [verdict.rule, verdict.verdict]
+            if verdict.observed is None
+            else [verdict.rule, verdict.verdict, *map(str, (verdict.observed, verdict.limit, verdict.remaining))]
+        )
         if verdict.status is not None:
-            reasons.append({"code": verdict.status.value, "detail": verdict.detail, **said})
-    if evaluation.denial is not None and evaluation.denial.status is not None:
-        first = evaluation.denial.status.value
+            reason = {"code": verdict.status.value, "rule": verdict.rule, "detail": verdict.detail}
+            if verdict.observed is not None:
+                reason["observed"] = str(verdict.observed)
+                reason["limit"] = str(verdict.limit)
+                reason["remaining"] = str(verdict.remaining)
+            reasons.append(reason)
+    if denial is not None and denial.status is not None:
+        first = denial.status.value
         reasons.sort(key=lambda reason: reason["code"] != first)
-    outcome = "approved" if evaluation.denial is None else "denied"
+    outcome = "approved" if denial is None else "denied"
     return {"outcome": outcome, "reasons": reasons, "policies": [], "limits": [], "rules": rules}
+
+
+def _standing(batch: Batch, asked: Authorize, agent: str) -> Standing:
+    """Where the asker stands: the budget it would spend from, whether it may, and what freezes it."""
+    sort = (agent, asked.budget)
+    standing = batch.standing(sort)
+    if standing is None:
+        budget, permitted = _choose_budget(batch, asked, agent)
+        standing = Standing(budget, permitted, batch.frozen_by(agent), *budget_accounts(budget.name))
+        batch.keep_standing(sort, standing)
+    return standing
 
 
 def _choose_budget(batch: Batch, asked: Authorize, agent: str) -> tuple[Budget, bool]:
@@ -124,15 +136,17 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     agent = agent_name(principal)
     if agent is None:
         refuse(Status.ROLE_NOT_ALLOWED, "only an agent authorizes its own spending")
-    budget, permitted = _choose_budget(batch, asked, agent)
+    standing = _standing(batch, asked, agent)
+    budget = standing.budget
     if budget.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {asked.currency}")
     batch.spending_names(asked.category, asked.payee)
     run, run_owner = _run_owner(batch, asked.run, agent)
-    available = batch.balance(available_name(budget.name), budget.currency)
-    held = batch.balance(held_name(budget.name), budget.currency)
+    available = batch.balance(standing.available, budget.currency)
+    held = batch.balance(standing.held, budget.currency)
+    partial_ok, frozen_by = asked.partial_ok, standing.frozen_by
     evaluation = evaluate(
-        Facts(atoms, available, held, asked.partial_ok, budget.name, permitted, batch.frozen_by(agent), run_owner)
+        Facts(atoms, available, held, partial_ok, budget.name, standing.permitted, frozen_by, run_owner)
     )
     body: dict[str, Any] = {
         "by": by_of(principal, key_id),
@@ -144,7 +158,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         "decision": _decision(evaluation),
     }
     if asked.idempotency_key:
-        body["idempotency"] = [idempotency_digest(principal, asked.idempotency_key).hex(), digest.hex()]
+        body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
     if run is not None:
         body["run"] = run
     row = Authorization(
@@ -381,7 +395,7 @@ def _finish(
     status: Status = Status.DONE,
 ) -> Outcome:
     if asked.idempotency_key:
-        body["idempotency"] = [idempotency_digest(principal, asked.idempotency_key).hex(), digest.hex()]
+        body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
     index, leaf = batch.record(kind, row.id, body, postings)
     row.changed_index = index
     return batch.conclude(asked, principal, digest, Outcome(status, body, index, leaf))

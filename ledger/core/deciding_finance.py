@@ -22,7 +22,6 @@ from ledger.core.account import (
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.book import CATEGORY, PAYEE, Name
 from ledger.core.budget import Budget
-from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import row_of
 from ledger.core.command import Adjust, AdjustmentTransfer, Allocate, Charge, Command, Deallocate, Refund
 from ledger.core.deciding_authorizations import budget_after
@@ -74,7 +73,7 @@ def finish(
     body["by"] = by_of(principal, key_id)
     body["request"] = fragment
     if asked.idempotency_key:
-        body["idempotency"] = [idempotency_digest(principal, asked.idempotency_key).hex(), digest.hex()]
+        body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
     index, leaf = batch.record(kind, subject, body, postings, effective_at)
     return batch.conclude(asked, principal, digest, Outcome(Status.DONE, body, index, leaf))
 
@@ -96,8 +95,8 @@ def _moved(batch: Batch, asked: Allocate | Deallocate, kind: str) -> Outcome:
     if giver != AUTHORITY_NAME and batch.balance(giver, budget.currency) < atoms:
         refuse(
             Status.INSUFFICIENT_AVAILABLE,
-            f"{giver} has {max(batch.balance(giver, budget.currency), 0)} atoms of {budget.currency} available, "
-            f"less than {atoms}",
+            f"{giver} has {batch.amount_text(max(batch.balance(giver, budget.currency), 0), budget.currency)} "
+            f"available, less than {batch.amount_text(atoms, budget.currency)}",
             available=str(batch.balance(giver, budget.currency)),
             currency=budget.currency,
         )
@@ -223,7 +222,7 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
             state=found.state,
             authorization=found.id,
         )
-    chosen, splits = refund_split(found, asked.category, asked.payee, atoms)
+    chosen, splits = refund_split(batch, found, asked.category, asked.payee, atoms)
     postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
     if currency_digits(found.currency) is not None:
         postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
@@ -342,7 +341,7 @@ def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
         ):
             refuse(
                 Status.INSUFFICIENT_AVAILABLE,
-                f"{name} would stand at {balance} atoms of {currency}, below zero",
+                f"{name} would stand at {batch.amount_text(balance, currency)}, below zero",
                 available=str(batch.balance(name, currency)),
                 currency=currency,
             )

@@ -21,7 +21,7 @@ ALLOCATION: Final = "alc"
 PREFIXES: Final = (AUTHORIZATION, KEY, AGENT, TEAM, BUDGET, RUN, CHARGE, REFUND, ADJUSTMENT, ALLOCATION)
 BODY_LENGTH: Final = 26
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32 in lower case: 26 characters carry 48 bits of milliseconds and 80 random bits, so that ids
+"""Crockford's base 32 in lower case: 26 characters carry 50 bits of milliseconds and 80 random bits, so that ids
 sort by the time they were made."""
 
 NAME_LENGTH_MAX: Final = 64

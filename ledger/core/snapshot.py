@@ -21,6 +21,7 @@ from ledger.core.principal import Agent, Key, Person, agent_name, lineage
 from ledger.core.run import Run, RunTotal
 
 CACHE_ENTRIES: Final = 20_000
+AUTHORIZATION_ENTRIES: Final = 4_000
 NEVER: Final = 2**63 - 1
 K = TypeVar("K")
 V = TypeVar("V")
@@ -61,10 +62,12 @@ class Known(Generic[K, V]):
         self._old.pop(key, None)
         self._young[key] = value
 
-    def trim(self) -> None:
-        """Forget the older half once the younger half is full."""
-        if len(self._young) > self._entries:
-            self._old, self._young = self._young, {}
+    def trim(self) -> bool:
+        """Forget the older half once the younger half is full; whether that happened."""
+        if len(self._young) <= self._entries:
+            return False
+        self._old, self._young = self._young, {}
+        return True
 
     def clear(self) -> None:
         """Forget everything."""
@@ -90,6 +93,10 @@ class Snapshot:
     ``idempotency`` is keyed by (principal, key) and read anew for each batch. ``aliases`` maps an id to the name of
     the agent, budget or run that bears it. ``due`` are open holds whose time has come, oldest first, as far as they
     were read; ``due_complete`` says that there are no more; ``next_due_at`` is a time before which none is due.
+    ``ready`` remembers kinds of requests whose every fact was found known, until a setting changes or facts are
+    forgotten: it spares the walk, and nothing is ever decided from it.
+    ``standings`` likewise remembers where agents stand before budgets (``working.Standing``), which changes only with
+    a setting.
     """
 
     book: Book
@@ -104,7 +111,7 @@ class Snapshot:
     budgets: Known[str, Budget] = field(default_factory=Known)
     aliases: Known[str, str] = field(default_factory=Known)
     accounts: Known[tuple[str, str], Account] = field(default_factory=Known)
-    authorizations: Known[str, Authorization] = field(default_factory=Known)
+    authorizations: Known[str, Authorization] = field(default_factory=lambda: Known(AUTHORIZATION_ENTRIES))
     runs: Known[str, Run] = field(default_factory=Known)
     run_totals: Known[tuple[str, str], RunTotal] = field(default_factory=Known)
     units: Known[str, Unit] = field(default_factory=Known)
@@ -113,6 +120,8 @@ class Snapshot:
     due: list[str] = field(default_factory=list)
     due_complete: bool = False
     next_due_at: int = 0
+    ready: set[tuple[Any, ...]] = field(default_factory=set)
+    standings: dict[tuple[str, str | None], Any] = field(default_factory=dict)
 
     def known(self) -> tuple[Known[Any, Any], ...]:
         """Every map of facts, for trimming and forgetting."""
@@ -148,6 +157,14 @@ class Needs:
 
     def __bool__(self) -> bool:
         return any(getattr(self, kind) for kind in Needs.__slots__)
+
+    def only_idempotency(self) -> bool:
+        """Whether nothing but idempotency keys is to be read."""
+        return not any(getattr(self, kind) for kind in Needs.__slots__ if kind != "idempotency")
+
+    def count(self) -> int:
+        """How many facts are to be read."""
+        return sum(len(getattr(self, kind)) for kind in Needs.__slots__)
 
 
 class _Seeker:
@@ -293,15 +310,33 @@ def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
     budgets, a budget to its accounts.
     """
     seeker = _Seeker(snapshot)
+    ready = snapshot.ready
     for due in snapshot.due:
         seeker.authorization(due)
     for asked in commands:
+        sort = _sort_of(asked)
+        before = 0
+        if sort is not None:
+            if sort in ready:
+                seeker.principal(asked)
+                continue
+            before = seeker.needs.count()
         principal = seeker.principal(asked)
+        known = principal is not None
         own_agent = seeker.agent(agent_name(principal)) if principal is not None else None
         seek = _SEEK.get(type(asked))
         if seek is not None:
             seek(seeker, asked, own_agent)
+        if sort is not None and known and seeker.needs.count() - before <= 1 and seeker.needs.only_idempotency():
+            ready.add(sort)
     return seeker.needs
+
+
+def _sort_of(asked: command.Command) -> tuple[Any, ...] | None:
+    """What a request to spend refers to: two of the same sort need the same facts, but for their idempotency keys."""
+    if type(asked) is command.Authorize:
+        return asked.caller.key_digest, asked.budget, asked.run, asked.currency, asked.category, asked.payee
+    return None
 
 
 ROUNDS_MAX: Final = 8

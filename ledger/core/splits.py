@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ledger.core.authorization import SPLITS_MAX, Authorization
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.outcome import Status
-from ledger.core.working import refuse
+from ledger.core.working import Batch, refuse
 
 
 class Split(NamedTuple):
@@ -59,7 +59,9 @@ def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> s
     return _pack(splits)
 
 
-def refund_split(row: Authorization, category: str | None, payee: str | None, atoms: int) -> tuple[Split, str | None]:
+def refund_split(
+    batch: Batch, row: Authorization, category: str | None, payee: str | None, atoms: int
+) -> tuple[Split, str | None]:
     """(the pair a refund goes back to, the packed splits after it). Refuses what is ambiguous or too large."""
     candidates = [
         one
@@ -77,7 +79,7 @@ def refund_split(row: Authorization, category: str | None, payee: str | None, at
     if atoms > chosen.settled - chosen.refunded:
         refuse(
             Status.REFUND_TOO_LARGE,
-            f"at most {chosen.settled - chosen.refunded} atoms of {row.currency} can still be refunded",
+            f"at most {batch.amount_text(chosen.settled - chosen.refunded, row.currency)} can still be refunded",
             refundable=str(chosen.settled - chosen.refunded),
             currency=row.currency,
         )

@@ -6,7 +6,7 @@ posted with it, and the balances stored with a transfer are those right after it
 """
 
 from hashlib import sha256
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from ledger.core import account as accounts
 from ledger.core import changeset as tables
@@ -14,6 +14,7 @@ from ledger.core import roles
 from ledger.core.account import Account
 from ledger.core.authorization import Authorization
 from ledger.core.book import CATEGORY, PAYEE, Head, Name
+from ledger.core.budget import Budget
 from ledger.core.canonical import (
     Fragment,
     canonical_bytes,
@@ -26,7 +27,7 @@ from ledger.core.changeset import Changeset, copy_of, row_of, update_of
 from ledger.core.command import Authorize, Command, Extend
 from ledger.core.journal import FORMAT, SEMANTICS
 from ledger.core.moment import moment_text
-from ledger.core.money import ATOMS_MAX, MoneyError, currency_digits, parse_atoms
+from ledger.core.money import ATOMS_MAX, MoneyError, currency_digits, format_atoms, parse_atoms
 from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
 from ledger.core.principal import OWNER_PRINCIPAL, Agent, Key, lineage
 from ledger.core.run import RunTotal
@@ -57,11 +58,23 @@ def refuse(status: Status, detail: str, **facts: Any) -> NoReturn:
     raise Refusal(status, detail, **facts)
 
 
+class Standing(NamedTuple):
+    """Where an agent stands before a budget: what changes only with a setting, and so is found once."""
+
+    budget: Budget
+    permitted: bool
+    frozen_by: str | None
+    available: str
+    held: str
+    spent: str
+
+
 class Batch:
     """The state of one batch. ``now`` is its time in microseconds, never earlier than the book's last record."""
 
     __slots__ = (
         "_expiry_texts",
+        "_key_digest",
         "account_count",
         "accounts",
         "agents",
@@ -78,6 +91,7 @@ class Batch:
         "now_text",
         "run_totals",
         "snapshot",
+        "standings",
         "texts",
     )  # fmt: skip
 
@@ -99,7 +113,9 @@ class Batch:
         self.made: dict[str, dict[Any, Any]] = {}
         self.answers: dict[tuple[str, str], PriorAnswer] = {}
         self.texts: list[tuple[str, bytes, str]] = []
+        self.standings: dict[tuple[str, str | None], Standing] = {}
         self._expiry_texts: dict[int, str] = {}
+        self._key_digest: tuple[Command | None, bytes] = (None, b"")
 
     # Reading through the overlay.
 
@@ -174,6 +190,17 @@ class Batch:
         total.changed_index = self.index
         return total
 
+    def standing(self, sort: tuple[str, str | None]) -> Standing | None:
+        """Where an agent stands before a budget, as found before; forgotten once this batch changes a setting."""
+        if self.made or self.agents:
+            return None
+        return self.standings.get(sort) or self.snapshot.standings.get(sort)
+
+    def keep_standing(self, sort: tuple[str, str | None], standing: Standing) -> None:
+        """Keep what ``standing`` gives back."""
+        if not self.made and not self.agents:
+            self.standings[sort] = standing
+
     # The gate.
 
     def admit(self, asked: Command) -> tuple[str, str | None]:
@@ -209,6 +236,10 @@ class Batch:
                 refuse(Status.UNKNOWN_CURRENCY, f"{currency} is neither an ISO 4217 currency nor a unit of this book")
             return int(unit.digits)
         return digits
+
+    def amount_text(self, atoms: int, currency: str) -> str:
+        """Atoms as a person reads them: ``12.50 USD``."""
+        return f"{format_atoms(atoms, self.digits(currency))} {currency}"
 
     def atoms(self, text: str, currency: str, *, zero_ok: bool = False) -> int:
         """Decimal text as positive atoms; refuses what is malformed, too precise, not positive or too large."""
@@ -288,7 +319,7 @@ class Batch:
             if self.balance(debit, currency) + atoms > ATOMS_MAX or self.balance(credit, currency) - atoms < -ATOMS_MAX:
                 refuse(
                     Status.BALANCE_OVERFLOW,
-                    f"{atoms} atoms of {currency} would take {debit} or {credit} beyond what 64 bits hold",
+                    f"{self.amount_text(atoms, currency)} would take {debit} or {credit} beyond what 64 bits hold",
                 )
 
     def open_account(self, name: str, currency: str) -> Account:
@@ -359,6 +390,14 @@ class Batch:
         self.index = index + 1
         return index, leaf
 
+    def key_digest(self, asked: Command, principal: str) -> bytes:
+        """The stored digest of the idempotency key of the command at hand."""
+        known_for, digest = self._key_digest
+        if known_for is not asked:
+            digest = idempotency_digest(principal, asked.idempotency_key)
+            self._key_digest = (asked, digest)
+        return digest
+
     def conclude(self, asked: Command, principal: str, request_digest: bytes, outcome: Outcome) -> Outcome:
         """Keep the command's texts and its idempotency key with the record that answers it; a denial that may soon be
         otherwise does not bind the key."""
@@ -366,7 +405,7 @@ class Batch:
             self.inserts["texts"].append((self.book_id, outcome.log_index, field, salt, text))
         if outcome.status in UNBOUND_DENIALS or not asked.idempotency_key or asked.caller.key_digest is None:
             return outcome
-        digest = idempotency_digest(principal, asked.idempotency_key)
+        digest = self.key_digest(asked, principal)
         self.inserts["idempotency_keys"].append((self.book_id, digest, request_digest, outcome.log_index, self.now))
         packed = self.inserts["log_records"][outcome.log_index - self.snapshot.head.size][6]
         self.answers[principal, asked.idempotency_key] = PriorAnswer(
@@ -416,6 +455,7 @@ class Batch:
             {name: rows for name, rows in updates.items() if rows},
             touched,
             {pair: answer.leaf_hash for pair, answer in self.answers.items()},
+            self.standings,
         )  # fmt: skip
 
 

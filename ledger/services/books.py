@@ -32,6 +32,21 @@ class OpenedBook:
     admin_key: str
 
 
+def check_book(*, name: str, currency: str, timezone: str) -> None:
+    """Raise BookRefused, with a sentence that says what to change, where a book cannot be opened with these settings.
+
+    Asked before a database is touched, so that a typing error leaves no file behind.
+    """
+    if not is_name(name):
+        raise BookRefused(f'"{name}" is not a name: use a-z, 0-9 and ._- , at most 64 characters')
+    if currency_digits(currency) is None:
+        raise BookRefused(f'"{currency}" is not an ISO 4217 currency such as USD')
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise BookRefused(f'"{timezone}" is not a time zone such as Europe/Paris') from error
+
+
 def open_new_book(
     database_url: str,
     *,
@@ -46,14 +61,7 @@ def open_new_book(
     Raises BookRefused for a bad name, currency or time zone, and StorageError when the database cannot be had. The
     caller checks beforehand that no book of that name exists.
     """
-    if not is_name(name):
-        raise BookRefused(f'"{name}" is not a name: use a-z, 0-9 and ._- , at most 64 characters')
-    if currency_digits(currency) is None:
-        raise BookRefused(f'"{currency}" is not an ISO 4217 currency such as USD')
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise BookRefused(f'"{timezone}" is not a time zone such as Europe/Paris') from error
+    check_book(name=name, currency=currency, timezone=timezone)
     source = sources or Sources()
     book_id = source.new_book_id()
     text, digest = source.new_key(book_id, ADMIN)

@@ -18,7 +18,9 @@ _RANDOM_LENGTH: Final = 52
 _CHECKSUM_LENGTH: Final = 7
 _PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 _POOL_IDS: Final = 512
-_RANDOM_BYTES: Final = 10
+_TIME_LENGTH: Final = 10
+_RANDOM_TEXT: Final = BODY_LENGTH - _TIME_LENGTH
+_TO_ALPHABET: Final = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
 
 
 class ParsedKey(NamedTuple):
@@ -60,8 +62,10 @@ class Sources:
     """Clock, ids, keys and secrets of a process. Tests put their own in its place."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._at = 0
+        self._millisecond = 0
+        self._time_text = ""
 
     def now_us(self) -> int:
         """This machine's clock: microseconds since 1970 UTC."""
@@ -81,15 +85,16 @@ class Sources:
         return os.urandom(count)
 
     def new_id(self, prefix: str) -> str:
-        """A new id of the kind that ``prefix`` names: 48 bits of milliseconds, then 80 random bits."""
+        """A new id of the kind that ``prefix`` names: 50 bits of milliseconds, then 80 random bits."""
         at = self._at
-        pool = self._pool
-        if at + _RANDOM_BYTES > len(pool):
-            pool = self._pool = self.random_bytes(_RANDOM_BYTES * _POOL_IDS)
+        if at + _RANDOM_TEXT > len(self._pool):
+            self._pool = self.random_bytes(_RANDOM_TEXT * _POOL_IDS).translate(_TO_ALPHABET).decode()
             at = 0
-        self._at = at + _RANDOM_BYTES
-        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(pool[at : at + _RANDOM_BYTES])
-        return f"{prefix}_{_base32(value, BODY_LENGTH)}"
+        self._at = at + _RANDOM_TEXT
+        millisecond = time.time_ns() // 1_000_000
+        if millisecond != self._millisecond:
+            self._millisecond, self._time_text = millisecond, _base32(millisecond, _TIME_LENGTH)
+        return f"{prefix}_{self._time_text}{self._pool[at : at + _RANDOM_TEXT]}"
 
     def new_book_id(self) -> int:
         """A new 40-bit book id; never zero."""

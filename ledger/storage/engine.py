@@ -139,10 +139,9 @@ def _connect_postgresql_reader(connection: Any, _record: Any) -> None:
     connection.commit()
 
 
-def _translate(context: ExceptionContext) -> None:
+def _translate(context: ExceptionContext) -> StorageError | None:
     cause = context.original_exception
-    if isinstance(cause, (sqlite3.Error, psycopg.Error)):
-        context.chained_exception = storage_error(cause)
+    return storage_error(cause) if isinstance(cause, (sqlite3.Error, psycopg.Error)) else None
 
 
 def storage_error(cause: BaseException) -> StorageError:

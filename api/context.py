@@ -1,0 +1,94 @@
+"""What every handler needs, gathered once per process.
+
+Owns ``Context``: settings, the authorizer, the database for reads, keys, limits, metrics, and whether the process is
+stopping. Invariant: nothing in the HTTP room is global; two apps in one process share nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Engine
+
+from api.deadlines import Deadlines
+from api.handover import Handover
+from api.keys import KeyRing, RateLimit, Recent
+from api.metrics import Metrics
+from api.problems import ProblemError
+from api.rendering import MONEY_SCALE, Scale
+from api.request import Asked
+from api.settings import Settings
+from ledger.core.money import currency_digits
+from ledger.services.authorizer import Authorizer
+from ledger.services.sources import ParsedKey, Sources
+from ledger.storage import queries
+
+UNITS_CACHED = 10_000
+
+
+class Context:
+    """One per app. ``begin`` is called on the event loop before the first request."""
+
+    def __init__(
+        self, settings: Settings, *, authorizer: Authorizer, engine: Engine, sources: Sources, metrics: Metrics
+    ) -> None:
+        self.settings = settings
+        self.authorizer = authorizer
+        self.engine = engine
+        self.sources = sources
+        self.metrics = metrics
+        self.keys = KeyRing()
+        self.rate = RateLimit(per_second=settings.rate_limit_per_second, burst=settings.rate_limit_burst)
+        self.deadlines = Deadlines(settings.request_timeout_seconds)
+        self.stopping = asyncio.Event()
+        self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)
+        self._handover: Handover | None = None
+
+    def begin(self) -> None:
+        """Take the running event loop for the hand-over of outcomes."""
+        self._handover = Handover(self.authorizer, asyncio.get_running_loop())
+
+    @property
+    def handover(self) -> Handover:
+        """The hand-over of this process. Raises RuntimeError before ``begin``."""
+        if self._handover is None:
+            raise RuntimeError("the app has not been started")
+        return self._handover
+
+    def admit(self, asked: Asked, tokens: int = 1) -> ParsedKey:
+        """The key of a request, once the limits on its headers and on its key's rate let it pass. Raises
+        ProblemError."""
+        if asked.header_bytes > self.settings.header_bytes_max:
+            raise ProblemError(
+                "header_too_large", f"the headers have at most {self.settings.header_bytes_max} bytes"
+            )
+        if asked.problem:
+            raise ProblemError(asked.problem)
+        key = self.keys.read(asked.authorization)
+        if self.rate.per_second:
+            self.rate.take(key.digest, time.monotonic(), tokens)
+        return key
+
+    async def scale_of(self, book_id: int, body: Mapping[str, Any]) -> Scale:
+        """The digits of every currency and unit in a record's body."""
+        currency = body.get("currency")
+        named = {currency} if currency is not None else {row[3] for row in body.get("transfers", ())}
+        return await self.scale(book_id, named)
+
+    async def scale(self, book_id: int, currencies: set[str]) -> Scale:
+        """The digits of currencies and units that are known to exist."""
+        units = {code: self._units.get((book_id, code)) for code in currencies if currency_digits(code) is None}
+        if not units:
+            return MONEY_SCALE
+        if None in units.values():
+            for name, digits in (await asyncio.to_thread(self._read_units, book_id)).items():
+                self._units.put((book_id, name), digits)
+                units[name] = digits
+        return {**MONEY_SCALE, **{name: digits for name, digits in units.items() if digits is not None}}
+
+    def _read_units(self, book_id: int) -> dict[str, int]:
+        with self.engine.connect() as connection:
+            return {unit.name: unit.digits for unit in queries.units(connection, book_id)}

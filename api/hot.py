@@ -1,0 +1,232 @@
+"""The hot routes: authorize, settle, extend, release and batch, from bytes to bytes.
+
+Owns the shortest way from a request to the authorizer and back. Invariants: these handlers answer exactly what the
+routes behind FastAPI would, because both use the same models, problems and renderings; nothing here decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from api.answering import authorization_reply, failure_reply, outcome_reply
+from api.context import Context
+from api.problems import ProblemError
+from api.rendering import MONEY_SCALE
+from api.reply import Reply, json_reply
+from api.request import Asked, Receive, checked_idempotency_key, read_body
+from api.schemas.authorizations import (
+    AuthorizationRequest,
+    BatchItem,
+    BatchRequest,
+    ExtendRequest,
+    ReleaseRequest,
+    SettleRequest,
+)
+from api.schemas.fields import moment_or_none
+from api.schemas.validation import parse_body, problem_of
+from ledger.core.command import Authorize, Caller, Command, Extend, Release, Settle
+from ledger.core.ids import AUTHORIZATION, is_id
+from ledger.core.outcome import Outcome
+from ledger.services.sources import ParsedKey
+
+PATH: Final = "/v1/authorizations"
+_BELOW: Final = PATH + "/"
+_BELOW_LENGTH: Final = len(_BELOW)
+BATCH: Final = "batch"
+Build = Callable[[bytes, Caller, str, str], Command]
+
+
+def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_key: str, new_id: str) -> Authorize:
+    """The command of an authorization request."""
+    labels = asked.labels
+    return Authorize(
+        caller=caller,
+        idempotency_key=idempotency_key,
+        id=new_id,
+        amount=asked.amount.amount,
+        currency=asked.amount.currency,
+        category=asked.category,
+        payee=asked.payee,
+        resource=asked.resource,
+        budget=asked.budget,
+        run=asked.run,
+        intent=asked.intent,
+        ttl_seconds=asked.ttl_seconds,
+        accept_pending=asked.accept_pending,
+        partial_ok=asked.partial_ok,
+        on_expiry=asked.on_expiry,
+        labels=tuple(sorted(labels.items())) if labels else (),
+    )
+
+
+def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Settle:
+    """The command of a settlement's body."""
+    asked = parse_body(SettleRequest, body)
+    return Settle(
+        caller=caller,
+        idempotency_key=idempotency_key,
+        authorization=reference,
+        amount=asked.amount.amount,
+        currency=asked.amount.currency,
+        final=asked.final,
+        category=asked.category,
+        payee=asked.payee,
+        resource=asked.resource,
+        evidence=asked.evidence,
+        effective_at=moment_or_none(asked.effective_at),
+    )
+
+
+def extend_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Extend:
+    """The command of an extension's body."""
+    asked = parse_body(ExtendRequest, body)
+    return Extend(
+        caller=caller,
+        idempotency_key=idempotency_key,
+        authorization=reference,
+        amount=asked.amount.amount if asked.amount is not None else None,
+        currency=asked.amount.currency if asked.amount is not None else None,
+        ttl_seconds=asked.ttl_seconds,
+    )
+
+
+def release_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Release:
+    """The command of a release's body, which may be empty."""
+    asked = parse_body(ReleaseRequest, body or b"{}")
+    return Release(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
+
+
+VERBS: Final[dict[str, Build]] = {"settle": settle_command, "extend": extend_command, "release": release_command}
+
+
+class Hot:
+    """The hot handlers of one app."""
+
+    __slots__ = ("_body_bytes_max", "_context", "_deadlines")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._body_bytes_max = context.settings.body_bytes_max
+        self._deadlines = context.deadlines
+
+    def route(self, method: str, path: str) -> tuple[str, str] | None:
+        """(route, authorization id) of a hot request, or None when FastAPI is to answer."""
+        if method != "POST" or not path.startswith(PATH):
+            return None
+        if path == PATH:
+            return "authorize", ""
+        reference, _, verb = path[_BELOW_LENGTH:].partition("/")
+        if path[len(PATH)] != "/":
+            return None
+        if verb in VERBS:
+            return verb, reference
+        return (BATCH, "") if reference == BATCH and not verb else None
+
+    async def answer(self, route: str, reference: str, asked: Asked, receive: Receive) -> Reply | None:
+        """The answer to a hot request; None when the client left before it had sent all."""
+        try:
+            if route == BATCH:
+                return await self._batch(asked, receive)
+            return await self._one(route, reference, asked, receive)
+        except Exception as error:
+            return failure_reply(error, asked.id_text())
+
+    async def _body(self, asked: Asked, receive: Receive) -> bytes | None:
+        body = await read_body(
+            asked, receive, bytes_max=self._body_bytes_max, deadlines=self._deadlines
+        )
+        if body and not asked.is_json:
+            raise ProblemError("unsupported_media_type")
+        return body
+
+    async def _one(self, route: str, reference: str, asked: Asked, receive: Receive) -> Reply | None:
+        context = self._context
+        key = context.admit(asked)
+        idempotency_key = asked.idempotency()
+        body = await self._body(asked, receive)
+        if body is None:
+            return None
+        caller = Caller(key.digest)
+        command: Command
+        if route == "authorize":
+            request = parse_body(AuthorizationRequest, body)
+            command = authorize_command(request, caller, idempotency_key, context.sources.new_id(AUTHORIZATION))
+        else:
+            if not is_id(reference, AUTHORIZATION):
+                raise ProblemError("not_found", "there is no such authorization")
+            command = VERBS[route](body, caller, idempotency_key, reference)
+        outcome = await context.handover.decide(key.book_id, command)
+        return await self._reply(outcome, key, asked)
+
+    async def _reply(self, outcome: Outcome, key: ParsedKey, asked: Asked) -> Reply:
+        body = outcome.body
+        if body is not None and body["currency"] in MONEY_SCALE:
+            return authorization_reply(outcome, MONEY_SCALE, asked.request_id.decode())
+        scale = await self._context.scale_of(key.book_id, body if body is not None else outcome.facts)
+        return outcome_reply(outcome, scale, asked.id_text())
+
+    async def _batch(self, asked: Asked, receive: Receive) -> Reply | None:
+        context = self._context
+        key = context.admit(asked)
+        body = await self._body(asked, receive)
+        if body is None:
+            return None
+        items = parse_items(body)
+        if context.rate.per_second and len(items) > 1:
+            context.admit(asked, len(items) - 1)
+        caller = Caller(key.digest)
+        commands: list[Command] = []
+        places: list[int] = []
+        replies: list[Reply | None] = [None] * len(items)
+        for place, item in enumerate(items):
+            try:
+                if isinstance(item, ProblemError):
+                    raise item
+                idempotency_key = checked_idempotency_key(item.idempotency_key)
+            except ProblemError as error:
+                replies[place] = failure_reply(error, asked.id_text())
+                continue
+            commands.append(authorize_command(item, caller, idempotency_key, context.sources.new_id(AUTHORIZATION)))
+            places.append(place)
+        answers: Sequence[Outcome | Exception] = []
+        if commands:
+            answers = await context.handover.decide_all(key.book_id, commands)
+        for place, answer in zip(places, answers, strict=True):
+            if isinstance(answer, Exception):
+                replies[place] = failure_reply(answer, asked.id_text())
+            else:
+                replies[place] = await self._reply(answer, key, asked)
+        return json_reply(200, {"items": [_item(reply) for reply in replies if reply is not None]})
+
+
+def _item(reply: Reply) -> dict[str, Any]:
+    """One verdict of a batch: its own status, and the authorization or the problem."""
+    replayed = any(name == b"idempotency-replayed" for name, _ in reply.headers)
+    content = "authorization" if reply.status < 400 else "problem"
+    return {"status": reply.status, "replayed": replayed, content: orjson.Fragment(reply.body)}
+
+
+def parse_items(body: bytes) -> list[BatchItem | ProblemError]:
+    """The items of a batch; an item that cannot be taken is its problem. Raises ProblemError when the batch itself
+    cannot be taken."""
+    try:
+        return list(BatchRequest.model_validate_json(body).items)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False)
+    if not all(len(found["loc"]) > 1 and found["loc"][0] == "items" for found in errors):
+        raise problem_of([found for found in errors if len(found["loc"]) < 2] or errors)
+    by_place: dict[int, list[Any]] = {}
+    for found in errors:
+        by_place.setdefault(int(found["loc"][1]), []).append(found | {"loc": found["loc"][2:]})
+    items: list[BatchItem | ProblemError] = []
+    for place, item in enumerate(from_json(body)["items"]):
+        wrong = by_place.get(place)
+        items.append(problem_of(wrong) if wrong else BatchItem.model_validate_json(orjson.dumps(item)))
+    return items
+
+

@@ -1,0 +1,198 @@
+"""One serving process: uvicorn, made to stop as Bursar promises.
+
+Owns the order of a shutdown: stop accepting, answer long polls and half-sent requests, close idle connections, let
+what is queued finish within its time, and end with status 0. Invariants: a signal starts the shutdown once; a client
+that sends nothing, or half a request, delays nothing beyond one sweep; bytes of a request's head are counted as they
+arrive, before a parser can collect them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+import orjson
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.context import Context
+from api.problems import problem_content
+from api.request import new_request_id
+from api.settings import Settings
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LAST_ANSWERS_SECONDS: Final = 3
+"""Time to write the last answers to slow readers, once nothing is queued any more."""
+_STATUS_LINES: Final = {
+    400: b"HTTP/1.1 400 Bad Request\r\n",
+    408: b"HTTP/1.1 408 Request Timeout\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose request heads are bounded in bytes and in time, from the first byte on."""
+
+    head_bytes_max = 16_384
+    head_seconds_max = 20.0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_bytes = 0
+        self._head_since: float | None = time.monotonic()
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head that is not complete; refuse one that grows beyond its bound."""
+        super().data_received(data)
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.head_bytes_max:
+                self._refuse("header_too_large", 431)
+
+    def on_message_begin(self) -> None:
+        """A new request starts: so does its head's clock."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._head_since = time.monotonic()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; the app bounds the rest."""
+        self._head_since = None
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem."""
+        self._refuse("malformed_json", 400, title="Malformed HTTP", detail="This is not an HTTP/1.1 request.")
+
+    def end_slow_head(self, now: float) -> None:
+        """Close the connection when its head has taken too long; called from the server's tick."""
+        if self._head_since is None or now - self._head_since <= self.head_seconds_max:
+            return
+        if self._head_bytes:
+            self._refuse("request_timeout", 408)
+        else:
+            self.transport.close()
+
+    def _refuse(self, code: str, status: int, *, title: str = "", detail: str = "") -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            # An answer to an earlier request is under way, and this one must not be taken for it.
+            self.transport.close()
+            return
+        request_id = new_request_id()
+        content = problem_content(code, request_id=request_id.decode(), detail=detail)
+        if title:
+            content |= {"type": "about:blank", "title": title, "status": status, "code": "malformed_http"}
+        body = orjson.dumps(content)
+        self.transport.write(
+            b"".join(
+                (
+                    _STATUS_LINES[status],
+                    b"content-type: application/problem+json\r\nconnection: close\r\n",
+                    b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (request_id, len(body)),
+                    body,
+                )
+            )
+        )
+        self._head_since = None
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with Bursar's shutdown. ``on_ready`` is called once it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, context: Context, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._context = context
+        self._on_ready = on_ready
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Let SIGTERM and SIGINT start the shutdown, and nothing else: uvicorn would raise them again at its end, so
+        that the process would die of the signal instead of ending with 0."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.begin_exit)
+        try:
+            yield
+        finally:
+            # A second signal while the last connections close must not kill the process.
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+    def begin_exit(self) -> None:
+        """Start the shutdown."""
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a tenth of a second: end the heads that take too long."""
+        if counter % 5 == 0:
+            now = time.monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.end_slow_head(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer whoever waits, let the queue finish, then close as uvicorn does."""
+        for server in self.servers:
+            server.close()
+        self._context.stopping.set()
+        self._context.deadlines.stop()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        # Whatever is still queued at the deadline is answered with 503 by the authorizer itself.
+        await asyncio.to_thread(
+            self._context.authorizer.stop, deadline_seconds=float(self._context.settings.shutdown_seconds)
+        )
+        await super().shutdown(sockets)
+
+
+def server_config(app: Any, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration for one process."""
+
+    class Protocol(BoundedProtocol):
+        head_bytes_max = settings.header_bytes_max
+        head_seconds_max = float(settings.request_timeout_seconds)
+
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
+    )
+
+
+async def watch_parent(descriptor: int, server: Server) -> None:
+    """Start the shutdown when the other end of the pipe ``descriptor`` is closed: the parent has died."""
+    loop = asyncio.get_running_loop()
+    closed = asyncio.Event()
+    loop.add_reader(descriptor, closed.set)
+    try:
+        await closed.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    server.begin_exit()

@@ -1,0 +1,101 @@
+"""Requests that change a book, behind FastAPI: from a request to a decided command and its answer.
+
+Owns ``Writing``, the dependency of every such route. Invariants: no route changes a book but through it; the
+Idempotency-Key is asked for before the body is looked at; bodies are parsed by the same code as on the hot routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from api.answering import outcome_reply
+from api.context import Context
+from api.edge_state import asked_of, context_of
+from api.reply import Reply
+from api.request import Asked
+from api.schemas.validation import parse_body
+from ledger.core.command import Caller, Command
+from ledger.core.outcome import Outcome
+from ledger.services.sources import ParsedKey
+
+Model = TypeVar("Model", bound=BaseModel)
+BODY_ATTRIBUTE: Final = "bursar_body"
+
+
+def body_of(model: type[Model]) -> Any:
+    """A dependency that reads the body as ``model``; an empty body counts as an empty object."""
+
+    async def read(request: Request, writing: Writing = Depends(writing)) -> Model:
+        return parse_body(model, await request.body() or b"{}")
+
+    setattr(read, BODY_ATTRIBUTE, model)
+    return Depends(read)
+
+
+class Writing:
+    """One request that changes a book."""
+
+    def __init__(self, context: Context, asked: Asked, *, needs_idempotency_key: bool) -> None:
+        self._context = context
+        self._asked = asked
+        self.key: ParsedKey = context.admit(asked)
+        self.idempotency_key = asked.idempotency() if needs_idempotency_key else ""
+        self.caller = Caller(self.key.digest)
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """The members that every command has."""
+        return {"caller": self.caller, "idempotency_key": self.idempotency_key}
+
+    def new_id(self, prefix: str) -> str:
+        """A new id of a kind."""
+        return self._context.sources.new_id(prefix)
+
+    def new_key(self, role: str) -> tuple[str, bytes]:
+        """(text, digest) of a new key of this book."""
+        return self._context.sources.new_key(self.key.book_id, role)
+
+    async def decide(self, command: Command, extra: Mapping[str, Any] | None = None) -> Response:
+        """Have a command decided, and answer. ``extra`` members are shown in a fresh success only."""
+        outcome = await self._context.handover.decide(self.key.book_id, command)
+        return await self._answer(outcome, extra)
+
+    async def evaluate(self, command: Command) -> Outcome:
+        """What would be decided now; nothing is recorded."""
+        return await self._context.authorizer.evaluate(self.key.book_id, command)
+
+    async def reply(self, outcome: Outcome) -> Reply:
+        """The reply that an outcome would have."""
+        body = outcome.body
+        scale = await self._context.scale_of(self.key.book_id, body if body is not None else outcome.facts)
+        return outcome_reply(outcome, scale, self._asked.id_text())
+
+    async def _answer(self, outcome: Outcome, extra: Mapping[str, Any] | None) -> Response:
+        body = outcome.body
+        scale = await self._context.scale_of(self.key.book_id, body if body is not None else outcome.facts)
+        return response_of(outcome_reply(outcome, scale, self._asked.id_text(), extra))
+
+
+def response_of(reply: Reply) -> Response:
+    """A reply as Starlette sends it."""
+    response = Response(reply.body, reply.status)
+    response.raw_headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+    return response
+
+
+def _writing(needs_idempotency_key: bool) -> Callable[[Request], Any]:
+    async def begin(request: Request) -> Writing:
+        return Writing(context_of(request), asked_of(request), needs_idempotency_key=needs_idempotency_key)
+
+    return begin
+
+
+writing = _writing(True)
+"""Dependency of the routes that change the book."""
+asking = _writing(False)
+"""Dependency of the routes that ask the core and change nothing."""

@@ -1,0 +1,138 @@
+"""Rows for tests of storage: a small book, and batches of holds on it, made without the core's rules."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ledger.core import changeset
+from ledger.core.account import Account
+from ledger.core.authorization import Authorization
+from ledger.core.book import Book, Head, Name, Unit
+from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.canonical import idempotency_digest
+from ledger.core.changeset import Changeset, row_of, update_of
+from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
+from ledger.core.merkle import EMPTY_ROOT
+from ledger.core.principal import Agent, Key, Person
+from ledger.core.run import Run, RunTotal
+from ledger.core.snapshot import Needs, Snapshot
+from ledger.core.merkle import Frontier
+
+BOOK_ID = 0x123456789A
+SECRET = b"s" * 32
+ROOM = 10**12
+SETUP_SIZE = 1
+
+
+def numbered_id(prefix: str, number: int) -> str:
+    """A well-formed id that sorts by its number."""
+    return f"{prefix}_{number:026d}"
+
+
+def digest(text: str) -> bytes:
+    """32 bytes that stand for a text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def book(book_id: int = BOOK_ID) -> Book:
+    """The row of the book."""
+    return Book(book_id, "acme", "USD", "Europe/Paris", True, 1_000)
+
+
+def head(size: int, book_id: int = BOOK_ID) -> Head:
+    """A head at a size, with a root of its own."""
+    return Head(book_id, size, root(size), b"f" * 32 * size.bit_count(), 1_000 + size, 5)
+
+
+def root(size: int) -> bytes:
+    """What stands for the root at a size."""
+    return EMPTY_ROOT if size == 0 else digest(f"root {size}")
+
+
+def record(index: int, kind: str = "hold", subject: str = "", book_id: int = BOOK_ID) -> LogRecord:
+    """One log record of a hundred bytes."""
+    body = f'{{"index":{index},"padding":"{"x" * 80}"}}'.encode()
+    return LogRecord(book_id, index, kind, subject, 1_000 + index, 1_000 + index, body, digest(f"leaf {index}"))
+
+
+def account(number: int, name: str, role: str, balance: int, book_id: int = BOOK_ID, kind: str = "budgetary") -> Account:
+    """One account in USD."""
+    return Account(book_id, number, name, "USD", kind, role, balance, None, 0, 0)
+
+
+def setup(book_id: int = BOOK_ID) -> Changeset:
+    """A new book with one of everything: agent crawler under team research, budget research, a run, keys, names."""
+    made = Changeset(book_id, 0, EMPTY_ROOT, head(SETUP_SIZE, book_id))
+    entities: dict[str, list[object]] = {
+        "books": [book(book_id)],
+        "accounts": [
+            account(0, "authority", "authority", -ROOM, book_id),
+            account(1, "budgets:research:available", "available", ROOM, book_id),
+            account(2, "budgets:research:held", "held", 0, book_id),
+            account(3, "budgets:research:spent", "spent", 0, book_id),
+        ],
+        "agents": [
+            Agent(book_id, "research", numbered_id("team", 1), "team", None, "", False, 0, 0),
+            Agent(book_id, "crawler", numbered_id("agt", 2), "agent", "research", "research", True, 0, 0),
+        ],
+        "persons": [Person(book_id, "ada", 0)],
+        "api_keys": [
+            Key(book_id, digest("key"), numbered_id("key", 1), "agent", "agent:crawler", "person:ada", 1, None, 9, 0, 0)
+        ],
+        "budgets": [Budget(book_id, "research", numbered_id("bud", 1), None, "", "USD", 0)],
+        "budget_agents": [BudgetAgent(book_id, "research", "research", 0), BudgetAgent(book_id, "research", "extra", 0)],
+        "runs": [Run(book_id, "run-42", numbered_id("run", 1), "crawler", 7, 0)],
+        "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
+        "units": [Unit(book_id, "tokens", 0, 0)],
+        "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
+    }
+    made.inserts = {name: [row_of(entity) for entity in rows] for name, rows in entities.items()}
+    made.inserts["log_records"] = [tuple(record(0, "book", "acme", book_id))]
+    made.inserts["texts"] = [tuple(Text(book_id, 0, "reason", b"salt", "because"))]
+    return made
+
+
+def authorization(number: int, index: int, book_id: int = BOOK_ID) -> Authorization:
+    """A hold of 5 atoms, made at a log index."""
+    return Authorization(
+        book_id, numbered_id("auth", number), "crawler", "research", "run-42" if number % 2 else None, "inference",
+        "openai", None, "USD", 5, 5, 5, 0, 0, "held", 32 if number % 3 == 0 else 0, None, "release", 1_000 + index, 9_000,
+        9_000 + number, None, None, None, index, index,
+    )  # fmt: skip
+
+
+def holds(size: int, count: int, book_id: int = BOOK_ID) -> Changeset:
+    """``count`` holds of 5 atoms each, on a log of ``size`` records; the hold at index i has number i."""
+    made = Changeset(book_id, size, root(size), head(size + count, book_id))
+    logs, transfers, rows, keys = [], [], [], []
+    held = 5 * (size - SETUP_SIZE)
+    for index in range(size, size + count):
+        held += 5
+        hold = authorization(index, index, book_id)
+        logs.append(tuple(record(index, "hold", hold.id, book_id)))
+        transfers.append(
+            tuple(
+                Transfer(book_id, index, 0, 2, 1, "USD", 5, held, ROOM - held, 1_000 + index, 1_000 + index)
+            )
+        )
+        rows.append(row_of(hold))
+        key = idempotency_digest("agent:crawler", f"key-{index}")
+        keys.append(tuple(IdempotencyKey(book_id, key, digest(f"request {index}"), index, 1_000 + index)))
+    made.inserts = {"log_records": logs, "transfers": transfers, "authorizations": rows, "idempotency_keys": keys}
+    available = account(1, "budgets:research:available", "available", ROOM - held, book_id)
+    reserved = account(2, "budgets:research:held", "held", held, book_id)
+    made.updates = {"accounts": [update_of(changeset.ACCOUNTS, changed) for changed in (available, reserved)]}
+    return made
+
+
+def snapshot(book_id: int = BOOK_ID) -> Snapshot:
+    """A snapshot that knows nothing yet."""
+    return Snapshot(book=book(book_id), head=head(0, book_id), frontier=Frontier(), text_secret=SECRET)
+
+
+def needs(**wanted: set[object]) -> Needs:
+    """Needs of the kinds named."""
+    made = Needs()
+    for kind, keys in wanted.items():
+        setattr(made, kind, keys)
+    return made

@@ -1,0 +1,110 @@
+"""Look-ups and updates of a batch go by index on tables that were never analyzed, told by the pages they touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg.types.numeric import Int8
+from sqlalchemy import text
+
+from ledger.core.changeset import AUTHORIZATIONS, update_of
+from ledger.core.snapshot import Needs
+from ledger.storage import postgresql_writer
+from ledger.storage.engine import create_migration_engine
+from ledger.storage.migrate import upgrade
+from ledger.storage.postgresql_arrays import BYTEA, encode
+from ledger.storage.postgresql_writer import PostgresqlWriter
+from ledger.storage.sqlite_writer import SqliteWriter, _idempotency_statement, _lookup_statement
+from ledger.storage.writer import open_writer
+from tests.storage import rows
+
+ROWS = 30_000
+KEYS = 64
+PAGES_PER_KEY = 8
+"""An index of this size is three pages deep, and a look-up reads the row's page too; the join reads two tables."""
+
+
+@pytest.fixture(scope="module")
+def filled(postgres_server) -> Iterator[PostgresqlWriter]:
+    """A writer whose statements were prepared on empty tables, on tables that have grown since and know nothing."""
+    url = postgres_server.create_database("flat")
+    upgrade(url)
+    engine = create_migration_engine(url)
+    with engine.begin() as connection:
+        for table in ("log_records", "idempotency_keys", "authorizations", "transfers", "accounts"):
+            connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
+    writer = open_writer(url)
+    assert isinstance(writer, PostgresqlWriter)
+    writer.begin(rows.BOOK_ID, Needs())
+    writer.write_and_commit(rows.setup(), text_secret=rows.SECRET)
+    for size in range(1, ROWS, 3_000):
+        writer.begin(rows.BOOK_ID, Needs())
+        writer.write_and_commit(rows.holds(size, 3_000))
+    yield writer
+    writer.close()
+
+
+def pages_read(writer: PostgresqlWriter, statement: bytes, parameters: tuple[Any, ...]) -> tuple[int, str]:
+    """Pages touched by one execution, and its plan."""
+    writer.begin(rows.BOOK_ID, Needs())
+    cursor = writer.connection.cursor()
+    cursor.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement, parameters)
+    row = cursor.fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    writer.rollback()
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], str(row[0])
+
+
+def wanted_ids() -> list[str]:
+    """Ids spread over the table, so that no two share a page."""
+    return [rows.numbered_id("auth", 1 + at * (ROWS // KEYS)) for at in range(KEYS)]
+
+
+def test_postgresql_looks_up_by_index(filled: PostgresqlWriter) -> None:
+    """64 authorizations cost some pages each, whatever the table's size."""
+    statement, types = next(
+        (statement, types) for lookup, statement, types in postgresql_writer._LOOKUPS if lookup.need == "authorizations"
+    )
+    pages, plan = pages_read(filled, statement, (encode(types[0], wanted_ids()), Int8(rows.BOOK_ID)))
+    assert KEYS <= pages <= KEYS * PAGES_PER_KEY, plan
+    assert "Seq Scan" not in plan
+
+
+def test_postgresql_finds_prior_answers_by_index(filled: PostgresqlWriter) -> None:
+    """Two tables are joined, both by their keys."""
+    digests = list(postgresql_writer.digests_of({("agent:crawler", f"key-{1 + at * 400}") for at in range(KEYS)}))
+    parameters = (encode(BYTEA, digests), Int8(rows.BOOK_ID))
+    pages, plan = pages_read(filled, postgresql_writer._LOOK_UP_IDEMPOTENCY, parameters)
+    assert KEYS <= pages <= KEYS * PAGES_PER_KEY, plan
+
+
+def test_postgresql_updates_by_index(filled: PostgresqlWriter) -> None:
+    """Changing 64 authorizations reads no other."""
+    statement, types = next(
+        (statement, types) for name, statement, types in postgresql_writer._UPDATES if name == "authorizations"
+    )
+    changed = [rows.authorization(1 + at * (ROWS // KEYS), 1 + at * (ROWS // KEYS)) for at in range(KEYS)]
+    columns = list(zip(*(update_of(AUTHORIZATIONS, hold) for hold in changed), strict=True))
+    del columns[len(AUTHORIZATIONS.mutable)]
+    parameters = (*map(encode, types, columns), Int8(rows.BOOK_ID), Int8(KEYS))
+    pages, plan = pages_read(filled, statement, parameters)
+    # A new version of a row is put into each of the table's indexes.
+    assert KEYS <= pages <= KEYS * PAGES_PER_KEY * 5, plan
+    assert "Seq Scan" not in plan
+
+
+def test_sqlite_looks_up_by_index(tmp_path) -> None:
+    """No look-up of any kind scans its table."""
+    upgrade(f"sqlite:///{tmp_path}/b.db")
+    writer = SqliteWriter(f"{tmp_path}/b.db", lock_timeout_seconds=1)
+    statements = [_lookup_statement(lookup, 4) for lookup in postgresql_writer.LOOKUPS] + [_idempotency_statement(4)]
+    for statement in statements:
+        places = [None] * statement.count("?")
+        plan = [row[3] for row in writer.connection.execute(f"EXPLAIN QUERY PLAN {statement}", places)]
+        walked = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in ("w", "b", "CONSTANT")]
+        assert walked == [], plan
+        assert any("SEARCH" in step for step in plan)
+    writer.close()

@@ -1,0 +1,112 @@
+"""Migrations lead to exactly the tables of the metadata, and history cannot be edited with SQL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from ledger.storage import migrate
+from ledger.storage.engine import create_engine, create_migration_engine
+from ledger.storage.errors import Refused, StorageError
+from ledger.storage.tables import metadata
+from ledger.storage.writer import BookWriter
+
+
+def test_upgrade_leads_to_the_metadata(migrated_url: str) -> None:
+    """Alembic finds nothing left to do."""
+    engine = create_migration_engine(migrated_url)
+    with engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "target_metadata": metadata}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+
+def test_upgrade_makes_the_same_rules(migrated_url: str) -> None:
+    """Alembic compares no CHECK, predicate or storage option: ask the databases for their own text of each."""
+    engine = create_migration_engine(migrated_url)
+    with engine.begin() as connection:
+        migrated = declared_rules(connection)
+        for statement in ("log_records", "transfers"):
+            connection.execute(text(f"DROP TABLE {statement}"))
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        assert declared_rules(connection) == migrated
+        assert any("overdrawn_index IS NOT NULL" in rule for rule in migrated)
+
+
+def declared_rules(connection: Connection) -> set[str]:
+    """Every table, constraint and index as the database itself writes it, without spaces and order of columns."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(
+            text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL")
+        ).scalars()
+        parts = (part for sql in rows if "alembic_version" not in sql for part in [sql])
+        return {" ".join(sorted(re.split(r",\s*\n\s*|\(\s*\n\s*|\n", sql))).replace("\t", "") for sql in parts}
+    query = """
+        SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE connamespace = 'public'::regnamespace
+        UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION SELECT relname || ' ' || coalesce(array_to_string(reloptions, ','), '') FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        UNION SELECT attrelid::regclass || ' ' || attname || ' ' || attcollation::regcollation FROM pg_attribute
+         JOIN pg_class c ON c.oid = attrelid
+         WHERE attcollation <> 0 AND relnamespace = 'public'::regnamespace AND relkind = 'r'
+    """
+    return {rule for rule in connection.execute(text(query)).scalars() if "alembic_version" not in rule}
+
+
+def test_a_database_tells_its_revision(database_url: str) -> None:
+    """None before the first migration, then the head; a second upgrade changes nothing."""
+    before, head = migrate.current_and_head(database_url)
+    assert before is None
+    engine = create_engine(database_url)
+    assert not migrate.is_current(engine)
+    migrate.upgrade(database_url)
+    migrate.upgrade(database_url)
+    assert migrate.current_and_head(database_url) == (head, head)
+    assert migrate.is_current(engine)
+
+
+def test_an_upgrade_needs_no_working_directory(database_url: str, tmp_path: Path, monkeypatch) -> None:
+    """The revisions are found beside the code."""
+    monkeypatch.chdir(tmp_path)
+    migrate.upgrade(database_url)
+    assert len(set(migrate.current_and_head(database_url))) == 1
+
+
+def test_an_upgrade_that_fails_leaves_nothing(database_url: str) -> None:
+    """A table in the way stops the first revision, which then made none of its own."""
+    engine = create_migration_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE names (x INTEGER)"))
+    with pytest.raises(StorageError):
+        migrate.upgrade(database_url)
+    with engine.connect() as connection:
+        names = connection.dialect.get_table_names(connection)
+    assert set(names) <= {"names", "alembic_version"}
+    assert migrate.current_and_head(database_url)[0] is None
+
+
+@pytest.mark.parametrize("table", ["log_records", "transfers"])
+@pytest.mark.parametrize("verb", ["UPDATE", "DELETE", "TRUNCATE"])
+def test_history_cannot_be_changed(migrated_url: str, book_writer: BookWriter, table: str, verb: str) -> None:
+    """Triggers refuse, whoever asks, and say what they refuse."""
+    from tests.storage import rows
+
+    book_writer.begin(rows.BOOK_ID, rows.needs())
+    book_writer.write_and_commit(rows.holds(rows.SETUP_SIZE, 2))
+    engine = create_migration_engine(migrated_url)
+    statement = {
+        "UPDATE": f"UPDATE {table} SET recorded_at = 1",
+        "DELETE": f"DELETE FROM {table}",
+        "TRUNCATE": f"TRUNCATE {table}",
+    }[verb]
+    if verb == "TRUNCATE" and engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has no TRUNCATE")
+    with engine.connect() as connection, pytest.raises((Refused, DBAPIError), match=f"{table} is append-only: {verb} is"):
+        connection.execute(text(statement))
