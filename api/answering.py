@@ -54,9 +54,7 @@ def authorization_reply(outcome: Outcome, scale: Scale, request_id: str) -> Repl
     return outcome_reply(outcome, scale, request_id)
 
 
-def outcome_reply(
-    outcome: Outcome, scale: Scale, request_id: str, extra: Mapping[str, Any] | None = None
-) -> Reply:
+def outcome_reply(outcome: Outcome, scale: Scale, request_id: str, extra: Mapping[str, Any] | None = None) -> Reply:
     """The answer to any command. ``extra`` members are added to a fresh success and to no replay."""
     status = answered_status(outcome)
     headers = (REPLAYED_HEADER,) if outcome.replayed else ()

@@ -33,9 +33,9 @@ from ledger.core.command import Caller, ExpireDue
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.errors import ServiceError
 from ledger.services.sources import Sources
-from ledger.storage import queries
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import StorageError
+from ledger.storage.queries_due import books_due
 
 
 class App(NamedTuple):
@@ -106,9 +106,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(
-            context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds)
-        )
+        await asyncio.to_thread(context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds))
         context.metrics.flush()
         context.engine.dispose()
 
@@ -129,14 +127,14 @@ async def _sweep(context: Context) -> None:
         await asyncio.sleep(seconds)
         try:
             for book_id in await asyncio.to_thread(_books_due, context):
-                await context.authorizer.decide(book_id, ExpireDue(caller=Caller(None)))
+                await context.handover.decide(book_id, ExpireDue(caller=Caller(None)))
         except (ServiceError, StorageError) as error:
             SERVER.warning("the sweep for expired holds will be tried again: %s", error)
 
 
 def _books_due(context: Context) -> list[int]:
     with context.engine.connect() as connection:
-        return queries.books_due(connection, context.sources.now_us())
+        return books_due(connection, context.sources.now_us())
 
 
 def _request_id(request: Request) -> str:

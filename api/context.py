@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from api.deadlines import Deadlines
 from api.handover import Handover
@@ -24,7 +24,7 @@ from api.settings import Settings
 from ledger.core.money import currency_digits
 from ledger.services.authorizer import Authorizer
 from ledger.services.sources import ParsedKey, Sources
-from ledger.storage import queries
+from ledger.storage import queries_log
 
 UNITS_CACHED = 10_000
 
@@ -62,13 +62,11 @@ class Context:
         """The key of a request, once the limits on its headers and on its key's rate let it pass. Raises
         ProblemError."""
         if asked.header_bytes > self.settings.header_bytes_max:
-            raise ProblemError(
-                "header_too_large", f"the headers have at most {self.settings.header_bytes_max} bytes"
-            )
+            raise ProblemError("header_too_large", f"the headers have at most {self.settings.header_bytes_max} bytes")
         if asked.problem:
             raise ProblemError(asked.problem)
         key = self.keys.read(asked.authorization)
-        if self.rate.per_second:
+        if self.rate.per_second and tokens:
             self.rate.take(key.digest, time.monotonic(), tokens)
         return key
 
@@ -80,15 +78,33 @@ class Context:
 
     async def scale(self, book_id: int, currencies: set[str]) -> Scale:
         """The digits of currencies and units that are known to exist."""
-        units = {code: self._units.get((book_id, code)) for code in currencies if currency_digits(code) is None}
+        units = self._known_units(book_id, currencies)
+        if None in units.values():
+            units = await asyncio.to_thread(self._read_units, book_id, units)
+        return self._with_units(units)
+
+    def scale_in(self, connection: Connection, book_id: int, currencies: set[str]) -> Scale:
+        """As ``scale``, for a reader that has a connection."""
+        units = self._known_units(book_id, currencies)
+        return self._with_units(self._find_units(connection, book_id, units) if None in units.values() else units)
+
+    def _known_units(self, book_id: int, currencies: set[str]) -> dict[str, int | None]:
+        return {code: self._units.get((book_id, code)) for code in currencies if currency_digits(code) is None}
+
+    def _read_units(self, book_id: int, units: dict[str, int | None]) -> dict[str, int | None]:
+        with self.engine.connect() as connection:
+            return self._find_units(connection, book_id, units)
+
+    def _find_units(self, connection: Connection, book_id: int, units: dict[str, int | None]) -> dict[str, int | None]:
+        for name in [name for name, digits in units.items() if digits is None]:
+            unit = queries_log.unit(connection, book_id, name)
+            if unit is not None:
+                units[name] = unit.digits
+                self._units.put((book_id, name), unit.digits)
+        return units
+
+    @staticmethod
+    def _with_units(units: dict[str, int | None]) -> Scale:
         if not units:
             return MONEY_SCALE
-        if None in units.values():
-            for name, digits in (await asyncio.to_thread(self._read_units, book_id)).items():
-                self._units.put((book_id, name), digits)
-                units[name] = digits
         return {**MONEY_SCALE, **{name: digits for name, digits in units.items() if digits is not None}}
-
-    def _read_units(self, book_id: int) -> dict[str, int]:
-        with self.engine.connect() as connection:
-            return {unit.name: unit.digits for unit in queries.units(connection, book_id)}

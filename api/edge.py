@@ -83,6 +83,8 @@ class Edge:
         try:
             if asked.header_bytes > self._header_bytes_max:
                 raise ProblemError("header_too_large", f"the headers have at most {self._header_bytes_max} bytes")
+            if not scope["path"].isprintable():
+                raise ProblemError("not_found", "there is nothing at this path")
             body = b""
             if scope["method"] in _BODY_METHODS:
                 whole = await read_body(

@@ -27,7 +27,6 @@ from api.schemas.authorizations import (
     ReleaseRequest,
     SettleRequest,
 )
-from api.schemas.fields import moment_or_none
 from api.schemas.validation import parse_body, problem_of
 from ledger.core.command import Authorize, Caller, Command, Extend, Release, Settle
 from ledger.core.ids import AUTHORIZATION, is_id
@@ -78,7 +77,6 @@ def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference:
         payee=asked.payee,
         resource=asked.resource,
         evidence=asked.evidence,
-        effective_at=moment_or_none(asked.effective_at),
     )
 
 
@@ -137,9 +135,7 @@ class Hot:
             return failure_reply(error, asked.id_text())
 
     async def _body(self, asked: Asked, receive: Receive) -> bytes | None:
-        body = await read_body(
-            asked, receive, bytes_max=self._body_bytes_max, deadlines=self._deadlines
-        )
+        body = await read_body(asked, receive, bytes_max=self._body_bytes_max, deadlines=self._deadlines)
         if body and not asked.is_json:
             raise ProblemError("unsupported_media_type")
         return body
@@ -228,5 +224,3 @@ def parse_items(body: bytes) -> list[BatchItem | ProblemError]:
         wrong = by_place.get(place)
         items.append(problem_of(wrong) if wrong else BatchItem.model_validate_json(orjson.dumps(item)))
     return items
-
-

@@ -1,8 +1,8 @@
 """What the server counts, for Prometheus; right over several workers.
 
 Owns the metrics and their names (``docs/metrics.md`` lists them; a test compares). Requests are tallied in plain
-integers while they run and handed to prometheus_client by ``flush``, because two locked updates a request cost more than
-parsing it. Invariants: labels have few values, fixed by the code and never by a client; money is read from the
+integers while they run and handed to prometheus_client by ``flush``, because locked updates would cost more than
+parsing a request. Invariants: labels have few values, fixed by the code and never by a client; money is read from the
 database when asked for, so every worker says the same.
 """
 
@@ -14,7 +14,14 @@ from collections import Counter as Tally
 from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -27,13 +34,20 @@ COMMANDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 FLUSH_SECONDS: Final = 1.0
 
 
+# When a series was first counted is of no use here, and doubles the exposition.
+disable_created_metrics()
+
+
 class Metrics:
     """The metrics of one process, in a registry of its own (or in the directory that several processes share)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "bursar_http_requests", "Requests answered, by route and status.", ("route", "status"), registry=self.registry
+            "bursar_http_requests",
+            "Requests answered, by route and status.",
+            ("route", "status"),
+            registry=self.registry,
         )
         self.request_seconds = Counter(
             "bursar_http_request_seconds", "Time spent answering, by route.", ("route",), registry=self.registry
@@ -106,7 +120,7 @@ class Metrics:
         registry = self.registry
         if MULTIPROCESS_DIRECTORY in os.environ:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry)
         held = GaugeMetricFamily("bursar_held_atoms", "Held by open holds, in atoms.", labels=("book", "currency"))
         spent = GaugeMetricFamily("bursar_spent_atoms", "Spent, in atoms.", labels=("book", "currency"))
         for book, currency, held_atoms, spent_atoms in money:

@@ -68,12 +68,8 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.SORTS_MIXED: Row(
         422, "Sorts of account mixed", "A transfer joins two budgetary accounts or two real ones, never one of each."
     ),
-    Status.HELD_UNTOUCHABLE: Row(
-        422, "Held amounts cannot be adjusted", "Settle or release the hold instead."
-    ),
-    Status.TOO_MANY_SPLITS: Row(
-        422, "Too many splits", "Settle one hold with fewer different categories and payees."
-    ),
+    Status.HELD_UNTOUCHABLE: Row(422, "Held amounts cannot be adjusted", "Settle or release the hold instead."),
+    Status.TOO_MANY_SPLITS: Row(422, "Too many splits", "Settle one hold with fewer different categories and payees."),
     Status.TTL_TOO_LONG: Row(422, "Time to live too long", "Ask for less time in all."),
     Status.TREE_TOO_DEEP: Row(422, "Tree too deep", "Use a parent nearer to the root."),
     Status.ROLE_PRINCIPAL_MISMATCH: Row(
@@ -83,9 +79,7 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.WRONG_STATE: Row(409, "Wrong state", "Look at the current state before asking again."),
     Status.REFUND_TOO_LARGE: Row(409, "Refund too large", "Refund at most what was settled and not yet refunded."),
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),
-    Status.INSUFFICIENT_AVAILABLE: Row(
-        409, "Not enough available", "Move at most what the budget has available."
-    ),
+    Status.INSUFFICIENT_AVAILABLE: Row(409, "Not enough available", "Move at most what the budget has available."),
     Status.BALANCE_OVERFLOW: Row(409, "Balance overflow", "Use an amount whose balances fit 64 bits of atoms."),
     Status.AGENT_FROZEN: Row(403, "Denied: agent frozen", "An admin can unfreeze the agent or the team above it."),
     Status.BUDGET_NOT_PERMITTED: Row(

@@ -100,9 +100,7 @@ def _is_json(value: bytes) -> bool:
     return charset in (b"", b"charset=utf-8", b'charset="utf-8"')
 
 
-async def read_body(
-    asked: Asked, receive: Receive, *, bytes_max: int, deadlines: Deadlines
-) -> bytes | None:
+async def read_body(asked: Asked, receive: Receive, *, bytes_max: int, deadlines: Deadlines) -> bytes | None:
     """The whole body; None when the client went away before it was sent. Raises ProblemError ``body_too_large``,
     ``request_timeout``, or ``stopping`` when the server stops first."""
     if asked.content_length > bytes_max:

@@ -40,7 +40,7 @@ def check_database(settings: Settings) -> str:
     from ledger.storage import migrate
     from ledger.storage.engine import create_engine, parse_url
     from ledger.storage.errors import StorageError
-    from ledger.storage.queries import any_book
+    from ledger.storage.queries_log import list_books
 
     try:
         url = parse_url(settings.database_url)
@@ -51,11 +51,10 @@ def check_database(settings: Settings) -> str:
         try:
             if not migrate.is_current(engine):
                 raise ServeRefused(
-                    f"the tables of {shown} are not those of this version; "
-                    "bring them up to date: bursar migrate --help"
+                    f"the tables of {shown} are not those of this version; bring them up to date: bursar migrate --help"
                 )
             with engine.connect() as connection:
-                if not any_book(connection):
+                if not list_books(connection):
                     raise ServeRefused(f"there is no book in {shown} yet; make one first: bursar init --help")
         finally:
             engine.dispose()

@@ -55,9 +55,7 @@ class Settings(BaseSettings):
     request_timeout_seconds: int = Field(
         default=20, ge=1, le=600, description="Time a client has to send a whole request; beyond it 408."
     )
-    keep_alive_seconds: int = Field(
-        default=75, ge=1, le=3600, description="How long an idle connection is kept."
-    )
+    keep_alive_seconds: int = Field(default=75, ge=1, le=3600, description="How long an idle connection is kept.")
     queue_commands_max: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Commands that may wait to be decided; beyond it 503."
     )

@@ -7,6 +7,7 @@ a child that cannot start ends everything, a child that dies later is replaced, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import shutil
@@ -51,9 +52,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         try:
-            for _ in range(self._settings.workers):
-                if not self._start():
-                    return 0 if self._stopping else 1
+            started = [self._start() for _ in range(self._settings.workers)]
+            if not all([self._is_ready(descriptor) for descriptor in started]):
+                return 0 if self._stopping else 1
             self._on_ready()
             sys.stdout.flush()
             return self._watch()
@@ -63,8 +64,8 @@ class Supervisor:
     def _stop(self, number: int, frame: Any) -> None:
         self._stopping = True
 
-    def _start(self) -> bool:
-        """Start one worker and wait until it answers requests. False when it does not come up."""
+    def _start(self) -> int:
+        """Start one worker; a descriptor on which it says that it answers requests, for ``_is_ready``."""
         ready_reader, ready_writer = os.pipe()
         descriptors = (self._listener.fileno(), self._alive_reader, ready_writer)
         child = subprocess.Popen(
@@ -75,24 +76,25 @@ class Supervisor:
         )
         os.close(ready_writer)
         self._children[child.pid] = child
-        try:
+        # A worker that died at once closes its end of both pipes, which its silence then tells.
+        with contextlib.suppress(BrokenPipeError):
             if child.stdin is not None:
                 child.stdin.write(settings_bytes(self._settings))
                 child.stdin.close()
-            return self._is_ready(ready_reader)
-        except BrokenPipeError:
-            return False
-        finally:
-            os.close(ready_reader)
+        return ready_reader
 
     def _is_ready(self, descriptor: int) -> bool:
+        """Wait until a worker answers requests. False when it does not come up, or the signal came first."""
         deadline = time.monotonic() + START_SECONDS
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            while time.monotonic() < deadline and not self._stopping:
-                if selector.select(_POLL_SECONDS):
-                    return os.read(descriptor, 1) == b"+"
-        return False
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(descriptor, selectors.EVENT_READ)
+                while time.monotonic() < deadline and not self._stopping:
+                    if selector.select(_POLL_SECONDS):
+                        return os.read(descriptor, 1) == b"+"
+            return False
+        finally:
+            os.close(descriptor)
 
     def _watch(self) -> int:
         while not self._stopping:
@@ -105,7 +107,7 @@ class Supervisor:
                 logs.SERVER.error("worker %d ended with status %s; starting another", pid, child.returncode)
                 now = time.monotonic()
                 self._replaced = [then for then in self._replaced if now - then < 60] + [now]
-                if len(self._replaced) > REPLACED_PER_MINUTE_MAX or not self._start():
+                if len(self._replaced) > REPLACED_PER_MINUTE_MAX or not self._is_ready(self._start()):
                     if self._stopping:
                         break
                     logs.SERVER.error("workers do not stay up; giving up")
@@ -113,7 +115,7 @@ class Supervisor:
         return 0
 
     def _forget_metrics(self, pid: int) -> None:
-        mark_process_dead(pid, path=self._directory)  # type: ignore[no-untyped-call]
+        mark_process_dead(pid, path=self._directory)
 
     def _end(self) -> None:
         """Ask every worker to stop, and end those that do not within their time."""

@@ -24,17 +24,24 @@ from ledger.core.outcome import Outcome
 from ledger.services.sources import ParsedKey
 
 Model = TypeVar("Model", bound=BaseModel)
+Function = TypeVar("Function", bound=Callable[..., Any])
 BODY_ATTRIBUTE: Final = "bursar_body"
 
 
-def body_of(model: type[Model]) -> Any:
-    """A dependency that reads the body as ``model``; an empty body counts as an empty object."""
+def body_of(model: type[Model], begun: Any = None) -> Any:
+    """A dependency that reads the body as ``model`` once ``begun`` (``writing``) let the request pass; an empty body
+    counts as an empty object."""
 
-    async def read(request: Request, writing: Writing = Depends(writing)) -> Model:
+    async def read(request: Request, begun: Any = Depends(begun or writing)) -> Model:
         return parse_body(model, await request.body() or b"{}")
 
-    setattr(read, BODY_ATTRIBUTE, model)
-    return Depends(read)
+    return Depends(describes_body(read, model, required=True))
+
+
+def describes_body(function: Function, model: type[BaseModel], *, required: bool) -> Function:
+    """Mark an endpoint or a dependency with the model of the body it reads, for the OpenAPI document."""
+    setattr(function, BODY_ATTRIBUTE, (model, required))
+    return function
 
 
 class Writing:

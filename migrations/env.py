@@ -11,7 +11,11 @@ connection = context.config.attributes.get("connection")
 if connection is None:
     raise SystemExit("run `bursar migrate`: it knows the database and hands over its connection")
 context.configure(
-    connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True, transactional_ddl=True
+    connection=connection,
+    target_metadata=metadata,
+    compare_type=True,
+    compare_server_default=True,
+    transactional_ddl=True,
 )
 with context.begin_transaction():
     context.run_migrations()

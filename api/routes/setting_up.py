@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 from fastapi.responses import Response
 
-from api.problems import ProblemError
+from api.reading import role_of_key
 from api.routes.answers import PROBLEMS
 from api.schemas.money_moves import EntryResponse
 from api.schemas.setting_up import (
@@ -48,11 +48,12 @@ from ledger.core.principal import KIND_AGENT, KIND_TEAM
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Write = Annotated[Writing, Depends(writing)]
+RoleOfKey = Annotated[str, Depends(role_of_key)]
 Reference = Annotated[str, Path(max_length=64, description="Name or id.")]
 
 
 @router.post("/teams", status_code=201, response_model=AgentView, tags=["teams"])
-async def create_team(write: Write, asked: TeamRequest = body_of(TeamRequest)) -> Response:
+async def create_team(write: Write, asked: Annotated[TeamRequest, body_of(TeamRequest)]) -> Response:
     """Make a team."""
     return await write.decide(
         CreateAgent(**write.who, id=write.new_id(ids.TEAM), name=asked.name, kind=KIND_TEAM, parent=asked.parent)
@@ -60,7 +61,7 @@ async def create_team(write: Write, asked: TeamRequest = body_of(TeamRequest)) -
 
 
 @router.post("/agents", status_code=201, response_model=AgentView, tags=["agents"])
-async def create_agent(write: Write, asked: AgentRequest = body_of(AgentRequest)) -> Response:
+async def create_agent(write: Write, asked: Annotated[AgentRequest, body_of(AgentRequest)]) -> Response:
     """Make an agent."""
     return await write.decide(
         CreateAgent(**write.who, id=write.new_id(ids.AGENT), name=asked.name, kind=KIND_AGENT, parent=asked.parent)
@@ -68,19 +69,23 @@ async def create_agent(write: Write, asked: AgentRequest = body_of(AgentRequest)
 
 
 @router.post("/agents/{agent}/freeze", response_model=AgentView, tags=["agents"])
-async def freeze_agent(agent: Reference, write: Write, asked: FreezeRequest = body_of(FreezeRequest)) -> Response:
+async def freeze_agent(
+    agent: Reference, write: Write, asked: Annotated[FreezeRequest, body_of(FreezeRequest)]
+) -> Response:
     """Freeze an agent or a team with all below it: nothing new is approved, what is held can still be settled."""
     return await write.decide(FreezeAgent(**write.who, agent=agent, frozen=True, reason=asked.reason))
 
 
 @router.post("/agents/{agent}/unfreeze", response_model=AgentView, tags=["agents"])
-async def unfreeze_agent(agent: Reference, write: Write, asked: FreezeRequest = body_of(FreezeRequest)) -> Response:
+async def unfreeze_agent(
+    agent: Reference, write: Write, asked: Annotated[FreezeRequest, body_of(FreezeRequest)]
+) -> Response:
     """Undo a freeze."""
     return await write.decide(FreezeAgent(**write.who, agent=agent, frozen=False, reason=asked.reason))
 
 
 @router.post("/keys", status_code=201, response_model=KeyView, tags=["keys"])
-async def create_key(write: Write, asked: KeyRequest = body_of(KeyRequest)) -> Response:
+async def create_key(write: Write, asked: Annotated[KeyRequest, body_of(KeyRequest)]) -> Response:
     """Make a key. Its text is in this answer and nowhere else, a repeat of the request included."""
     text, digest = write.new_key(asked.role)
     command = CreateKey(
@@ -97,7 +102,7 @@ async def create_key(write: Write, asked: KeyRequest = body_of(KeyRequest)) -> R
 
 @router.post("/keys/{key}/rotate", status_code=201, response_model=KeyView, tags=["keys"])
 async def rotate_key(
-    key: Reference, role: RoleOfKey, write: Write, asked: RotateRequest = body_of(RotateRequest)
+    key: Reference, write: Write, role: RoleOfKey, asked: Annotated[RotateRequest, body_of(RotateRequest)]
 ) -> Response:
     """Make a key's successor, shown once; the old key stays valid for the overlap."""
     text, digest = write.new_key(role)
@@ -108,13 +113,13 @@ async def rotate_key(
 
 
 @router.post("/keys/{key}/revoke", response_model=KeyView, tags=["keys"])
-async def revoke_key(key: Reference, write: Write, asked: RevokeRequest = body_of(RevokeRequest)) -> Response:
+async def revoke_key(key: Reference, write: Write, asked: Annotated[RevokeRequest, body_of(RevokeRequest)]) -> Response:
     """End a key at once, in every process."""
     return await write.decide(RevokeKey(**write.who, key=key, reason=asked.reason))
 
 
 @router.post("/budgets", status_code=201, response_model=BudgetView, tags=["budgets"])
-async def create_budget(write: Write, asked: BudgetRequest = body_of(BudgetRequest)) -> Response:
+async def create_budget(write: Write, asked: Annotated[BudgetRequest, body_of(BudgetRequest)]) -> Response:
     """Make a budget."""
     return await write.decide(
         CreateBudget(
@@ -129,14 +134,16 @@ async def create_budget(write: Write, asked: BudgetRequest = body_of(BudgetReque
 
 
 @router.post("/budgets/{budget}/agents", response_model=BudgetView, tags=["budgets"])
-async def assign_budget(budget: Reference, write: Write, asked: AssignRequest = body_of(AssignRequest)) -> Response:
+async def assign_budget(
+    budget: Reference, write: Write, asked: Annotated[AssignRequest, body_of(AssignRequest)]
+) -> Response:
     """Let further agents or teams spend from a budget. The answer names those that could not before."""
     return await write.decide(AssignBudget(**write.who, budget=budget, agents=tuple(asked.agents)))
 
 
 @router.post("/budgets/{budget}/allocations", status_code=201, response_model=EntryResponse, tags=["budgets"])
 async def allocate(
-    budget: Reference, write: Write, asked: AllocationRequest = body_of(AllocationRequest)
+    budget: Reference, write: Write, asked: Annotated[AllocationRequest, body_of(AllocationRequest)]
 ) -> Response:
     """Move authority from the parent budget, or from the book's authority, to a budget."""
     return await write.decide(
@@ -153,7 +160,7 @@ async def allocate(
 
 @router.post("/budgets/{budget}/deallocations", status_code=201, response_model=EntryResponse, tags=["budgets"])
 async def deallocate(
-    budget: Reference, write: Write, asked: AllocationRequest = body_of(AllocationRequest)
+    budget: Reference, write: Write, asked: Annotated[AllocationRequest, body_of(AllocationRequest)]
 ) -> Response:
     """Move available authority back to where it came from."""
     return await write.decide(
@@ -169,19 +176,18 @@ async def deallocate(
 
 
 @router.post("/units", status_code=201, response_model=UnitView, tags=["units"])
-async def define_unit(write: Write, asked: UnitRequest = body_of(UnitRequest)) -> Response:
+async def define_unit(write: Write, asked: Annotated[UnitRequest, body_of(UnitRequest)]) -> Response:
     """Define a unit that is not money; its scale is fixed for good."""
     return await write.decide(DefineUnit(**write.who, name=asked.name, digits=asked.digits))
 
 
-_KINDS = {"categories": CATEGORY, "payees": PAYEE}
+@router.post("/categories", status_code=201, response_model=NameView, tags=["names"])
+async def add_category(write: Write, asked: Annotated[NameRequest, body_of(NameRequest)]) -> Response:
+    """Make a category known to the book."""
+    return await write.decide(AddName(**write.who, kind=CATEGORY, name=asked.name))
 
 
-@router.post("/{kind}", status_code=201, response_model=NameView, tags=["names"])
-async def add_name(
-    kind: Literal["categories", "payees"], write: Write, asked: NameRequest = body_of(NameRequest)
-) -> Response:
-    """Make a category or a payee known to the book."""
-    if kind not in _KINDS:
-        raise ProblemError("not_found")
-    return await write.decide(AddName(**write.who, kind=_KINDS[kind], name=asked.name))
+@router.post("/payees", status_code=201, response_model=NameView, tags=["names"])
+async def add_payee(write: Write, asked: Annotated[NameRequest, body_of(NameRequest)]) -> Response:
+    """Make a payee known to the book."""
+    return await write.decide(AddName(**write.who, kind=PAYEE, name=asked.name))

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from api.schemas.answers import Decision, Log, MoneyAnswer
 from api.schemas.fields import (
     Amount,
     Evidence,
     Labels,
     Line,
-    Moment,
     Name,
     Reference,
     RequestModel,
@@ -21,7 +21,6 @@ from api.schemas.fields import (
     TimeToLive,
     WaitSeconds,
 )
-from api.schemas.answers import Decision, Log, MoneyAnswer
 from ledger.core.authorization import TTL_SECONDS_DEFAULT
 
 BATCH_ITEMS_MAX = 1000
@@ -91,7 +90,6 @@ class SettleRequest(RequestModel):
     payee: Name | None = None
     resource: Line | None = None
     evidence: Evidence | None = None
-    effective_at: Moment | None = Field(default=None, description="The day it counts for, where that is not now.")
 
 
 class ExtendRequest(RequestModel):

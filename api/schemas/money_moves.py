@@ -21,16 +21,14 @@ from api.schemas.fields import (
     Text,
 )
 
-_USD = {"amount": "1.25", "currency": "USD"}
+_USD: Any = {"amount": "1.25", "currency": "USD"}
 
 
 class ChargeRequest(RequestModel):
     """Record spend that nobody authorized, such as a line found on an invoice."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"budget": "research", "amount": _USD, "category": "search", "payee": "serp"}]
-        }
+        json_schema_extra={"examples": [{"budget": "research", "amount": _USD, "category": "search", "payee": "serp"}]}
     )
 
     budget: Reference

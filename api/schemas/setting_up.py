@@ -90,9 +90,7 @@ class AssignRequest(RequestModel):
 class AllocationRequest(RequestModel):
     """Move authority into a budget (or, as a deallocation, back out of it)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"amount": {"amount": "100.00", "currency": "USD"}}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"amount": {"amount": "100.00", "currency": "USD"}}]})
 
     amount: Amount
     reason: Text | None = None

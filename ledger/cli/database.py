@@ -85,7 +85,9 @@ def require_file(database_url: str) -> None:
     """Refuse a SQLite file that does not exist: opening it would make an empty one in silence."""
     file = sqlite_file(database_url)
     if file is not None and not file.exists():
-        raise click.ClickException(f"there is no database file {file}: check --database-url, or run 'bursar init' first")
+        raise click.ClickException(
+            f"there is no database file {file}: check --database-url, or run 'bursar init' first"
+        )
 
 
 def require_directory(database_url: str) -> None:
@@ -97,16 +99,13 @@ def require_directory(database_url: str) -> None:
 
 def books_in(database_url: str) -> list[BookLine]:
     """The books of a migrated database, by name. Raises StorageError."""
-    from sqlalchemy import select
-
     from ledger.storage.engine import create_engine
-    from ledger.storage.tables import books
+    from ledger.storage.queries_log import list_books
 
     engine = create_engine(database_url, pool_size=1)
     try:
         with engine.connect() as connection:
-            rows = connection.execute(select(books.c.book_id, books.c.name, books.c.currency).order_by(books.c.name))
-            return [BookLine(*row) for row in rows]
+            return [BookLine(book.book_id, book.name, book.currency) for book in list_books(connection)]
     finally:
         engine.dispose()
 

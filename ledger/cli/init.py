@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from ledger.services.books import OpenedBook
 
 
-def initialise(
-    database_url: str, *, book: str, currency: str, timezone: str, strict_names: bool = False
-) -> OpenedBook:
+def initialise(database_url: str, *, book: str, currency: str, timezone: str, strict_names: bool = False) -> OpenedBook:
     """Migrate the database, and open a book in it.
 
     Raises click.ClickException (status 2) for a wrong setting, and (status 1) when a book of that name exists or the
@@ -38,14 +36,14 @@ def initialise(
                 f'a book "{book}" exists in this database: choose another --book, '
                 f"or make a new admin key for it with 'bursar keys recover --book {book}'"
             )
-        return open_new_book(
-            database_url, name=book, currency=currency, timezone=timezone, strict_names=strict_names
-        )
+        return open_new_book(database_url, name=book, currency=currency, timezone=timezone, strict_names=strict_names)
 
 
 @click.command(name="init")
 @database_option
-@click.option("--book", required=True, metavar="NAME", help="Name of the book: a-z, 0-9 and ._- , at most 64 characters.")
+@click.option(
+    "--book", required=True, metavar="NAME", help="Name of the book: a-z, 0-9 and ._- , at most 64 characters."
+)
 @click.option("--currency", required=True, metavar="CODE", help="The book's own currency, ISO 4217, such as USD.")
 @click.option(
     "--timezone",
@@ -55,7 +53,9 @@ def initialise(
     help="Where the book's days begin, such as Europe/Paris.",
 )
 @click.option(
-    "--strict-names", is_flag=True, help="Refuse a category or payee that nobody added, instead of making it on first use."
+    "--strict-names",
+    is_flag=True,
+    help="Refuse a category or payee that nobody added, instead of making it on first use.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(database_url: str, book: str, currency: str, timezone: str, strict_names: bool, as_json: bool) -> None:

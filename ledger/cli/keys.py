@@ -6,11 +6,14 @@ Invariant: a key is made on record only, as made by the database's owner; no key
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.cli.database import chosen_book, database_option, errors_in_one_line, require_file
+
+if TYPE_CHECKING:
+    from ledger.core.principal import Key
 
 book_option = click.option(
     "--book", default=None, metavar="NAME", help="Name of the book; may be left out where there is only one."
@@ -84,23 +87,28 @@ def list_keys(database_url: str, book: str | None, as_json: bool) -> None:
 
 def keys_of(database_url: str, book_id: int) -> list[dict[str, Any]]:
     """The keys of a book in the order they were made, each as text for people and programs. Raises StorageError."""
-    from sqlalchemy import select
-
     from ledger.core.moment import moment_text
     from ledger.services.sources import Sources
     from ledger.storage.engine import create_engine
-    from ledger.storage.tables import api_keys
+    from ledger.storage.paging import LIMIT_MAX
+    from ledger.storage.queries_principals import list_keys as page_of_keys
 
     now = Sources().now_us()
+    rows: list[Key] = []
     engine = create_engine(database_url, pool_size=1)
     try:
         with engine.connect() as connection:
-            query = select(api_keys).where(api_keys.c.book_id == book_id).order_by(api_keys.c.created_index)
-            rows = connection.execute(query).all()
+            after: str | None = None
+            while True:
+                page = page_of_keys(connection, book_id, after=after, limit=LIMIT_MAX)
+                rows.extend(page.items)
+                if page.after is None:
+                    break
+                after = str(page.after[0])
     finally:
         engine.dispose()
     lines = []
-    for row in rows:
+    for row in reversed(rows):
         line = {
             "id": row.id,
             "role": row.role,

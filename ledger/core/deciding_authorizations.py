@@ -25,6 +25,7 @@ from ledger.core.authorization import (
 )
 from ledger.core.budget import Budget
 from ledger.core.command import Authorize, Extend, Release, Settle
+from ledger.core.ids import is_id_of
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, currency_digits
 from ledger.core.outcome import Outcome, Status
@@ -115,7 +116,7 @@ def _run_owner(batch: Batch, run: str | None, agent: str) -> tuple[str | None, s
         return None, None
     name = batch.name_of("runs", run)
     if name is None:
-        if "_" in run:
+        if is_id_of("runs", run):
             refuse(Status.UNKNOWN_RUN, f"there is no run {run}")
         return run, None
     owner = batch.fact("runs", name).agent
@@ -138,10 +139,10 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         refuse(Status.ROLE_NOT_ALLOWED, "only an agent authorizes its own spending")
     standing = _standing(batch, asked, agent)
     budget = standing.budget
-    if budget.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {asked.currency}")
     batch.spending_names(asked.category, asked.payee)
     run, run_owner = _run_owner(batch, asked.run, agent)
+    if budget.currency != asked.currency:
+        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {asked.currency}")
     available = batch.balance(standing.available, budget.currency)
     held = batch.balance(standing.held, budget.currency)
     partial_ok, frozen_by = asked.partial_ok, standing.frozen_by
@@ -168,6 +169,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     )  # fmt: skip
     if evaluation.denial is not None:
         return batch.conclude(asked, principal, digest, _deny(batch, row, body, evaluation))
+    if evaluation.approved < atoms:
+        batch.await_expiries()
     return batch.conclude(asked, principal, digest, _hold(batch, asked, row, body, evaluation.approved))
 
 
@@ -175,8 +178,8 @@ def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Ev
     status = evaluation.denial.status if evaluation.denial is not None else None
     if status is None:
         raise ValueError("a denial without a status")
-    if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET) and not batch.snapshot.due_complete:
-        refuse(Status.EXPIRY_BACKLOG, "more holds are due to expire first")
+    if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET):
+        batch.await_expiries()
     row.reason = status.value
     body["state"] = DENIED
     body["command"] = "authorize"
@@ -323,20 +326,21 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     if replay is not None:
         return replay
     found = _owned(batch, asked.authorization, principal)
+    category, payee = asked.category or found.category, asked.payee or found.payee
+    batch.spending_names(category, payee)
     if found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     if found.state != HELD and found.state not in _LATE_STATES:
         _wrong_state(found, "settled")
-    category, payee = asked.category or found.category, asked.payee or found.payee
-    batch.spending_names(category, payee)
+    splits = settle_split(found, category, payee, atoms)
     held = found.held
     postings = settlement_postings(
         found.budget, found.currency, atoms, held, final=asked.final, category=category, payee=payee
     )
     batch.check_room(postings)
+    batch.check_run_room(found.run, found.currency, found.created_index, atoms)
     if found.settled + atoms > ATOMS_MAX:
         refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
-    splits = settle_split(found, category, payee, atoms)
     row = batch.change_authorization(found.id)
     _apply_settlement(batch, row, asked, atoms, category, payee, splits)
     body = _outcome_body(row)
@@ -496,8 +500,8 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
     head = {"by": by_of(principal, key_id), "request": fragment, "decision": _decision(evaluation)}
     if evaluation.denial is not None and evaluation.denial.status is not None:
         status = evaluation.denial.status
-        if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET) and not batch.snapshot.due_complete:
-            refuse(Status.EXPIRY_BACKLOG, "more holds are due to expire first")
+        if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET):
+            batch.await_expiries()
         row = batch.change_authorization(found.id)
         body = _outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
         body["budget"] = budget_after(batch, row.budget, row.currency, [])

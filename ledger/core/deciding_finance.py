@@ -4,7 +4,9 @@ Invariants: no available balance goes below zero but by spend that did happen; a
 an adjustment never touches what is held and never joins authority with money.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from ledger.core.account import (
     AUTHORITY_NAME,
@@ -23,13 +25,21 @@ from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETT
 from ledger.core.book import CATEGORY, PAYEE, Name
 from ledger.core.budget import Budget
 from ledger.core.changeset import row_of
-from ledger.core.command import Adjust, AdjustmentTransfer, Allocate, Charge, Command, Deallocate, Refund
+from ledger.core.command import Adjust, Allocate, Charge, Command, Deallocate, Refund
 from ledger.core.deciding_authorizations import budget_after
+from ledger.core.ids import is_id_of
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.splits import refund_split
-from ledger.core.working import Batch, Posting, by_of, refuse, request_of
+from ledger.core.working import Batch, Posting, Refusal, by_of, refuse, request_of
+
+T = TypeVar("T")
+_PRECEDENCE: Final = {status: place for place, status in enumerate(Status)}
+_NAMED: Final = (
+    ("expenses:", CATEGORY, Status.UNKNOWN_CATEGORY),
+    ("payables:", PAYEE, Status.UNKNOWN_PAYEE),
+)
 
 
 def existing_budget(batch: Batch, reference: str, currency: str | None) -> Budget:
@@ -93,6 +103,7 @@ def _moved(batch: Batch, asked: Allocate | Deallocate, kind: str) -> Outcome:
     own = available_name(budget.name)
     giver, taker = (above, own) if kind == "allocation" else (own, above)
     if giver != AUTHORITY_NAME and batch.balance(giver, budget.currency) < atoms:
+        batch.await_expiries()
         refuse(
             Status.INSUFFICIENT_AVAILABLE,
             f"{giver} has {batch.amount_text(max(batch.balance(giver, budget.currency), 0), budget.currency)} "
@@ -142,23 +153,25 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     replay = batch.answered(asked, who[0], packed[1])
     if replay is not None:
         return replay
-    budget = existing_budget(batch, asked.budget, asked.currency)
     agent = None
     if asked.agent is not None:
         agent = batch.name_of("agents", asked.agent)
         if agent is None:
             refuse(Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")
+    existing_budget(batch, asked.budget, None)
+    batch.spending_names(asked.category, asked.payee)
     run = asked.run
-    if run is not None and "_" in run:
+    if run is not None and is_id_of("runs", run):
         run = batch.name_of("runs", run)
         if run is None:
             refuse(Status.UNKNOWN_RUN, f"there is no run {asked.run}")
-    batch.spending_names(asked.category, asked.payee)
+    budget = existing_budget(batch, asked.budget, asked.currency)
     effective_at = effective(batch, asked.effective_at)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
     if currency_digits(budget.currency) is not None:
         postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
     batch.check_room(postings)
+    batch.check_run_room(run, budget.currency, batch.index, atoms)
     index = batch.index
     row = Authorization(
         batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,
@@ -254,27 +267,54 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     return finish(batch, asked, who, packed, "refund", asked.id, body, postings, effective_at)
 
 
-def _adjusting(batch: Batch, transfer: AdjustmentTransfer) -> Posting:
-    """One transfer of an adjustment, checked: accounts that may exist, of one sort, none of them held."""
-    atoms = batch.atoms(transfer.amount, transfer.currency)
-    sorts = []
-    for name in (transfer.debit, transfer.credit):
-        classified = classify(name)
-        if classified is None:
+def _check_form(batch: Batch, posting: Posting) -> None:
+    """Accounts that may exist, of one sort, none of them held."""
+    debit, credit, _, currency = posting
+    classified = []
+    for name in (debit, credit):
+        sort = classify(name)
+        if sort is None:
             refuse(Status.ACCOUNT_INVALID, f"{name} cannot name an account; see the accounts of the book")
-        kind, role = classified
+        classified.append((name, *sort))
+    if debit == credit:
+        refuse(Status.ACCOUNT_INVALID, f"a transfer needs two accounts, not {debit} twice")
+    for name, _, role in classified:
         if role == ROLE_HELD:
             refuse(Status.HELD_UNTOUCHABLE, f"{name} belongs to open holds; settle or release them instead")
-        if role in (ROLE_AVAILABLE, ROLE_SPENT):
-            existing_budget(batch, name.split(":")[1], transfer.currency)
-        if role == ROLE_REAL and currency_digits(transfer.currency) is None:
-            refuse(Status.SORTS_MIXED, f"{transfer.currency} is not money, so it cannot be posted to {name}")
-        sorts.append(kind == BUDGETARY)
-    if sorts[0] != sorts[1]:
-        refuse(Status.SORTS_MIXED, f"{transfer.debit} and {transfer.credit} are authority and money; never join them")
-    if transfer.debit == transfer.credit:
-        refuse(Status.ACCOUNT_INVALID, f"a transfer needs two accounts, not {transfer.debit} twice")
-    return transfer.debit, transfer.credit, atoms, transfer.currency
+    for name, _, role in classified:
+        if role == ROLE_REAL and currency_digits(currency) is None:
+            refuse(Status.SORTS_MIXED, f"{currency} is not money, so it cannot be posted to {name}")
+    if (classified[0][1] == BUDGETARY) != (classified[1][1] == BUDGETARY):
+        refuse(Status.SORTS_MIXED, f"{debit} and {credit} are authority and money; never join them")
+
+
+def _check_accounts(batch: Batch, posting: Posting) -> None:
+    """Budgets, and with strict names categories and payees, that exist; in the transfer's currency."""
+    debit, credit, _, currency = posting
+    budgets = [name.split(":")[1] for name in (debit, credit) if name.startswith("budgets:")]
+    for budget in budgets:
+        existing_budget(batch, budget, None)
+    if batch.snapshot.book.strict_names:
+        for prefix, kind, status in _NAMED:
+            for name in (debit, credit):
+                rest = name.removeprefix(prefix)
+                if rest != name and batch.fact("names", (kind, rest)) is None:
+                    refuse(status, f"{rest} is not a {kind} of this book; an admin can add it")
+    for budget in budgets:
+        existing_budget(batch, budget, currency)
+
+
+def _first_refusal(checks: Iterable[Callable[[], T]]) -> list[T]:
+    """What the checks return; of several that refuse, the one whose status stands first is answered."""
+    done, refusals = [], []
+    for check in checks:
+        try:
+            done.append(check())
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals:
+        raise min(refusals, key=lambda refusal: _PRECEDENCE[refusal.status])
+    return done
 
 
 def _meet_account_names(batch: Batch, postings: list[Posting]) -> None:
@@ -291,7 +331,11 @@ def _meet_account_names(batch: Batch, postings: list[Posting]) -> None:
 def adjust(batch: Batch, asked: Adjust) -> Outcome:
     """Balanced transfers by finance, with a reason; history itself is never edited."""
     who = batch.admit(asked)
-    postings = [_adjusting(batch, transfer) for transfer in asked.transfers]
+    amounts = _first_refusal(partial(batch.atoms, moved.amount, moved.currency) for moved in asked.transfers)
+    postings: list[Posting] = [
+        (moved.debit, moved.credit, atoms, moved.currency)
+        for moved, atoms in zip(asked.transfers, amounts, strict=True)
+    ]
     request: dict[str, Any] = {
         "operation": "adjust",
         "transfers": [[debit, credit, str(atoms), currency] for debit, credit, atoms, currency in postings],
@@ -303,26 +347,14 @@ def adjust(batch: Batch, asked: Adjust) -> Outcome:
     replay = batch.answered(asked, who[0], packed[1])
     if replay is not None:
         return replay
+    _first_refusal(partial(_check_form, batch, posting) for posting in postings)
+    _first_refusal(partial(_check_accounts, batch, posting) for posting in postings)
     effective_at = effective(batch, asked.effective_at)
-    batch.check_room(postings)
     _check_adjusted(batch, postings)
-    if batch.snapshot.book.strict_names:
-        for debit, credit, _, _ in postings:
-            for name in (debit, credit):
-                _check_known(batch, name)
+    batch.check_room(postings)
     _meet_account_names(batch, postings)
     body: dict[str, Any] = {"adjustment": asked.id}
     return finish(batch, asked, who, packed, "adjustment", asked.id, body, postings, effective_at)
-
-
-def _check_known(batch: Batch, name: str) -> None:
-    for prefix, kind, status in (
-        ("expenses:", CATEGORY, Status.UNKNOWN_CATEGORY),
-        ("payables:", PAYEE, Status.UNKNOWN_PAYEE),
-    ):
-        rest = name.removeprefix(prefix)
-        if rest != name and batch.fact("names", (kind, rest)) is None:
-            refuse(status, f"{rest} is not a {kind} of this book; an admin can add it")
 
 
 def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
@@ -339,6 +371,7 @@ def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
             and classified[1] in (ROLE_AVAILABLE, ROLE_SPENT)
             and balance < min(0, batch.balance(name, currency))
         ):
+            batch.await_expiries()
             refuse(
                 Status.INSUFFICIENT_AVAILABLE,
                 f"{name} would stand at {batch.amount_text(balance, currency)}, below zero",

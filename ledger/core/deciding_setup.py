@@ -72,9 +72,13 @@ def open_book(*, book: Book, text_secret: bytes, key_id: str, key_digest: bytes)
     return batch.changeset()
 
 
-def _begin(batch: Batch, asked: Command, request: dict[str, Any]) -> tuple[tuple[str, str | None], Any, Outcome | None]:
-    """Gate, canonical request, and the recorded answer where there is one."""
+def _begin(
+    batch: Batch, asked: Command, request: dict[str, Any], currency: str | None = None
+) -> tuple[tuple[str, str | None], Any, Outcome | None]:
+    """Gate, canonical request, and the recorded answer where there is one; refuses an unknown ``currency``."""
     who = batch.admit(asked)
+    if currency is not None:
+        batch.digits(currency)
     reason = getattr(asked, "reason", None)
     if reason is not None:
         request["reason"] = batch.salted(asked, who[0], "reason", reason)
@@ -238,8 +242,8 @@ def revoke_key(batch: Batch, asked: RevokeKey) -> Outcome:
     return finish(batch, asked, who, packed, "key_revocation", key.id, body, [])
 
 
-def _assign(batch: Batch, budget: str, agents: tuple[str, ...]) -> list[str]:
-    """Let agents or teams spend from a budget; returns those that could not before."""
+def _existing_agents(batch: Batch, agents: tuple[str, ...]) -> list[str]:
+    """The names of the agents and teams a command lists, each once; refuses an unknown one."""
     names = []
     for reference in agents:
         name = batch.name_of("agents", reference)
@@ -247,6 +251,11 @@ def _assign(batch: Batch, budget: str, agents: tuple[str, ...]) -> list[str]:
             refuse(Status.UNKNOWN_AGENT, f"there is no agent or team {reference}")
         if name not in names:
             names.append(name)
+    return names
+
+
+def _assign(batch: Batch, budget: str, names: list[str]) -> list[str]:
+    """Let agents or teams spend from a budget; returns those that could not before."""
     added = [name for name in names if budget not in (batch.fact("agent_budgets", name) or ())]
     for name in added:
         before = batch.fact("agent_budgets", name) or ()
@@ -260,10 +269,10 @@ def create_budget(batch: Batch, asked: CreateBudget) -> Outcome:
     request: dict[str, Any] = {"name": asked.name, "currency": asked.currency, "agents": list(asked.agents)}
     if asked.parent is not None:
         request["parent"] = asked.parent
-    who, packed, replay = _begin(batch, asked, request)
+    who, packed, replay = _begin(batch, asked, request, asked.currency)
     if replay is not None:
         return replay
-    batch.digits(asked.currency)
+    names = _existing_agents(batch, asked.agents)
     path, parent = "", None
     if asked.parent is not None:
         above = existing_budget(batch, asked.parent, asked.currency)
@@ -271,9 +280,6 @@ def create_budget(batch: Batch, asked: CreateBudget) -> Outcome:
         path = f"{above.path}/{parent}" if above.path else parent
         if len(lineage(path)) > BUDGET_DEPTH_MAX:
             refuse(Status.TREE_TOO_DEEP, f"at most {BUDGET_DEPTH_MAX} budgets may stand above another")
-    for reference in asked.agents:
-        if batch.name_of("agents", reference) is None:
-            refuse(Status.UNKNOWN_AGENT, f"there is no agent or team {reference}")
     if batch.fact("budgets", asked.name) is not None:
         refuse(Status.NAME_TAKEN, f"the name {asked.name} is taken by a budget; names are never reused")
     budget = Budget(batch.book_id, asked.name, asked.id, parent, path, asked.currency, batch.index)
@@ -281,11 +287,11 @@ def create_budget(batch: Batch, asked: CreateBudget) -> Outcome:
     batch.make("aliases", asked.id, asked.name)
     batch.inserts["budgets"].append(row_of(budget))
     made = [accounts.available_name(asked.name), accounts.held_name(asked.name), accounts.spent_name(asked.name)]
-    for name in made:
-        batch.make("accounts", name, None)
-        batch.open_account(name, asked.currency)
-        del batch.made["accounts"][name]
-    agents = _assign(batch, asked.name, asked.agents)
+    for account_name in made:
+        batch.make("accounts", account_name, None)
+        batch.open_account(account_name, asked.currency)
+        del batch.made["accounts"][account_name]
+    agents = _assign(batch, asked.name, names)
     body: dict[str, Any] = {
         "budget": asked.name,
         "id": asked.id,
@@ -302,8 +308,9 @@ def assign_budget(batch: Batch, asked: AssignBudget) -> Outcome:
     who, packed, replay = _begin(batch, asked, {"budget": asked.budget, "agents": list(asked.agents)})
     if replay is not None:
         return replay
+    names = _existing_agents(batch, asked.agents)
     budget = existing_budget(batch, asked.budget, None)
-    added = _assign(batch, budget.name, asked.agents)
+    added = _assign(batch, budget.name, names)
     body = {"budget": budget.name, "id": budget.id, "currency": budget.currency, "agents": added}
     return finish(batch, asked, who, packed, "budget_agents", budget.name, body, [])
 
@@ -338,11 +345,13 @@ def open_run(batch: Batch, asked: OpenRun) -> Outcome:
 
 def define_unit(batch: Batch, asked: DefineUnit) -> Outcome:
     """Define a unit that is not money; its scale is fixed for good."""
-    who, packed, replay = _begin(batch, asked, {"name": asked.name, "digits": asked.digits})
+    request = {"name": asked.name, "digits": asked.digits}
+    if currency_digits(asked.name) is not None or not 0 <= asked.digits <= UNIT_DIGITS_MAX:
+        batch.admit(asked)
+        refuse(Status.UNKNOWN_CURRENCY, f"{asked.name} is a currency, or has more than {UNIT_DIGITS_MAX} digits")
+    who, packed, replay = _begin(batch, asked, request)
     if replay is not None:
         return replay
-    if currency_digits(asked.name) is not None or not 0 <= asked.digits <= UNIT_DIGITS_MAX:
-        refuse(Status.UNKNOWN_CURRENCY, f"{asked.name} is a currency, or has more than {UNIT_DIGITS_MAX} digits")
     if batch.fact("units", asked.name) is not None:
         refuse(Status.NAME_TAKEN, f"the unit {asked.name} is defined already, and its scale is fixed for good")
     unit = Unit(batch.book_id, asked.name, asked.digits, batch.index)

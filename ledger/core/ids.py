@@ -1,7 +1,6 @@
 """Typed, prefixed ids and the grammar of names: validates, never generates (``services.sources`` generates).
 
-Invariant: an id and a name can never be mistaken for each other, because a name (slug) has no underscore and
-every id has one right after its prefix.
+Invariant: an id and a name can never be mistaken for each other, because a name that has the form of an id is no name.
 """
 
 import re
@@ -31,15 +30,24 @@ _ID: Final = re.compile(rf"(?:{'|'.join(PREFIXES)})_[{ALPHABET}]{{{BODY_LENGTH}}
 
 
 def is_name(text: str) -> bool:
-    """Whether text is a slug: ``[a-z0-9][a-z0-9._-]*``, at most 64 characters."""
-    return _NAME.fullmatch(text) is not None
+    """Whether text is a slug (``[a-z0-9][a-z0-9._-]*``, at most 64 characters) that does not have the form of an id."""
+    return _NAME.fullmatch(text) is not None and _ID.fullmatch(text) is None
 
 
 def is_run_name(text: str) -> bool:
-    """Whether text can name a run: letters of either case, digits and ``._:-``, at most 128 characters."""
-    return _RUN_NAME.fullmatch(text) is not None
+    """Whether text can name a run: letters of either case, digits and ``._:-``, at most 128 characters, and not of the
+    form of an id."""
+    return _RUN_NAME.fullmatch(text) is not None and _ID.fullmatch(text) is None
 
 
-def is_id(text: str, prefix: str) -> bool:
-    """Whether text is a well-formed id of the kind that ``prefix`` names."""
-    return text.startswith(prefix + "_") and _ID.fullmatch(text) is not None
+def is_id(text: str, *prefixes: str) -> bool:
+    """Whether text is a well-formed id of one of the kinds that ``prefixes`` name."""
+    return "_" in text and text.partition("_")[0] in prefixes and _ID.fullmatch(text) is not None
+
+
+_OF_KIND: Final = {"agents": (AGENT, TEAM), "budgets": (BUDGET,), "runs": (RUN,)}
+
+
+def is_id_of(kind: str, reference: str) -> bool:
+    """Whether a reference to an agent, budget or run (``kind`` is a map of ``Snapshot``) is an id and not a name."""
+    return "_" in reference and is_id(reference, *_OF_KIND[kind])

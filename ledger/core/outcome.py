@@ -21,12 +21,17 @@ class Status(Enum):
     UNKNOWN_CURRENCY = "unknown_currency"
     AMOUNT_MALFORMED = "amount_malformed"
     AMOUNT_TOO_PRECISE = "amount_too_precise"
-    AMOUNT_NOT_POSITIVE = "amount_not_positive"
     AMOUNT_TOO_LARGE = "amount_too_large"
+    AMOUNT_NOT_POSITIVE = "amount_not_positive"
     # The same key before.
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     REPLAY_CLOSED = "replay_closed"
     REPLAYED = "replayed"
+    # The form of what is asked, where its parts do not fit each other.
+    ROLE_PRINCIPAL_MISMATCH = "role_principal_mismatch"
+    ACCOUNT_INVALID = "account_invalid"
+    HELD_UNTOUCHABLE = "held_untouchable"
+    SORTS_MIXED = "sorts_mixed"
     # What it refers to.
     NOT_FOUND = "not_found"
     NOT_YOURS = "not_yours"
@@ -39,28 +44,25 @@ class Status(Enum):
     UNKNOWN_RUN = "unknown_run"
     CURRENCY_MISMATCH = "currency_mismatch"
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
-    ACCOUNT_INVALID = "account_invalid"
-    SORTS_MIXED = "sorts_mixed"
-    HELD_UNTOUCHABLE = "held_untouchable"
-    TOO_MANY_SPLITS = "too_many_splits"
-    TTL_TOO_LONG = "ttl_too_long"
     TREE_TOO_DEEP = "tree_too_deep"
-    ROLE_PRINCIPAL_MISMATCH = "role_principal_mismatch"
     # The state it is in.
     NAME_TAKEN = "name_taken"
     WRONG_STATE = "wrong_state"
-    REFUND_TOO_LARGE = "refund_too_large"
+    TTL_TOO_LONG = "ttl_too_long"
+    TOO_MANY_SPLITS = "too_many_splits"
     REFUND_AMBIGUOUS = "refund_ambiguous"
+    REFUND_TOO_LARGE = "refund_too_large"
     INSUFFICIENT_AVAILABLE = "insufficient_available"
     BALANCE_OVERFLOW = "balance_overflow"
     # Denied, on record.
     AGENT_FROZEN = "agent_frozen"
     BUDGET_NOT_PERMITTED = "budget_not_permitted"
     RUN_NOT_PERMITTED = "run_not_permitted"
+    # Internal: whether there is money is known once all that is due has expired, so this is decided again.
+    EXPIRY_BACKLOG = "expiry_backlog"
+    # Denied for lack of money, on record.
     INSUFFICIENT_BUDGET = "insufficient_budget"
     BUDGET_HELD = "budget_held"
-    # Internal: decided again in the next batch, once more of what is due has expired.
-    EXPIRY_BACKLOG = "expiry_backlog"
     # Done, on record.
     APPROVED = "approved"
     DONE = "done"

@@ -15,6 +15,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import CATEGORY, PAYEE, Book, Head, Name, Unit
 from ledger.core.budget import Budget
 from ledger.core.canonical import parse
+from ledger.core.ids import is_id_of
 from ledger.core.merkle import Frontier
 from ledger.core.money import currency_digits
 from ledger.core.principal import Agent, Key, Person, agent_name, lineage
@@ -210,7 +211,7 @@ class _Seeker:
         """An agent or team by name or id, with its ancestors and the budgets of all of them."""
         if reference is None:
             return None
-        name = self._resolve(reference, self.needs.agent_refs, self.snapshot.agents)
+        name = self._resolve("agents", reference, self.needs.agent_refs)
         found = self.snapshot.agents[name] if name is not None else None
         if found is None:
             return None
@@ -225,8 +226,9 @@ class _Seeker:
                     self.budget(budget)
         return found
 
-    def _resolve(self, reference: str, wanted: set[str], known: Known[str, Any]) -> str | None:
-        if "_" in reference:
+    def _resolve(self, kind: str, reference: str, wanted: set[str]) -> str | None:
+        known: Known[str, Any] = getattr(self.snapshot, kind)
+        if is_id_of(kind, reference):
             if reference not in self.snapshot.aliases:
                 wanted.add(reference)
                 return None
@@ -244,7 +246,7 @@ class _Seeker:
         """A budget by name or id, with its three accounts."""
         if reference is None:
             return None
-        name = self._resolve(reference, self.needs.budget_refs, self.snapshot.budgets)
+        name = self._resolve("budgets", reference, self.needs.budget_refs)
         found = self.snapshot.budgets[name] if name is not None else None
         if found is not None:
             for account_name in (
@@ -279,7 +281,7 @@ class _Seeker:
         """A run by name or id, with its total in ``currency``."""
         if reference is None:
             return
-        name = self._resolve(reference, self.needs.run_refs, self.snapshot.runs)
+        name = self._resolve("runs", reference, self.needs.run_refs)
         if name is None or self.snapshot.runs[name] is None:
             return
         self.agent(self.snapshot.runs[name].agent)  # type: ignore[union-attr]

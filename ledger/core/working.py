@@ -12,7 +12,7 @@ from ledger.core import account as accounts
 from ledger.core import changeset as tables
 from ledger.core import roles
 from ledger.core.account import Account
-from ledger.core.authorization import Authorization
+from ledger.core.authorization import ON_EXPIRY_UNKNOWN, Authorization
 from ledger.core.book import CATEGORY, PAYEE, Head, Name
 from ledger.core.budget import Budget
 from ledger.core.canonical import (
@@ -25,6 +25,7 @@ from ledger.core.canonical import (
 )
 from ledger.core.changeset import Changeset, copy_of, row_of, update_of
 from ledger.core.command import Authorize, Command, Extend
+from ledger.core.ids import is_id_of
 from ledger.core.journal import FORMAT, SEMANTICS
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, MoneyError, currency_digits, format_atoms, parse_atoms
@@ -132,7 +133,7 @@ class Batch:
 
     def name_of(self, kind: str, reference: str) -> str | None:
         """The name behind a name or id of an agent, budget or run, or None when there is no such thing."""
-        if "_" in reference:
+        if is_id_of(kind, reference):
             name = self.fact("aliases", reference)
             if name is None:
                 return None
@@ -270,9 +271,13 @@ class Batch:
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
         if isinstance(asked, (Authorize, Extend)) and body["kind"] in ("hold", "extension"):
             hold = self.authorization(body["authorization"])
-            if hold is None or hold.state != "held":
+            state = hold.state if hold is not None else "unknown"
+            if hold is not None and hold.due_at is not None and hold.due_at <= self.now:
+                # Its time has come, and many that are due stand before it: it ends in one of the next batches.
+                state = "held" if hold.on_expiry == ON_EXPIRY_UNKNOWN else "expired"
+            if state != "held":
                 outcome.status = Status.REPLAY_CLOSED
-                outcome.facts["state"] = hold.state if hold is not None else "unknown"
+                outcome.facts["state"] = state
                 outcome.facts["authorization"] = body["authorization"]
                 outcome.detail = "this request was approved before and its hold is no longer open"
         return outcome
@@ -314,13 +319,38 @@ class Batch:
     # Posting and recording.
 
     def check_room(self, postings: list[Posting]) -> None:
-        """Refuse postings after which a balance would leave 64 bits."""
+        """Refuse postings after any of which a balance would leave 64 bits. What a budget has available and what it
+        holds must fit together, so that a hold can always be released."""
+        after: dict[str, int] = {}
         for debit, credit, atoms, currency in postings:
-            if self.balance(debit, currency) + atoms > ATOMS_MAX or self.balance(credit, currency) - atoms < -ATOMS_MAX:
+            for name, change in ((debit, atoms), (credit, -atoms)):
+                before = after.get(name + currency)
+                after[name + currency] = (self.balance(name, currency) if before is None else before) + change
+            room = ATOMS_MAX
+            if debit.endswith(":available") and debit.startswith("budgets:"):
+                holding = debit.removesuffix("available") + "held"
+                room -= after.get(holding + currency, self.balance(holding, currency))
+            if after[debit + currency] > room or after[credit + currency] < -ATOMS_MAX:
                 refuse(
                     Status.BALANCE_OVERFLOW,
                     f"{self.amount_text(atoms, currency)} would take {debit} or {credit} beyond what 64 bits hold",
                 )
+
+    def check_run_room(self, run: str | None, currency: str, since: int, atoms: int) -> None:
+        """Refuse spend after which a run's total would leave 64 bits."""
+        opened = self.fact("runs", run) if run is not None else None
+        if opened is None or opened.created_index >= since:
+            return
+        made = self.run_totals.get((opened.name, currency))
+        if made is None and opened.name not in self.made.get("runs", ()):
+            made = self.snapshot.run_totals[opened.name, currency]
+        if made is not None and made.spent + atoms > ATOMS_MAX:
+            refuse(Status.BALANCE_OVERFLOW, f"run {opened.name} would have spent more than 64 bits hold")
+
+    def await_expiries(self) -> None:
+        """Refuse, to be decided again, while money may come free from holds that are due and have not ended yet."""
+        if not self.snapshot.due_complete:
+            refuse(Status.EXPIRY_BACKLOG, "more holds are due to expire first")
 
     def open_account(self, name: str, currency: str) -> Account:
         """The batch's own copy of an account, made when it does not exist yet."""
@@ -354,18 +384,17 @@ class Batch:
         index, now = self.index, self.now
         effective = now if effective_at is None else effective_at
         shown = []
+        reached: list[Account] = []
         for position, (debit_name, credit_name, atoms, currency) in enumerate(postings):
             debit = self.open_account(debit_name, currency)
             credit = self.open_account(credit_name, currency)
             debit.balance += atoms
             credit.balance -= atoms
             debit.changed_index = credit.changed_index = index
-            for touched in (debit, credit):
-                if touched.role == "available":
-                    if touched.balance >= 0:
-                        touched.overdrawn_index = None
-                    elif touched.overdrawn_index is None:
-                        touched.overdrawn_index = index
+            if debit.role == "available":
+                reached.append(debit)
+            if credit.role == "available":
+                reached.append(credit)
             self.inserts["transfers"].append(
                 (
                     self.book_id, index, position, debit.account_no, credit.account_no, currency, atoms,
@@ -373,6 +402,12 @@ class Batch:
                 )
             )  # fmt: skip
             shown.append([debit_name, credit_name, str(atoms), currency])
+        for account in reached:
+            # The record as a whole takes a balance below zero, not one of its transfers on the way.
+            if account.balance >= 0:
+                account.overdrawn_index = None
+            elif account.overdrawn_index is None:
+                account.overdrawn_index = index
         body["format"] = FORMAT
         body["semantics"] = SEMANTICS
         body["book"] = self.book_name

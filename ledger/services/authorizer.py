@@ -31,12 +31,6 @@ class AuthorizerSettings:
     lock_timeout_seconds: float = 5.0
 
 
-def _resolve(settled: list[tuple["asyncio.Future[list[Result]]", list[Result]]]) -> None:
-    for future, results in settled:
-        if not future.done():
-            future.set_result(results)
-
-
 class Authorizer:
     """Decides commands durably, in batches, on its own threads.
 
@@ -88,41 +82,42 @@ class Authorizer:
             thread.join(deadline_seconds)
         for queue in self._queues:
             for submission in queue.drain():
-                failed: list[Result] = [Stopping("this server is shutting down") for _ in submission.commands]
-                self._hand_over([(submission, failed)])
+                submission.deliver([Stopping("this server is shutting down") for _ in submission.commands])
 
     @property
     def queue_depth(self) -> int:
         """Commands waiting now."""
         return sum(queue.depth for queue in self._queues)
 
-    def submit(self, book_id: int, commands: Sequence[Command], deliver: Deliver) -> None:
-        """Queue commands; ``deliver`` gets their results, in order, on the writer's thread once they are durable.
+    def submit(self, book_id: int, commands: Sequence[Command], deliver: Deliver, *, dry: bool = False) -> None:
+        """Queue commands; ``deliver`` gets their results, in order, on the writer's thread once they are durable. With
+        ``dry``, they are decided as of now and nothing is written.
 
         Raises Overloaded or Stopping, and then nothing was queued.
         """
-        self._queue_of(book_id).put(Submission(book_id, commands, deliver=deliver))
-
-    async def decide(self, book_id: int, command: Command) -> Outcome:
-        """Decide one command durably. Raises ServiceError."""
-        result = (await self._ask(book_id, (command,), dry=False))[0]
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def decide_all(self, book_id: int, commands: Sequence[Command]) -> list[Result]:
-        """Decide commands in order, each on its own merits. Raises Overloaded or Stopping for all of them."""
-        return await self._ask(book_id, commands, dry=False)
+        self._queues[book_id % len(self._queues)].put(Submission(book_id, commands, deliver, dry))
 
     async def evaluate(self, book_id: int, command: Command) -> Outcome:
         """What the decision would be now; writes nothing. Raises ServiceError."""
-        result = (await self._ask(book_id, (command,), dry=True))[0]
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Result] = loop.create_future()
+
+        def resolve(result: Result) -> None:
+            if not waiting.done():
+                waiting.set_result(result)
+
+        def deliver(results: list[Result]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(resolve, results[0])
+
+        self.submit(book_id, (command,), deliver, dry=True)
+        result = await waiting
         if isinstance(result, Exception):
             raise result
         return result
 
     def decide_now(self, book_id: int, command: Command, *, timeout_seconds: float = 60.0) -> Outcome:
-        """Decide one command and wait for it on this thread: for the command line and for tests. Raises ServiceError."""
+        """Decide one command and wait for it here: for the command line and for tests. Raises ServiceError."""
         done = threading.Event()
         kept: list[Result] = []
 
@@ -137,37 +132,15 @@ class Authorizer:
             raise kept[0]
         return kept[0]
 
-    def _queue_of(self, book_id: int) -> CommandQueue:
-        return self._queues[book_id % len(self._queues)]
-
-    async def _ask(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Result]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Result]] = loop.create_future()
-        self._queue_of(book_id).put(Submission(book_id, commands, loop, future, dry=dry))
-        return await future
-
     def _run(self, queue: CommandQueue, writer: BatchWriter) -> None:
         while (batch := queue.take()) is not None:
             commands = [command for submission in batch for command in submission.commands]
             results, report = writer.process(batch[0].book_id, commands, dry=batch[0].dry)
-            answered: list[tuple[Submission, list[Result]]] = []
             at = 0
             for submission in batch:
-                answered.append((submission, results[at : at + len(submission.commands)]))
-                at += len(submission.commands)
-            self._hand_over(answered)
+                end = at + len(submission.commands)
+                submission.deliver(results[at:end])
+                at = end
             if self._on_batch is not None:
                 self._on_batch(report)
         writer.close()
-
-    def _hand_over(self, answered: list[tuple[Submission, list[Result]]]) -> None:
-        """Answer a batch: one wake-up per event loop, however many wait on it."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Result]], list[Result]]]] = {}
-        for submission, results in answered:
-            if submission.loop is not None and submission.future is not None:
-                by_loop.setdefault(submission.loop, []).append((submission.future, results))
-            elif submission.deliver is not None:
-                submission.deliver(results)
-        for loop, settled in by_loop.items():
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, settled)

@@ -4,7 +4,6 @@ Owns who waits. Invariants: a submission is never split over two batches and nev
 was refused here was never queued.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,14 +19,12 @@ Deliver = Callable[[list[Result]], None]
 
 @dataclass(slots=True)
 class Submission:
-    """Commands that were handed in together, and how their results are handed back: to ``future`` on ``loop`` (all of
-    a batch in one call), or to ``deliver`` on the writer's thread. ``dry``: decide, write nothing."""
+    """Commands that were handed in together; ``deliver`` gets their results on the writer's thread. ``dry``: decide,
+    write nothing."""
 
     book_id: int
     commands: Sequence[Command]
-    loop: asyncio.AbstractEventLoop | None = None
-    future: "asyncio.Future[list[Result]] | None" = None
-    deliver: Deliver | None = None
+    deliver: Deliver
     dry: bool = False
 
 

@@ -26,8 +26,10 @@ from ledger.storage.errors import (
 
 APPLICATION_NAME: Final = "bursar"
 SQLITE_PAGE_BYTES: Final = 4096
-"""Of a new file. A log record with its body fits several times; fewer pages are written per commit than with 4096."""
+"""Of a new file. A batch changes most pages in one row, and a changed page is written whole: small ones cost least."""
 _READER_WAIT_MILLISECONDS: Final = 2_000
+_READER_MAP_BYTES: Final = 268_435_456
+"""Readers map the file. The writer does not: what it changes it copies anyway, and mapped pages fault once more."""
 _POSTGRESQL_DRIVERS: Final = ("postgresql", "postgres", "postgresql+psycopg")
 _CONNECT_TIMEOUT_SECONDS: Final = 5
 
@@ -49,9 +51,7 @@ def parse_url(database_url: str) -> URL:
         return url.set(drivername="sqlite")
     if url.drivername in _POSTGRESQL_DRIVERS:
         return url.set(drivername="postgresql+psycopg")
-    raise UnsupportedUrl(
-        f"{url.drivername} is not supported; write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-    )
+    raise UnsupportedUrl(f"{url.drivername} is not supported; write sqlite:///FILE or postgresql://USER@HOST/DATABASE")
 
 
 def connection_info(url: URL) -> str:
@@ -69,7 +69,7 @@ def prepare_sqlite(connection: sqlite3.Connection, *, wait_milliseconds: int, wr
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536" if writes else "cache_size=-8192",
-        "mmap_size=268435456",
+        f"mmap_size={0 if writes else _READER_MAP_BYTES}",
         "journal_size_limit=67108864",
         f"query_only={'OFF' if writes else 'ON'}",
         f"busy_timeout={wait_milliseconds}",

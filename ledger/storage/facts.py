@@ -102,41 +102,36 @@ def _put_key_ids(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
         snapshot.keys.put(key.digest, key)
 
 
-def _put_referred(
-    snapshot: Snapshot, known: Known[str, Any], wanted: set[str], found: list[Any], prefixes: tuple[str, ...]
-) -> None:
-    """Entities that are asked for by name or by id. What looks like an id of the kind and is not there is an alias
-    of nothing; anything else that is not there is a name that nobody bears."""
-    by_name = {entity.name: entity for entity in found}
-    by_id = {entity.id: entity for entity in found}
-    for reference in wanted:
-        entity = by_name.get(reference) or by_id.get(reference)
-        if entity is not None:
-            known.put(entity.name, entity)
-            snapshot.aliases.put(entity.id, entity.name)
-            if "_" in reference:
-                snapshot.aliases.put(reference, entity.name)
-            continue
-        known.put(reference, None)
-        if "_" in reference:
-            is_id = any(ids.is_id(reference, prefix) for prefix in prefixes)
-            snapshot.aliases.put(reference, None if is_id else reference)
+def _put_referred(snapshot: Snapshot, known: Known[str, Any], wanted: set[str], found: list[Any], kind: str) -> None:
+    """Entities that are asked for by name or by id. An id that is not there is an alias of nothing; a name that is not
+    there is one that nobody bears."""
+    for entity in found:
+        known.put(entity.name, entity)
+        snapshot.aliases.put(entity.id, entity.name)
+    there = {reference for entity in found for reference in (entity.name, entity.id)}
+    for reference in wanted - there:
+        if ids.is_id_of(kind, reference):
+            snapshot.aliases.put(reference, None)
+        else:
+            known.put(reference, None)
 
 
 def _put_agents(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     # SQLite has no boolean of its own: ``frozen`` arrives as 0 or 1.
-    found = [Agent(*row[:6], bool(row[6]), *row[7:]) for row in rows]
-    _put_referred(snapshot, snapshot.agents, facts.needs.agent_refs, found, (ids.AGENT, ids.TEAM))
+    found = [Agent(*row) for row in rows]
+    for agent in found:
+        agent.frozen = bool(agent.frozen)
+    _put_referred(snapshot, snapshot.agents, facts.needs.agent_refs, found, "agents")
 
 
 def _put_budgets(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     found = [Budget(*row) for row in rows]
-    _put_referred(snapshot, snapshot.budgets, facts.needs.budget_refs, found, (ids.BUDGET,))
+    _put_referred(snapshot, snapshot.budgets, facts.needs.budget_refs, found, "budgets")
 
 
 def _put_runs(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     found = [Run(*row) for row in rows]
-    _put_referred(snapshot, snapshot.runs, facts.needs.run_refs, found, (ids.RUN,))
+    _put_referred(snapshot, snapshot.runs, facts.needs.run_refs, found, "runs")
 
 
 def _put_agent_budgets(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:

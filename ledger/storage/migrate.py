@@ -4,6 +4,7 @@ Invariant: an upgrade happens whole or not at all, on both databases, and never 
 ini file: the revisions are those installed beside this code.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +41,9 @@ def upgrade(database_url: str) -> None:
         engine.dispose()
 
 
+@cache
 def head_revision() -> str:
-    """The revision that this version needs."""
+    """The revision that this version needs. Read from the revisions once, because readiness is asked often."""
     head = ScriptDirectory.from_config(configuration()).get_current_head()
     if head is None:
         raise LookupError(f"no revisions in {_REVISIONS}")

@@ -105,7 +105,8 @@ _LOOKUPS: Final = tuple(
 )
 _LOOK_UP_IDEMPOTENCY: Final = (
     f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM unnest(%b::bytea[]) w(digest)"
-    " CROSS JOIN LATERAL (SELECT * FROM idempotency_keys t WHERE t.book_id = %b::bigint AND t.digest = w.digest LIMIT 1) i"
+    " CROSS JOIN LATERAL (SELECT * FROM idempotency_keys t"
+    " WHERE t.book_id = %b::bigint AND t.digest = w.digest LIMIT 1) i"
     " CROSS JOIN LATERAL (SELECT r.body, r.leaf_hash FROM log_records r"
     " WHERE r.book_id = i.book_id AND r.log_index = i.log_index LIMIT 1) l"
 ).encode()
@@ -114,15 +115,15 @@ _LOCK_HEAD: Final = (
     f"SELECT {', '.join(tables.HEADS.columns)} FROM book_heads WHERE book_id = %b::bigint FOR UPDATE"
 ).encode()
 _MOVE_HEAD: Final = (
-    "WITH moved AS (UPDATE book_heads SET size = %b::bigint, root = %b, frontier = %b, recorded_at = %b::bigint,"
-    " account_count = %b::bigint WHERE book_id = %b::bigint AND size = %b::bigint AND root = %b RETURNING 1)"
-    " SELECT 1 / count(*) FROM moved"
-).encode()
+    b"WITH moved AS (UPDATE book_heads SET size = %b::bigint, root = %b, frontier = %b, recorded_at = %b::bigint,"
+    b" account_count = %b::bigint WHERE book_id = %b::bigint AND size = %b::bigint AND root = %b RETURNING 1)"
+    b" SELECT 1 / count(*) FROM moved"
+)
 _INSERT_HEAD: Final = (
-    "WITH made AS (INSERT INTO book_heads (book_id, size, root, frontier, recorded_at, account_count)"
-    " VALUES (%b::bigint, %b::bigint, %b, %b, %b::bigint, %b::bigint) ON CONFLICT DO NOTHING RETURNING 1)"
-    " SELECT 1 / count(*) FROM made"
-).encode()
+    b"WITH made AS (INSERT INTO book_heads (book_id, size, root, frontier, recorded_at, account_count)"
+    b" VALUES (%b::bigint, %b::bigint, %b, %b, %b::bigint, %b::bigint) ON CONFLICT DO NOTHING RETURNING 1)"
+    b" SELECT 1 / count(*) FROM made"
+)
 _INSERT_BOOK: Final = (
     f"INSERT INTO books ({', '.join(tables.BOOKS.columns)})"
     " VALUES (%b::bigint, %b::text, %b::text, %b::text, %b::boolean, %b::bigint)"

@@ -2,7 +2,8 @@
 
 Owns column types, indexes and the CHECK constraints that restate the money rules; names, order and keys of columns
 are the core's (``ledger.core.changeset``), and a test compares the two. Invariants: every primary key and every index
-is led by ``book_id``, no constraint spans books, and ``Table.info["sort"]`` declares each table log, projection or side.
+is led by ``book_id``, no constraint spans books, and ``Table.info["sort"]`` declares each table log, projection or
+side.
 """
 
 from collections.abc import Iterable
@@ -69,7 +70,13 @@ def _index(name: str, *columns: str, unique: bool = False, where: str | None = N
 
 def _table(spec: TableSpec, *items: Any, **options: Any) -> Table:
     return Table(
-        spec.name, metadata, _big("book_id"), *items, PrimaryKeyConstraint(*spec.key), info={"sort": spec.sort}, **options
+        spec.name,
+        metadata,
+        _big("book_id"),
+        *items,
+        PrimaryKeyConstraint(*spec.key),
+        info={"sort": spec.sort},
+        **options,
     )
 
 
@@ -94,7 +101,7 @@ log_records: Final = _table(
     _bytes("leaf_hash"),
     _check("log_index_not_negative", "log_index >= 0"),
     _check("leaf_hash_is_a_hash", "length(leaf_hash) = 32"),
-    _index("log_records_recorded_at", "recorded_at"),
+    _index("log_records_recorded_at", "recorded_at", "log_index"),
 )  # fmt: skip
 
 transfers: Final = _table(
@@ -150,11 +157,12 @@ authorizations: Final = _table(
     _check("refunded_within_settled", "refunded >= 0 AND refunded <= settled"),
     _check("held_only_while_open", "held = 0 OR (held > 0 AND (state = 'held' OR state = 'pending_approval'))"),
     _index("authorizations_due", "due_at", where="due_at IS NOT NULL"),
-    _index("authorizations_agent", "agent", "id"),
-    _index("authorizations_budget", "budget", "id"),
-    _index("authorizations_run", "run", "id", where="run IS NOT NULL"),
-    _index("authorizations_flagged", "id", where="flags <> 0"),
-    _index("authorizations_held", "id", where="state = 'held'"),
+    # Lists go by the record that made the row, newest first: its index is unique, and rises with created_at.
+    _index("authorizations_agent", "agent", "created_index"),
+    _index("authorizations_budget", "budget", "created_index"),
+    _index("authorizations_run", "run", "created_index", where="run IS NOT NULL"),
+    _index("authorizations_flagged", "created_index", where="flags <> 0"),
+    _index("authorizations_state", "state", "created_index"),
     **_SMALL_ROWS,
 )  # fmt: skip
 
@@ -162,7 +170,7 @@ runs: Final = _table(
     changeset.RUNS,
     _text("name"), _text("id"), _text("agent"), _big("opened_at"), _big("created_index"),
     _index("runs_id", "id", unique=True),
-    _index("runs_agent", "agent", "name"),
+    _index("runs_agent", "agent", "id"),
     **_SMALL_ROWS,
 )  # fmt: skip
 

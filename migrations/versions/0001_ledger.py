@@ -80,7 +80,12 @@ def create_tables() -> None:
         big("changed_index"),
         sa.CheckConstraint("(role = 'real') = (kind <> 'budgetary')", name=op.f("accounts_role_fits_kind")),
         sa.CheckConstraint(
-            "kind = 'asset' OR kind = 'liability' OR kind = 'equity' OR kind = 'income' OR kind = 'expense' OR kind = 'budgetary'",
+            "kind = 'asset' "
+            "OR kind = 'liability' "
+            "OR kind = 'equity' "
+            "OR kind = 'income' "
+            "OR kind = 'expense' "
+            "OR kind = 'budgetary'",
             name=op.f("accounts_kind_listed"),
         ),
         sa.CheckConstraint(
@@ -167,7 +172,13 @@ def create_tables() -> None:
             "on_expiry = 'release' OR on_expiry = 'unknown'", name=op.f("authorizations_on_expiry_listed")
         ),
         sa.CheckConstraint(
-            "state = 'denied' OR state = 'pending_approval' OR state = 'held' OR state = 'settled' OR state = 'released' OR state = 'expired' OR state = 'refused'",
+            "state = 'denied' "
+            "OR state = 'pending_approval' "
+            "OR state = 'held' "
+            "OR state = 'settled' "
+            "OR state = 'released' "
+            "OR state = 'expired' "
+            "OR state = 'refused'",
             name=op.f("authorizations_state_listed"),
         ),
         sa.CheckConstraint("amount > 0", name=op.f("authorizations_amount_positive")),
@@ -179,8 +190,8 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("book_id", "id", name=op.f("authorizations_pkey")),
         sqlite_with_rowid=False,
     )
-    op.create_index("authorizations_agent", "authorizations", ["book_id", "agent", "id"], unique=False)
-    op.create_index("authorizations_budget", "authorizations", ["book_id", "budget", "id"], unique=False)
+    op.create_index("authorizations_agent", "authorizations", ["book_id", "agent", "created_index"], unique=False)
+    op.create_index("authorizations_budget", "authorizations", ["book_id", "budget", "created_index"], unique=False)
     op.create_index(
         "authorizations_due",
         "authorizations",
@@ -192,27 +203,20 @@ def create_tables() -> None:
     op.create_index(
         "authorizations_flagged",
         "authorizations",
-        ["book_id", "id"],
+        ["book_id", "created_index"],
         unique=False,
         sqlite_where=sa.text("flags <> 0"),
         postgresql_where=sa.text("flags <> 0"),
     )
     op.create_index(
-        "authorizations_held",
-        "authorizations",
-        ["book_id", "id"],
-        unique=False,
-        sqlite_where=sa.text("state = 'held'"),
-        postgresql_where=sa.text("state = 'held'"),
-    )
-    op.create_index(
         "authorizations_run",
         "authorizations",
-        ["book_id", "run", "id"],
+        ["book_id", "run", "created_index"],
         unique=False,
         sqlite_where=sa.text("run IS NOT NULL"),
         postgresql_where=sa.text("run IS NOT NULL"),
     )
+    op.create_index("authorizations_state", "authorizations", ["book_id", "state", "created_index"], unique=False)
     op.create_table(
         "book_heads",
         big("book_id"),
@@ -292,7 +296,7 @@ def create_tables() -> None:
         sa.CheckConstraint("log_index >= 0", name=op.f("log_records_log_index_not_negative")),
         sa.PrimaryKeyConstraint("book_id", "log_index", name=op.f("log_records_pkey")),
     )
-    op.create_index("log_records_recorded_at", "log_records", ["book_id", "recorded_at"], unique=False)
+    op.create_index("log_records_recorded_at", "log_records", ["book_id", "recorded_at", "log_index"], unique=False)
     op.create_table(
         "names",
         big("book_id"),
@@ -338,7 +342,7 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("book_id", "name", name=op.f("runs_pkey")),
         sqlite_with_rowid=False,
     )
-    op.create_index("runs_agent", "runs", ["book_id", "agent", "name"], unique=False)
+    op.create_index("runs_agent", "runs", ["book_id", "agent", "id"], unique=False)
     op.create_index("runs_id", "runs", ["book_id", "id"], unique=True)
     op.create_table(
         "texts",

@@ -12,11 +12,10 @@ from ledger.core.budget import Budget, BudgetAgent
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
-from ledger.core.merkle import EMPTY_ROOT
+from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.principal import Agent, Key, Person
 from ledger.core.run import Run, RunTotal
 from ledger.core.snapshot import Needs, Snapshot
-from ledger.core.merkle import Frontier
 
 BOOK_ID = 0x123456789A
 SECRET = b"s" * 32
@@ -55,7 +54,9 @@ def record(index: int, kind: str = "hold", subject: str = "", book_id: int = BOO
     return LogRecord(book_id, index, kind, subject, 1_000 + index, 1_000 + index, body, digest(f"leaf {index}"))
 
 
-def account(number: int, name: str, role: str, balance: int, book_id: int = BOOK_ID, kind: str = "budgetary") -> Account:
+def account(
+    number: int, name: str, role: str, balance: int, book_id: int = BOOK_ID, kind: str = "budgetary"
+) -> Account:
     """One account in USD."""
     return Account(book_id, number, name, "USD", kind, role, balance, None, 0, 0)
 
@@ -80,7 +81,10 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
             Key(book_id, digest("key"), numbered_id("key", 1), "agent", "agent:crawler", "person:ada", 1, None, 9, 0, 0)
         ],
         "budgets": [Budget(book_id, "research", numbered_id("bud", 1), None, "", "USD", 0)],
-        "budget_agents": [BudgetAgent(book_id, "research", "research", 0), BudgetAgent(book_id, "research", "extra", 0)],
+        "budget_agents": [
+            BudgetAgent(book_id, "research", "research", 0),
+            BudgetAgent(book_id, "research", "extra", 0),
+        ],
         "runs": [Run(book_id, "run-42", numbered_id("run", 1), "crawler", 7, 0)],
         "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
         "units": [Unit(book_id, "tokens", 0, 0)],
@@ -96,8 +100,8 @@ def authorization(number: int, index: int, book_id: int = BOOK_ID) -> Authorizat
     """A hold of 5 atoms, made at a log index."""
     return Authorization(
         book_id, numbered_id("auth", number), "crawler", "research", "run-42" if number % 2 else None, "inference",
-        "openai", None, "USD", 5, 5, 5, 0, 0, "held", 32 if number % 3 == 0 else 0, None, "release", 1_000 + index, 9_000,
-        9_000 + number, None, None, None, index, index,
+        "openai", None, "USD", 5, 5, 5, 0, 0, "held", 32 if number % 3 == 0 else 0, None, "release", 1_000 + index,
+        9_000, 9_000 + number, None, None, None, index, index,
     )  # fmt: skip
 
 
@@ -111,9 +115,7 @@ def holds(size: int, count: int, book_id: int = BOOK_ID) -> Changeset:
         hold = authorization(index, index, book_id)
         logs.append(tuple(record(index, "hold", hold.id, book_id)))
         transfers.append(
-            tuple(
-                Transfer(book_id, index, 0, 2, 1, "USD", 5, held, ROOM - held, 1_000 + index, 1_000 + index)
-            )
+            tuple(Transfer(book_id, index, 0, 2, 1, "USD", 5, held, ROOM - held, 1_000 + index, 1_000 + index))
         )
         rows.append(row_of(hold))
         key = idempotency_digest("agent:crawler", f"key-{index}")

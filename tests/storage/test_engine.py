@@ -28,7 +28,15 @@ def test_a_url_names_its_driver(given: str, driver: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", "books.db", "sqlite://", "sqlite:///:memory:", "sqlite:///b.db?mode=ro", "mysql://h/b", "postgresql+asyncpg://h/b"],
+    [
+        "",
+        "books.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///b.db?mode=ro",
+        "mysql://h/b",
+        "postgresql+asyncpg://h/b",
+    ],
 )
 def test_an_unsupported_url_is_refused_with_the_ones_that_work(given: str) -> None:
     """Before anything connects."""
@@ -43,7 +51,9 @@ def test_commits_are_durable(migrated_url: str) -> None:
     writer = open_writer(migrated_url)
     ask = writer.connection.execute
     if migrated_url.startswith("sqlite"):
-        settings = {name: ask(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "busy_timeout")}
+        settings = {
+            name: ask(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "busy_timeout")
+        }
         assert settings == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 0}
         assert ask("PRAGMA foreign_keys").fetchone() == (1,)
     else:
@@ -55,7 +65,7 @@ def test_commits_are_durable(migrated_url: str) -> None:
 
 def test_the_engine_only_reads(migrated_url: str) -> None:
     """Nothing but a writer changes a book."""
-    with create_engine(migrated_url).connect() as connection, pytest.raises(Exception, match="read-?only|readonly"):
+    with create_engine(migrated_url).connect() as connection, pytest.raises(Exception, match=r"read-?only"):
         connection.execute(text("INSERT INTO persons VALUES (1, 'ada', 0)"))
 
 

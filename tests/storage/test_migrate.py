@@ -108,5 +108,8 @@ def test_history_cannot_be_changed(migrated_url: str, book_writer: BookWriter, t
     }[verb]
     if verb == "TRUNCATE" and engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
-    with engine.connect() as connection, pytest.raises((Refused, DBAPIError), match=f"{table} is append-only: {verb} is"):
+    with (
+        engine.connect() as connection,
+        pytest.raises((Refused, DBAPIError), match=f"{table} is append-only: {verb} is"),
+    ):
         connection.execute(text(statement))

@@ -1,0 +1,76 @@
+"""Routes for whoever runs the server: is it alive, is it ready, what does it count, what does a problem mean."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from api.context import Context
+from api.edge_state import asked_of, context_of
+from api.metrics import CONTENT_TYPE
+from api.problems import ROWS, ProblemError
+from api.reading import answer
+from api.reply import Reply
+from api.writing import response_of
+from ledger.storage import migrate, queries_budgets, queries_log
+from ledger.storage.errors import StorageError
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """Whether the process answers at all."""
+    return answer({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Whether requests can be served: not stopping, database reachable, tables of this version."""
+    context = context_of(request)
+    if context.stopping.is_set():
+        raise ProblemError("stopping")
+    if not await asyncio.to_thread(migrate.is_current, context.engine):
+        raise ProblemError("database_unavailable", "the tables are not those of this version; run bursar migrate")
+    return answer({"status": "ready"})
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """What the server counts, for Prometheus."""
+    context = context_of(request)
+    if not context.settings.metrics:
+        raise ProblemError("not_found", "there is nothing at this path")
+    token = context.settings.metrics_token
+    if token is not None:
+        given = asked_of(request).authorization or b""
+        if not hmac.compare_digest(given, b"Bearer " + token.get_secret_value().encode()):
+            raise ProblemError("unauthenticated", "send the metrics token of this server as a bearer token")
+    context.metrics.queue_commands.set(context.authorizer.queue_depth)
+    money = await asyncio.to_thread(_money, context)
+    return response_of(Reply(200, ((b"content-type", CONTENT_TYPE),), context.metrics.exposition(money)))
+
+
+def _money(context: Context) -> list[tuple[str, str, int, int]]:
+    """(book, currency, held, spent) of every book; nothing while the database is away, so that the rest is seen."""
+    try:
+        with context.engine.connect() as connection:
+            names = {book.book_id: book.name for book in queries_log.list_books(connection)}
+            sums = queries_budgets.held_and_spent(connection)
+    except StorageError:
+        return []
+    return [(names.get(item.book_id, "?"), item.currency, item.held, item.spent) for item in sums]
+
+
+@router.get("/problems/{code}", include_in_schema=False)
+async def problem(code: str) -> Response:
+    """What a problem's ``type`` refers to."""
+    row = ROWS.get(code)
+    if row is None:
+        raise ProblemError("not_found", "there is no such problem")
+    shown: dict[str, Any] = {"code": code, "title": row.title, "status": row.http, "advice": row.advice}
+    return answer(shown)

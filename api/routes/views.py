@@ -1,0 +1,192 @@
+"""From rows to what reads answer. No arithmetic on money: balances come from the database as they are shown.
+
+Invariant: the shapes are those of ``api.schemas``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.rendering import Scale, decimal_text, money
+from ledger.core.account import BUDGETARY, Account, is_credit_normal
+from ledger.core.authorization import Authorization, flag_names
+from ledger.core.journal import LogRecord
+from ledger.core.moment import moment_text
+from ledger.core.principal import Agent, Key
+from ledger.core.run import RunTotal
+from ledger.storage.queries_accounts import Posting, TrialBalance
+from ledger.storage.queries_authorizations import RunWithTotals
+from ledger.storage.queries_budgets import BudgetBalances
+
+
+def moment_or_none(microseconds: int | None) -> str | None:
+    """A moment as text, None for none."""
+    return None if microseconds is None else moment_text(microseconds)
+
+
+def amount(atoms: int, currency: str, scale: Scale) -> dict[str, str]:
+    """An amount in an answer."""
+    return money(str(atoms), currency, scale[currency])
+
+
+def agent_view(agent: Agent) -> dict[str, Any]:
+    """An agent or team."""
+    return {
+        "id": agent.id,
+        "name": agent.name,
+        "kind": agent.kind,
+        "parent": agent.parent,
+        "frozen": agent.frozen,
+        "log": {"index": agent.created_index},
+    }
+
+
+def key_view(key: Key) -> dict[str, Any]:
+    """A key without its secret."""
+    return {
+        "id": key.id,
+        "role": key.role,
+        "principal": key.principal,
+        "made_by": key.made_by,
+        "created_at": moment_text(key.created_at),
+        "expires_at": moment_or_none(key.expires_at),
+        "revoked_at": moment_or_none(key.revoked_at),
+        "log": {"index": key.created_index},
+    }
+
+
+def budget_view(found: BudgetBalances, scale: Scale, agents: list[str] | None = None) -> dict[str, Any]:
+    """A budget and what is left of it."""
+    budget = found.budget
+    shown: dict[str, Any] = {
+        "id": budget.id,
+        "name": budget.name,
+        "parent": budget.parent,
+        "currency": budget.currency,
+        "available": amount(found.available, budget.currency, scale),
+        "held": amount(found.held, budget.currency, scale),
+        "spent": amount(found.spent, budget.currency, scale),
+        "log": {"index": budget.created_index},
+    }
+    if agents is not None:
+        shown["agents"] = agents
+    return shown
+
+
+def authorization_view(row: Authorization, scale: Scale, intent: str | None = None) -> dict[str, Any]:
+    """An authorization or a charge as it stands now."""
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "state": row.state,
+        "agent": row.agent,
+        "budget": row.budget,
+        "run": row.run,
+        "category": row.category,
+        "payee": row.payee,
+        "resource": row.resource,
+    }
+    for name in ("amount", "approved", "held", "settled", "refunded"):
+        shown[name] = amount(getattr(row, name), row.currency, scale)
+    return {
+        **shown,
+        "flags": flag_names(row.flags),
+        "reason": row.reason,
+        "on_expiry": row.on_expiry,
+        "created_at": moment_text(row.created_at),
+        "expires_at": moment_or_none(row.expires_at),
+        "intent": intent,
+        "log": {"index": row.created_index},
+    }
+
+
+def run_view(found: RunWithTotals, scale: Scale) -> dict[str, Any]:
+    """A run with its totals."""
+    run = found.run
+    return {
+        "id": run.id,
+        "name": run.name,
+        "agent": run.agent,
+        "opened_at": moment_text(run.opened_at),
+        "totals": [_total_view(total, scale) for total in found.totals],
+        "log": {"index": run.created_index},
+    }
+
+
+def _total_view(total: RunTotal, scale: Scale) -> dict[str, Any]:
+    return {
+        "currency": total.currency,
+        "approved_count": total.approved_count,
+        "denied_count": total.denied_count,
+        "held": amount(total.held, total.currency, scale),
+        "spent": amount(total.spent, total.currency, scale),
+    }
+
+
+def account_view(account: Account, scale: Scale) -> dict[str, Any]:
+    """An account and its balance, debits less credits."""
+    return {
+        "name": account.name,
+        "kind": account.kind,
+        "normal_side": "credit" if is_credit_normal(account.kind, account.role) else "debit",
+        "currency": account.currency,
+        "balance": amount(account.balance, account.currency, scale),
+    }
+
+
+def posting_view(posting: Posting, currency: str, scale: Scale) -> dict[str, Any]:
+    """One side of a transfer."""
+    return {
+        "log_index": posting.log_index,
+        "position": posting.position,
+        "kind": posting.kind,
+        "subject": posting.subject,
+        "side": "debit" if posting.amount > 0 else "credit",
+        "amount": amount(abs(posting.amount), currency, scale),
+        "other": posting.other_account,
+        "balance": amount(posting.balance, currency, scale),
+        "recorded_at": moment_text(posting.recorded_at),
+        "effective_at": moment_text(posting.effective_at),
+    }
+
+
+def record_view(record: LogRecord, body: Any) -> dict[str, Any]:
+    """One record of the log."""
+    return {
+        "index": record.log_index,
+        "kind": record.kind,
+        "subject": record.subject,
+        "recorded_at": moment_text(record.recorded_at),
+        "effective_at": moment_text(record.effective_at),
+        "leaf_hash": record.leaf_hash.hex(),
+        "body": body,
+    }
+
+
+def trial_balance_view(found: TrialBalance, scale: Scale) -> dict[str, Any]:
+    """Every account, and the sums of each sort in each currency."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    lines = []
+    for line in found.lines:
+        sort = BUDGETARY if line.kind == BUDGETARY else "real"
+        total = sums.setdefault((sort, line.currency), [0, 0])
+        total[0] += line.debit
+        total[1] += line.credit
+        lines.append(
+            {
+                "account": line.account,
+                "kind": line.kind,
+                "currency": line.currency,
+                "debit": decimal_text(str(line.debit), scale[line.currency]),
+                "credit": decimal_text(str(line.credit), scale[line.currency]),
+            }
+        )
+    totals = [
+        {
+            "sort": sort,
+            "currency": currency,
+            "debit": decimal_text(str(debit), scale[currency]),
+            "credit": decimal_text(str(credit), scale[currency]),
+        }
+        for (sort, currency), (debit, credit) in sorted(sums.items())
+    ]
+    return {"lines": lines, "totals": totals, "log_size": found.size, "root": found.root.hex()}

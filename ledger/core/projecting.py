@@ -1,0 +1,39 @@
+"""The fold: from record bodies alone to every projection row, written from the accounting rules and not from the code
+that decided, so that a mistake there shows here.
+
+Owns the order in which things happen; ``projecting_record``, ``_spending``, ``_finance`` and ``_setup`` own what does.
+Invariants: a body whose transfers or amounts are not those that its kind makes is noted as a difference; the rows are
+what an honest writer would have written, column by column.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ledger.core import projecting_finance, projecting_setup, projecting_spending
+from ledger.core.deriving import Columns
+from ledger.core.projecting_record import Progress, Record, TransferRow
+
+HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
+    **projecting_spending.HANDLERS,
+    **projecting_finance.HANDLERS,
+    **projecting_setup.HANDLERS,
+}
+"""What each kind of record does to the rows."""
+
+
+class Fold(Progress):
+    """The projections of one book as its records are applied, in order, from the first."""
+
+    def apply(self, body: dict[str, Any], columns: Columns) -> list[TransferRow]:
+        """Apply the record at index ``size`` and return its rows of ``transfers``.
+
+        Raises KeyError, TypeError, ValueError or LookupError for a body that cannot be followed; the rows are then
+        those of no size, and nothing more can be applied.
+        """
+        record = Record(self, self.size, body, columns)
+        HANDLERS[columns.kind](record)
+        if "idempotency" in body:
+            record.bind_key()
+        self.size += 1
+        self.recorded_at = columns.recorded_at
+        return record.transfers

@@ -1,0 +1,235 @@
+"""One record while the fold applies it: accounts, transfers and idempotency keys, and what the body must agree with.
+
+Owns the shape of the rows that the fold makes (``Store``) and its state so far (``Progress``). Invariants: nothing but
+bodies goes in; a balance is the sum of what was posted; accounts are numbered in the order in which they are first
+named.
+"""
+
+from hashlib import sha256
+from typing import Any, Final, Protocol, TypeVar
+
+from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify
+from ledger.core.authorization import Authorization
+from ledger.core.book import Book, Name, Unit
+from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.canonical import canonical_bytes
+from ledger.core.deriving import Columns
+from ledger.core.invariants import (
+    ENTRIES_FOLLOW_RULES,
+    OVERDRAFTS_EXPLAINED,
+    Difference,
+    explains_overdraft,
+    shown,
+)
+from ledger.core.journal import IdempotencyKey
+from ledger.core.money import ATOMS_MAX
+from ledger.core.outcome import UNBOUND_DENIALS
+from ledger.core.principal import Agent, Key, Person
+from ledger.core.run import Run, RunTotal
+
+K = TypeVar("K", contravariant=True)
+V = TypeVar("V")
+TransferRow = tuple[int, int, int, int, str, int, int, int, int, int]
+"""A transfer as ``transfers`` stores it, without its book."""
+
+UNBOUND_CODES: Final = frozenset(status.value for status in UNBOUND_DENIALS)
+
+
+class Rows(Protocol[K, V]):
+    """The rows of one table that the fold has made so far, by a key that the fold looks them up with."""
+
+    def get(self, key: K) -> V | None:
+        """The row, not to be changed, or None."""
+
+    def change(self, key: K) -> V:
+        """The row, to be changed in place. Raises LookupError when there is none."""
+
+    def add(self, key: K, row: V) -> None:
+        """A new row. Raises ValueError, now or when rows are next written, when there is one under this key."""
+
+
+class Store(Protocol):
+    """The projections. Accounts are looked up by (name, currency), API keys by id, all others by their primary key."""
+
+    @property
+    def accounts(self) -> Rows[tuple[str, str], Account]: ...
+    @property
+    def authorizations(self) -> Rows[str, Authorization]: ...
+    @property
+    def idempotency_keys(self) -> Rows[bytes, IdempotencyKey]: ...
+    @property
+    def runs(self) -> Rows[str, Run]: ...
+    @property
+    def run_totals(self) -> Rows[tuple[str, str], RunTotal]: ...
+    @property
+    def agents(self) -> Rows[str, Agent]: ...
+    @property
+    def persons(self) -> Rows[str, Person]: ...
+    @property
+    def api_keys(self) -> Rows[str, Key]: ...
+    @property
+    def budgets(self) -> Rows[str, Budget]: ...
+    @property
+    def budget_agents(self) -> Rows[tuple[str, str], BudgetAgent]: ...
+    @property
+    def units(self) -> Rows[str, Unit]: ...
+    @property
+    def names(self) -> Rows[tuple[str, str], Name]: ...
+
+
+class Progress:
+    """What a fold knows beside its rows.
+
+    ``size``, ``recorded_at`` and ``account_count`` are what the head must say (its hashes are the frontier's);
+    ``adjusted`` is what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say
+    that the rules do not give, until somebody takes it away.
+    """
+
+    def __init__(self, book_id: int, store: Store) -> None:
+        self.book_id = book_id
+        self.store = store
+        self.book: Book | None = None
+        self.size = 0
+        self.recorded_at = 0
+        self.account_count = 0
+        self.adjusted: dict[str, tuple[int, int]] = {}
+        self.differences: list[Difference] = []
+
+
+class Record:
+    """One record while it is applied."""
+
+    __slots__ = ("body", "columns", "fold", "index", "store", "time", "transfers")
+
+    def __init__(self, fold: Progress, index: int, body: dict[str, Any], columns: Columns) -> None:
+        self.fold = fold
+        self.store = fold.store
+        self.index = index
+        self.body = body
+        self.columns = columns
+        self.time = columns.recorded_at
+        self.transfers: list[TransferRow] = []
+
+    def differ(
+        self, what: str, expected: Any = "", found: Any = "", *, field: str = "body", check: str = ENTRIES_FOLLOW_RULES
+    ) -> None:
+        """Note that the body says something else than the rules."""
+        self.fold.differences.append(
+            Difference("log_records", what, self.index, "", field, shown(expected), shown(found), check)
+        )
+
+    def expect(self, field: str, expected: Any) -> None:
+        """Note a difference unless the body's ``field`` is ``expected`` (None: absent)."""
+        found = self.body.get(field)
+        if found != expected:
+            self.differ(f"{field} is not what the records before it give", expected, found)
+
+    def atoms(self, field: str) -> int:
+        """An amount of the body, in atoms."""
+        return atoms_of(self.body[field])
+
+    # Accounts and transfers.
+
+    def account(self, name: str, currency: str) -> Account:
+        """An account, to be changed; made, with the next number, when it is named for the first time."""
+        key = (name, currency)
+        try:
+            return self.store.accounts.change(key)
+        except LookupError:
+            classified = classify(name)
+        if classified is None:
+            raise ValueError(f"{name} cannot name an account")
+        fold = self.fold
+        made = Account(
+            fold.book_id, fold.account_count, name, currency, *classified, 0, None, self.index, self.index
+        )  # fmt: skip
+        fold.account_count += 1
+        self.store.accounts.add(key, made)
+        return made
+
+    def post(self, expected: list[list[str]] | None) -> None:
+        """Post the body's transfers; ``expected`` are those that the rules make (None: whichever balance)."""
+        transfers = self.body.get("transfers", [])
+        if expected is not None and transfers != expected:
+            self.differ("the transfers are not those that this kind of record makes", expected, transfers)
+        index, now, effective = self.index, self.time, self.columns.effective_at
+        before: dict[int, tuple[Account, int]] = {}
+        for position, (debit_name, credit_name, text, currency) in enumerate(transfers):
+            amount = atoms_of(text)
+            if not amount or debit_name == credit_name:
+                raise ValueError("a transfer moves a positive amount between two accounts")
+            debit = self.account(debit_name, currency)
+            credit = self.account(credit_name, currency)
+            if (debit.role == ROLE_REAL) != (credit.role == ROLE_REAL):
+                self.differ("a transfer joins authority and money", "one sort", f"{debit_name} and {credit_name}")
+            if debit.role == ROLE_AVAILABLE:
+                before.setdefault(debit.account_no, (debit, debit.balance))
+            if credit.role == ROLE_AVAILABLE:
+                before.setdefault(credit.account_no, (credit, credit.balance))
+            debit.balance += amount
+            credit.balance -= amount
+            if debit.balance > ATOMS_MAX or credit.balance < -ATOMS_MAX:
+                raise ValueError("a balance leaves 64 bits")
+            debit.changed_index = credit.changed_index = index
+            self.transfers.append(
+                (
+                    index, position, debit.account_no, credit.account_no, currency, amount, debit.balance,
+                    credit.balance, now, effective,
+                )
+            )  # fmt: skip
+        for account, balance in before.values():
+            self._explain(account, balance)
+
+    def _explain(self, account: Account, before: int) -> None:
+        """Keep, with an available balance below zero, the record that took it there; only real spend may."""
+        if account.balance >= 0:
+            account.overdrawn_index = None
+            return
+        if account.overdrawn_index is None:
+            account.overdrawn_index = self.index
+        if account.balance < before and not explains_overdraft(self.body):
+            self.differ(
+                f"{account.name} is taken below zero by what is no overrun, late or unauthorized spend",
+                "0 or more", account.balance, check=OVERDRAFTS_EXPLAINED,
+            )  # fmt: skip
+
+    def expect_budget(self, field: str, name: str, currency: str) -> None:
+        """The three balances of a budget after the record, as the body says them."""
+        get = self.store.accounts.get
+        available, held, spent = (
+            "0" if account is None else str(account.balance)
+            for account in [get((account, currency)) for account in budget_accounts(name)]
+        )
+        expected = {"name": name, "available": available, "held": held, "spent": spent}
+        if self.body.get(field) != expected:
+            self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))
+
+    # What any record may bring with it.
+
+    def bind_key(self) -> None:
+        """The idempotency key that this record answers, unless its denial may soon be otherwise."""
+        body = self.body
+        digest, request_digest = body["idempotency"]
+        if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
+            self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
+        if "key" not in body["by"]:
+            return
+        if self.columns.kind == "denial" and body["decision"]["reasons"][0]["code"] in UNBOUND_CODES:
+            return
+        key = bytes.fromhex(digest)
+        self.store.idempotency_keys.add(
+            key, IdempotencyKey(self.fold.book_id, key, bytes.fromhex(request_digest), self.index, self.time)
+        )
+
+    def meet_name(self, kind: str, name: str) -> None:
+        """A category or a payee is known from the first record that names it."""
+        if self.store.names.get((kind, name)) is None:
+            self.store.names.add((kind, name), Name(self.fold.book_id, kind, name, self.index))
+
+
+def atoms_of(text: Any) -> int:
+    """An amount as a body writes it. Raises ValueError unless it is a whole number of atoms, zero or more."""
+    atoms = int(text)
+    if atoms < 0 or atoms > ATOMS_MAX or str(atoms) != text:
+        raise ValueError(f"{shown(text)} is no amount of atoms")
+    return atoms

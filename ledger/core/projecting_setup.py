@@ -1,0 +1,160 @@
+"""The fold over what sets a book up: the book, teams and agents, persons, keys, budgets, runs, units and names.
+
+Invariants: written from the rules, without the code that decided; a name or id is made once; a path is that of the
+parent with the parent's name behind it.
+"""
+
+from typing import Any, Final
+
+from ledger.core.account import budget_accounts
+from ledger.core.book import Book, Unit
+from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.moment import moment_of
+from ledger.core.principal import Agent, Key, Person
+from ledger.core.projecting_record import Record
+from ledger.core.run import Run
+
+_PERSON: Final = "person:"
+
+
+def _book(record: Record) -> None:
+    body = record.body
+    record.expect("book_id", record.fold.book_id)
+    if record.index:
+        raise ValueError("a book is opened by its first record only")
+    record.fold.book = Book(
+        record.fold.book_id, body["book"], body["currency"], body["timezone"], body["strict_names"], record.time
+    )
+
+
+def _path(parent: Any) -> str:
+    """The path of what hangs below ``parent`` (an agent, a budget, or None)."""
+    if parent is None:
+        return ""
+    return f"{parent.path}/{parent.name}" if parent.path else str(parent.name)
+
+
+def _agent(record: Record) -> None:
+    body = record.body
+    name, parent = body["agent"], body.get("parent")
+    above = None
+    if parent is not None:
+        above = record.store.agents.get(parent)
+        if above is None:
+            raise LookupError(f"there is no agent or team {parent}")
+    record.store.agents.add(
+        name,
+        Agent(
+            record.fold.book_id, name, body["id"], body["agent_kind"], parent, _path(above), False, record.index,
+            record.index,
+        ),
+    )  # fmt: skip
+
+
+def _freeze(record: Record) -> None:
+    row = record.store.agents.change(record.body["agent"])
+    record.expect("id", row.id)
+    record.expect("frozen", record.columns.kind == "freeze")
+    row.frozen = record.columns.kind == "freeze"
+    row.changed_index = record.index
+
+
+def _add_key(record: Record) -> Key:
+    body = record.body
+    expires = body.get("expires_at")
+    record.expect("made_by", body["by"]["principal"])
+    row = Key(
+        record.fold.book_id, bytes.fromhex(body["digest"]), body["key"], body["role"], body["principal"],
+        body["made_by"], record.time, None if expires is None else moment_of(expires), None, record.index, record.index,
+    )  # fmt: skip
+    record.store.api_keys.add(row.id, row)
+    return row
+
+
+def _key(record: Record) -> None:
+    row = _add_key(record)
+    name = row.principal.removeprefix(_PERSON)
+    if name != row.principal and record.store.persons.get(name) is None:
+        record.store.persons.add(name, Person(record.fold.book_id, name, record.index))
+
+
+def _key_rotation(record: Record) -> None:
+    old = record.store.api_keys.change(record.body["replaces"])
+    old.expires_at = moment_of(record.body["replaced_expires_at"])
+    old.changed_index = record.index
+    successor = _add_key(record)
+    record.expect("role", old.role)
+    record.expect("principal", old.principal)
+    successor.changed_index = record.index
+
+
+def _key_revocation(record: Record) -> None:
+    row = record.store.api_keys.change(record.body["key"])
+    record.expect("role", row.role)
+    record.expect("principal", row.principal)
+    row.revoked_at = record.time
+    row.changed_index = record.index
+
+
+def _budget(record: Record) -> None:
+    body = record.body
+    name, parent, currency = body["budget"], body.get("parent"), body["currency"]
+    above = None
+    if parent is not None:
+        above = record.store.budgets.get(parent)
+        if above is None or above.currency != currency:
+            raise LookupError(f"there is no budget {parent} in {currency}")
+    record.store.budgets.add(
+        name, Budget(record.fold.book_id, name, body["id"], parent, _path(above), currency, record.index)
+    )
+    for account in budget_accounts(name):
+        record.account(account, currency)
+    _let_spend(record)
+
+
+def _budget_agents(record: Record) -> None:
+    budget = record.store.budgets.get(record.body["budget"])
+    if budget is None:
+        raise LookupError(f"there is no budget {record.body['budget']}")
+    record.expect("id", budget.id)
+    record.expect("currency", budget.currency)
+    _let_spend(record)
+
+
+def _let_spend(record: Record) -> None:
+    budget = record.body["budget"]
+    for agent in record.body["agents"]:
+        row = BudgetAgent(record.fold.book_id, agent, budget, record.index)
+        record.store.budget_agents.add((agent, budget), row)
+
+
+def _run(record: Record) -> None:
+    body = record.body
+    row = Run(record.fold.book_id, body["run"], body["id"], body["agent"], record.time, record.index)
+    record.store.runs.add(row.name, row)
+
+
+def _unit(record: Record) -> None:
+    row = Unit(record.fold.book_id, record.body["unit"], record.body["digits"], record.index)
+    record.store.units.add(row.name, row)
+
+
+def _name(record: Record) -> None:
+    record.meet_name(record.body["name_kind"], record.body["name"])
+
+
+HANDLERS: Final = {
+    "book": _book,
+    "agent": _agent,
+    "freeze": _freeze,
+    "unfreeze": _freeze,
+    "key": _key,
+    "key_rotation": _key_rotation,
+    "key_revocation": _key_revocation,
+    "budget": _budget,
+    "budget_agents": _budget_agents,
+    "run": _run,
+    "unit": _unit,
+    "name": _name,
+}
+"""What each kind of record that sets the book up does."""

@@ -1,0 +1,48 @@
+"""What a verification found: differences, the first ones only, and the end of the work when there are enough.
+
+Invariant: nothing that was found is dropped in silence; beyond the limit the work stops, and says that it did.
+"""
+
+from dataclasses import dataclass, field
+
+from ledger.core.invariants import Difference
+
+
+class EnoughFound(Exception):
+    """As many differences as were asked for have been found. Raised and caught inside verify only."""
+
+
+class Findings:
+    """The first ``limit`` differences of one book, in the order in which they were found."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.differences: list[Difference] = []
+
+    def add(self, difference: Difference) -> None:
+        """Keep one more. Raises EnoughFound when that makes the limit."""
+        self.differences.append(difference)
+        if len(self.differences) >= self.limit:
+            raise EnoughFound
+
+
+@dataclass(frozen=True, slots=True)
+class BookReport:
+    """What verify says about one book. ``records`` and ``root`` (hex) are those that were recomputed; ``complete`` is
+    False when the work stopped early because of what was found; ``texts`` and ``texts_missing`` count free texts that
+    stand beside the log and match it, and those of which the log has the digest only."""
+
+    book_id: int
+    name: str
+    records: int
+    root: str
+    complete: bool
+    texts: int
+    texts_missing: int
+    seconds: float
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return self.complete and not self.differences

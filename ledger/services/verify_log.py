@@ -1,0 +1,249 @@
+"""The pass over the log: every leaf, the frontier, the columns beside the bodies, transfers and texts; and the fold.
+
+Owns the place in the log that verify has reached. Invariants: records are taken in the order of their indexes, without
+a gap; the frontier is made of hashes recomputed from the bodies; once a record cannot be followed the fold stops there,
+because rows made after it would be those of no book, while leaves are recomputed to the end.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from ledger.core.canonical import text_digest
+from ledger.core.changeset import HEADS, TRANSFERS
+from ledger.core.deriving import Clock, Columns, columns_of, read_body, text_digests
+from ledger.core.invariants import BALANCES_FOLD_TRANSFERS, Difference, record_follows, shown
+from ledger.core.merkle import Frontier, leaf_hash
+from ledger.core.projecting import Fold
+from ledger.core.projecting_record import TransferRow
+from ledger.services.verify_findings import Findings
+from ledger.services.verify_rows import compare_pages
+from ledger.storage.proof_reader import PAGE_RECORDS, LogPage, ProofReader, Row, Standing
+from ledger.storage.scratch import Scratch
+
+UNFOLLOWED: Final = (KeyError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
+"""What a body that no honest writer wrote may raise while it is read or followed."""
+
+Progress = Callable[[int, int], None]
+"""Told how many records are done, of how many."""
+
+
+class RecordCheck(Protocol):
+    """One more check of every record that the fold follows: the seat of replaying decisions."""
+
+    def check(self, index: int, body: dict[str, Any], columns: Columns) -> list[Difference]:
+        """What is wrong with the record; called in order, after the rows were folded up to it."""
+
+
+class LogPass:
+    """How far the log was recomputed: ``position`` records, ``frontier`` over their leaves, ``fold`` over their bodies.
+
+    ``followed`` is False once the fold had to stop; ``whole`` is False once a record was missing, so that the frontier
+    is not that of any log.
+    """
+
+    def __init__(
+        self,
+        reader: ProofReader,
+        scratch: Scratch,
+        book_id: int,
+        findings: Findings,
+        *,
+        progress: Progress,
+        checks: tuple[RecordCheck, ...] = (),
+    ) -> None:
+        self._reader = reader
+        self._scratch = scratch
+        self._findings = findings
+        self._progress = progress
+        self._checks = checks
+        self._clock = Clock()
+        self._name: str | None = None
+        self._last_recorded_at = 0
+        self.fold = Fold(book_id, scratch)
+        self.frontier = Frontier()
+        self.position = 0
+        self.followed = True
+        self.whole = True
+        self.texts = 0
+        self.texts_missing = 0
+
+    def advance(self, size: int) -> None:
+        """Take in the records up to ``size``. Raises EnoughFound, StorageError."""
+        while self.position < size:
+            stop = min(self.position + PAGE_RECORDS, size)
+            page = self._reader.log_page(self.position, stop)
+            if not page.records:
+                following = self._reader.next_index(self.position)
+                if following is None or following >= size:
+                    self.whole = self.followed = False
+                    missing = f"missing: {self.position} to {size - 1}, which the head counts"
+                    self._findings.add(Difference("log_records", missing, self.position))
+                    return
+                stop = following + 1
+                page = self._reader.log_page(self.position, stop)
+            self._take(page)
+            if self.position < stop and self.whole:
+                self.whole = self.followed = False
+                what = f"missing: {self.position} to {stop - 1}"
+                self._findings.add(Difference("log_records", what, self.position))
+            self.position = stop
+            self._progress(stop, size)
+
+    def compare_head(self, standing: Standing) -> None:
+        """Compare the head row with what was recomputed, at the head's size. Raises EnoughFound."""
+        for table, index in standing.astray:
+            what = (
+                "stands before the first record" if index < 0 else "stands behind the last record that the head counts"
+            )
+            self._findings.add(Difference(table, what, index))
+        if standing.head is None:
+            self._findings.add(Difference(HEADS.name, "the book's head is missing"))
+            return
+        size, root, frontier, recorded_at, account_count = standing.head
+        known: list[tuple[str, Any, Any]] = [("size", self.position, size)]
+        if self.whole:
+            known += [("root", self.frontier.root(), root), ("frontier", self.frontier.to_bytes(), frontier)]
+        if self.followed:
+            known += [
+                ("recorded_at", self.fold.recorded_at, recorded_at),
+                ("account_count", self.fold.account_count, account_count),
+            ]
+        for column, expected, found in known:
+            if expected != found:
+                self._findings.add(
+                    Difference(
+                        HEADS.name, "is not what the log gives", None, "", column, shown(expected), shown(found)
+                    )
+                )  # fmt: skip
+
+    def _take(self, page: LogPage) -> None:
+        expected: list[TransferRow] = []
+        digests: dict[tuple[int, str], Any] = {}
+        followed_to = self.position
+        for row in page.records:
+            body = self._leaf(row)
+            if body is None:
+                continue
+            index = row[0]
+            fields = text_digests(body[0])
+            for name, digest in fields.items():
+                digests[index, name] = digest
+            if self.followed:
+                made = self._follow(index, *body)
+                if made is None:
+                    continue
+                expected += made
+                followed_to = index + 1
+        self._compare_texts(page.texts, digests)
+        found = page.transfers
+        if not self.followed:
+            found = [transfer for transfer in found if transfer[0] < followed_to]
+            expected = [transfer for transfer in expected if transfer[0] < followed_to]
+        if found != expected:
+            for difference in compare_pages(TRANSFERS, iter([expected]), iter([found])):
+                self._findings.add(difference._replace(check=_transfer_check(difference)))
+        if self.followed:
+            self._trim()
+
+    def _leaf(self, row: Row) -> tuple[dict[str, Any], Columns] | None:
+        """Recompute one leaf and what derives from the body; the body and its columns, or None when unreadable."""
+        index, kind, subject, recorded_at, effective_at, packed, leaf = row
+        stored = (kind, subject, recorded_at, effective_at)
+        if not isinstance(packed, bytes):
+            packed = str(packed).encode(errors="surrogateescape")
+        if type(recorded_at) is not int:
+            # Of a wrong type it differs from the body's below; the order of time goes on with the one before.
+            recorded_at = self._last_recorded_at
+        if index != self.position or recorded_at < self._last_recorded_at:
+            for difference in record_follows(
+                index=index,
+                next_index=self.position,
+                recorded_at=recorded_at,
+                last_recorded_at=self._last_recorded_at,
+            ):
+                self._findings.add(difference)
+            if index != self.position:
+                self.whole = self.followed = False
+        self._last_recorded_at = recorded_at
+        self.position = index + 1
+        recomputed = leaf_hash(packed)
+        self.frontier.append(recomputed)
+        if recomputed != leaf:
+            what = "is not the hash of the record's body"
+            self._differ(what, index, "leaf_hash", recomputed, leaf)
+        try:
+            body = read_body(packed)
+            columns = columns_of(body, self._clock)
+            name = body["book"]
+        except UNFOLLOWED as error:
+            self._unfollowed(index, "the body cannot be read", error)
+            return None
+        if columns != stored:
+            for column, expected, found in zip(Columns._fields, columns, stored, strict=True):
+                if expected != found:
+                    self._differ("is not what the body gives", index, column, expected, found)
+        if body.get("index") != index:
+            self._differ("the body is that of another index", index, "body", index, body.get("index"))
+            self.followed = False
+        if name != self._name:
+            if self._name is not None:
+                self._differ("the body is that of another book", index, "body", self._name, name)
+            self._name = self._name or name
+        return body, columns
+
+    def _follow(self, index: int, body: dict[str, Any], columns: Columns) -> list[TransferRow] | None:
+        fold = self.fold
+        try:
+            made = fold.apply(body, columns)
+        except UNFOLLOWED as error:
+            made = None
+            reason: Exception | None = error
+        else:
+            reason = None
+        if fold.differences:
+            noted, fold.differences = fold.differences, []
+            for difference in noted:
+                self._findings.add(difference)
+        if reason is not None:
+            self._unfollowed(index, "the record cannot follow those before it", reason)
+            return None
+        for check in self._checks:
+            for difference in check.check(index, body, columns):
+                self._findings.add(difference)
+        return made
+
+    def _trim(self) -> None:
+        try:
+            self._scratch.trim()
+        except ValueError as error:
+            self.followed = False
+            self._findings.add(Difference("log_records", f"{error}, by one of the records before", self.position - 1))
+
+    def _compare_texts(self, texts: list[Row], digests: dict[tuple[int, str], Any]) -> None:
+        """Free texts that are still there must be those that the log has digests of."""
+        for index, name, salt, content in texts:
+            digest = digests.pop((index, name), None)
+            if digest is None:
+                self._findings.add(Difference("texts", "the log has no digest of this text", index, f"field={name}"))
+                continue
+            self.texts += 1
+            try:
+                recomputed = text_digest(salt, content)
+            except UNFOLLOWED:
+                recomputed = "no text"
+            if recomputed != digest:
+                what = "the text is not the one that the log has the digest of"
+                self._findings.add(Difference("texts", what, index, f"field={name}", "content", digest, recomputed))
+        self.texts_missing += len(digests)
+
+    def _differ(self, what: str, index: int, column: str, expected: Any, found: Any) -> None:
+        self._findings.add(Difference("log_records", what, index, "", column, shown(expected), shown(found)))
+
+    def _unfollowed(self, index: int, what: str, error: Exception) -> None:
+        self.followed = False
+        reason = f"the body lacks {error}" if type(error) is KeyError else str(error)
+        self._findings.add(Difference("log_records", f"{what}: {reason}", index, "", "body"))
+
+
+def _transfer_check(difference: Difference) -> str:
+    return BALANCES_FOLD_TRANSFERS if difference.column in ("debit_balance", "credit_balance") else ""

@@ -1,0 +1,207 @@
+"""What verify reads of the stored book, every page in a short transaction of its own.
+
+Owns the statements. Invariants: no transaction stays open while anything is computed, so none is open longer than a
+page takes to read; values come as the driver gives them, so that a value of a wrong type shows; every statement is
+bounded by a page, whatever the length of the book.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+
+from ledger.core import changeset
+from ledger.core.changeset import TableSpec
+from ledger.storage.engine import create_engine, raise_translated
+from ledger.storage.errors import StorageError
+from ledger.storage.tables import metadata
+
+PAGE_RECORDS: Final = 1_000
+PAGE_ROWS: Final = 2_000
+KEYS_PER_TRANSACTION: Final = 500
+Row = tuple[Any, ...]
+
+
+def _columns(spec: TableSpec) -> str:
+    return ", ".join(spec.columns[1:])
+
+
+def _range_statement(spec: TableSpec) -> str:
+    order = ", ".join(spec.key[1:])
+    return (
+        f"SELECT {_columns(spec)} FROM {spec.name}"
+        f" WHERE book_id = :book AND log_index >= :start AND log_index < :stop ORDER BY {order}"
+    )
+
+
+_RECORDS: Final = text(_range_statement(changeset.LOG_RECORDS))
+_TRANSFERS: Final = text(_range_statement(changeset.TRANSFERS))
+_TEXTS: Final = text(_range_statement(changeset.TEXTS))
+_HEAD: Final = text(f"SELECT {_columns(changeset.HEADS)} FROM book_heads WHERE book_id = :book")
+_BOOK: Final = text(f"SELECT {_columns(changeset.BOOKS)} FROM books WHERE book_id = :book")
+_BODY: Final = text("SELECT body FROM log_records WHERE book_id = :book AND log_index = :index")
+_NEXT: Final = text("SELECT min(log_index) FROM log_records WHERE book_id = :book AND log_index >= :start")
+INDEXED: Final = (changeset.LOG_RECORDS, changeset.TRANSFERS, changeset.TEXTS)
+"""Tables whose key begins with a log index."""
+
+
+def _astray_statement(spec: TableSpec, bound: str) -> Any:
+    return text(f"SELECT log_index FROM {spec.name} WHERE book_id = :book AND {bound} ORDER BY log_index LIMIT 1")
+
+
+_BEHIND: Final = tuple((spec.name, _astray_statement(spec, "log_index >= :size")) for spec in INDEXED)
+_BEFORE: Final = tuple((spec.name, _astray_statement(spec, "log_index < 0")) for spec in INDEXED)
+
+
+class Standing(NamedTuple):
+    """The head and the book at one moment, without the book's id, as stored (None: not there), and what stands where
+    nothing may: (table, log index) pairs before the first record or behind the last."""
+
+    head: Row | None
+    book: Row | None
+    astray: tuple[tuple[str, int], ...]
+
+
+class LogPage(NamedTuple):
+    """Rows of a range of log indexes, without their book, each list in the order of its primary key."""
+
+    records: list[Row]
+    transfers: list[Row]
+    texts: list[Row]
+
+
+class ProofReader:
+    """Reads one book of a database. Raises StorageError from every method but ``close``."""
+
+    def __init__(self, engine: Engine, book_id: int) -> None:
+        self._engine = engine
+        self._book_id = book_id
+
+    def standing(self) -> Standing:
+        """The book's head and settings, read at one moment."""
+        with self._engine.connect() as connection:
+            return self._standing(connection)
+
+    def _standing(self, connection: Connection) -> Standing:
+        heads = self._rows(connection, _HEAD)
+        books = self._rows(connection, _BOOK)
+        size = heads[0][0] if heads else 0
+        astray = [(name, row[0]) for name, behind in _BEHIND for row in self._rows(connection, behind, size=size)]
+        astray += [(name, row[0]) for name, before in _BEFORE for row in self._rows(connection, before)]
+        return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray))
+
+    def log_page(self, start: int, stop: int) -> LogPage:
+        """Log records, transfers and texts of log indexes from ``start`` to before ``stop``."""
+        with self._engine.connect() as connection:
+            return LogPage(
+                *(
+                    self._rows(connection, statement, start=start, stop=stop)
+                    for statement in (_RECORDS, _TRANSFERS, _TEXTS)
+                )
+            )
+
+    def next_index(self, start: int) -> int | None:
+        """The first log index at or after ``start``, or None."""
+        with self._engine.connect() as connection:
+            found: int | None = self._rows(connection, _NEXT, start=start)[0][0]
+            return found
+
+    def body(self, index: int) -> bytes:
+        """The body of a record, empty where there is none."""
+        with self._engine.connect() as connection:
+            rows = self._rows(connection, _BODY, index=index)
+            return bytes(rows[0][0]) if rows else b""
+
+    def pages(self, spec: TableSpec) -> Iterator[list[Row]]:
+        """Rows of a table without their book, in the order of the primary key, each page in its own transaction."""
+        key = spec.key[1:]
+        places = [spec.columns.index(column) - 1 for column in key]
+        names = [f"key{at}" for at in range(len(key))]
+        first = f"SELECT {_columns(spec)} FROM {spec.name} WHERE book_id = :book"
+        last = f" ORDER BY {', '.join(key)} LIMIT {PAGE_ROWS}"
+        after = f" AND ({', '.join(key)}) > ({', '.join(f':{name}' for name in names)})"
+        with self._engine.connect() as connection:
+            page = self._rows(connection, text(first + last))
+        statement = text(first + after + last)
+        while page:
+            yield page
+            if len(page) < PAGE_ROWS:
+                return
+            place = {name: page[-1][at] for name, at in zip(names, places, strict=True)}
+            with self._engine.connect() as connection:
+                page = self._rows(connection, statement, **place)
+
+    def rows_at_head(self, wanted: Sequence[tuple[TableSpec, Row]]) -> tuple[Standing, list[Row | None]]:
+        """The standing of the book, and at the same moment rows by primary key, None where there is none. At most
+        ``KEYS_PER_TRANSACTION`` keys."""
+        with self._engine.connect() as connection:
+            standing = self._standing(connection)
+            found: list[Row | None] = []
+            for spec, key in wanted:
+                match = " AND ".join(f"{column} = :key{at}" for at, column in enumerate(spec.key[1:]))
+                statement = text(f"SELECT {_columns(spec)} FROM {spec.name} WHERE book_id = :book AND {match}")
+                rows = self._rows(connection, statement, **{f"key{at}": value for at, value in enumerate(key)})
+                found.append(rows[0] if rows else None)
+            return standing, found
+
+    def _rows(self, connection: Connection, statement: Any, **values: Any) -> list[Row]:
+        parameters = {"book": self._book_id, **values}
+        try:
+            return _fetched(connection, statement, parameters)
+        except StorageError as error:
+            if "decode" not in str(error):
+                raise
+        # SQLite keeps any bytes as text; from here on, those that are no text are read as such and compared.
+        driver: Any = connection.connection.driver_connection
+        driver.text_factory = _any_text
+        return _fetched(connection, statement, parameters)
+
+
+def _fetched(connection: Connection, statement: Any, parameters: dict[str, Any]) -> list[Row]:
+    """The rows as the driver's own tuples: nothing between the driver and the comparison converts a value."""
+    cursor = connection.execute(statement, parameters).cursor
+    try:
+        return cursor.fetchall() if cursor is not None else []
+    except (sqlite3.Error, psycopg.Error) as error:
+        raise_translated(error)
+
+
+def _any_text(stored: bytes) -> str:
+    return stored.decode(errors="surrogateescape")
+
+
+def open_database(database_url: str) -> Engine:
+    """An engine for verify. Raises UnsupportedUrl."""
+    return create_engine(database_url, pool_size=1)
+
+
+def names_of_books(engine: Engine) -> dict[int, str]:
+    """Id to name of every book that has a head, a row in ``books`` or a log record; a name is empty where ``books`` has
+    none. Raises StorageError."""
+    names: dict[int, str] = {}
+    for table in (changeset.HEADS.name, changeset.LOG_RECORDS.name):
+        names.update(dict.fromkeys(_book_ids(engine, table), ""))
+    with engine.connect() as connection:
+        names.update({row[0]: row[1] for row in connection.execute(text("SELECT book_id, name FROM books"))})
+    return names
+
+
+def books_by_table(engine: Engine) -> Iterator[tuple[str, list[int]]]:
+    """Each table, and the ids of the books that have rows in it. Raises StorageError."""
+    for name in metadata.tables:
+        yield name, _book_ids(engine, name)
+
+
+def _book_ids(engine: Engine, table: str) -> list[int]:
+    """The distinct book ids of a table: one look-up in its key for each, however many rows a book has."""
+    found: list[int] = []
+    with engine.connect() as connection:
+        row = connection.execute(text(f"SELECT min(book_id) FROM {table}")).one()
+        while row[0] is not None:
+            found.append(row[0])
+            row = connection.execute(
+                text(f"SELECT min(book_id) FROM {table} WHERE book_id > :book"), {"book": row[0]}
+            ).one()
+    return found

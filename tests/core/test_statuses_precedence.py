@@ -1,0 +1,175 @@
+"""docs/statuses.md, row by row: which status is answered, what it says, what it leaves behind; and who may do what."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from api.problems import STATUS_ROWS
+from ledger.core import command as commands
+from ledger.core import roles
+from ledger.core.command import AdjustmentTransfer, Authorize, Command
+from ledger.core.decide import DECIDERS
+from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
+from tests.core.status_cases import ALONE, BOTH, NEVER_BOTH
+from tests.support.documents import table_under
+from tests.support.worlds import World
+
+ORDER = list(Status)
+ROWS = table_under("statuses.md", "status")
+ROLE_ROWS = table_under("statuses.md", "operation")
+MISSING = "auth_00000000000000000000000000"
+
+
+def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
+    """One row each, and the enum's order is the page's."""
+    assert [row["status"] for row in ROWS] == [status.value for status in ORDER]
+    assert all(row["meaning"] for row in ROWS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["status"])
+def test_row(row: dict[str, str]) -> None:
+    """A command that ends in the status: its HTTP status, whether it is on record, whether it binds the key."""
+    status = Status(row["status"])
+    assert STATUS_ROWS[status].http == int(row["HTTP"])
+    world = World(strict_names=True)
+    outcome = ALONE[status](world)
+    assert outcome.status is status
+    recorded = world.head.size - 1 == outcome.log_index and not outcome.replayed
+    assert recorded == (row["on record"] == "yes")
+    bound = [key for key in world.rows("idempotency_keys") if recorded and key.log_index == outcome.log_index]
+    assert bool(bound) == (row["binds the key"] == "yes")
+    assert outcome.detail or recorded or outcome.replayed, "a refusal says what to change"
+    assert (status in DENIALS) == (recorded and STATUS_ROWS[status].http >= 400)
+    assert (status in UNBOUND_DENIALS) == (recorded and not bound)
+
+
+@pytest.mark.parametrize("status", [one for one in ORDER if one not in DENIALS and STATUS_ROWS[one].http >= 400])
+def test_a_refusal_leaves_nothing_behind(status: Status) -> None:
+    """The same command right after is refused again, in a book that is as it was but for what was due."""
+    world = World(strict_names=True)
+    ALONE[status](world)
+    tables = {name: len(rows) for name, rows in world.tables.items()}
+    balances = world.balances()
+    if status is Status.EXPIRY_BACKLOG:
+        assert world.decide(world.last)[0].status is Status.EXPIRY_BACKLOG
+        assert world.decide(world.last)[0].status is Status.APPROVED, "decided once all that was due has ended"
+        return
+    assert world.decide(world.last)[0].status is status
+    assert {name: len(rows) for name, rows in world.tables.items()} == tables
+    assert world.balances() == balances
+
+
+@pytest.mark.parametrize(("earlier", "later"), BOTH, ids=lambda status: status.value)
+def test_of_two_that_apply_the_earlier_is_answered(earlier: Status, later: Status) -> None:
+    """Each scene meets both conditions; ``test_row`` shows either alone."""
+    assert ORDER.index(earlier) < ORDER.index(later)
+    assert BOTH[earlier, later](World(strict_names=True)).status is earlier
+
+
+def test_every_pair_of_neighbours_is_walked() -> None:
+    """Each is tested, or there is a reason why no command can meet both."""
+    neighbours = set(pairwise(ORDER))
+    assert neighbours - set(BOTH) == set(NEVER_BOTH) & neighbours - set(BOTH)
+    assert neighbours <= set(BOTH) | set(NEVER_BOTH)
+    assert not set(BOTH) & set(NEVER_BOTH)
+    assert set(ALONE) == set(ORDER)
+
+
+# Who may do what.
+
+KINDS: dict[str, type[Command]] = {kind.operation: kind for kind in DECIDERS if kind.operation != "expire_due"}
+FIELDS: dict[str, dict[str, object]] = {
+    "authorize": {"amount": "1", "currency": "USD", "category": "inference", "payee": "openai"},
+    "settle": {"authorization": "HOLD", "amount": "1", "currency": "USD"},
+    "extend": {"authorization": "HOLD", "ttl_seconds": 5},
+    "release": {"authorization": "HOLD"},
+    "open_run": {"name": "run-1", "agent": "crawler"},
+    "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
+    "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
+    "adjust": {"transfers": (AdjustmentTransfer("payables:p", "assets:bank", "1", "USD"),), "reason": "paid"},
+    "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
+    "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
+    "create_agent": {"name": "new", "kind": "agent"},
+    "freeze_agent": {"agent": "crawler", "frozen": True},
+    "create_key": {"digest": b"\x77" * 32, "role": "agent", "agent": "writer"},
+    "rotate_key": {"key": "KEY", "digest": b"\x77" * 32},
+    "revoke_key": {"key": "KEY"},
+    "create_budget": {"name": "new", "currency": "USD"},
+    "assign_budget": {"budget": "research", "agents": ("writer",)},
+    "define_unit": {"name": "tokens", "digits": 0},
+    "add_name": {"kind": "payee", "name": "new"},
+}
+
+
+def test_the_role_table_is_the_page() -> None:
+    """Operations, roles and cells; what the page calls own is a yes that the core bounds to the agent's own."""
+    assert [row["operation"] for row in ROLE_ROWS] == list(roles.PERMISSIONS)
+    assert list(ROLE_ROWS[0])[2:] == list(roles.ROLES)
+    for row in ROLE_ROWS:
+        for role in roles.ROLES:
+            assert row[role] in ("yes", "own", "no")
+            assert roles.allowed(row["operation"], role) == (row[role] != "no")
+    assert not roles.allowed("fly", "admin")
+    assert set(KINDS) | {"evaluate", "read_own", "read_all", "read_keys", "read_log"} == set(roles.PERMISSIONS)
+
+
+@pytest.mark.parametrize("role", roles.ROLES)
+@pytest.mark.parametrize("operation", KINDS)
+def test_cell_of_the_role_table(operation: str, role: str) -> None:
+    """A key of each role gives each command: it is done, or refused for the role and nothing else."""
+    world = World()
+    caller = world.crawler if role == "agent" else world.key(role, "pat")
+    written = dict(FIELDS[operation])
+    if written.get("authorization") == "HOLD":
+        written["authorization"] = world.hold(world.crawler)
+    if written.get("authorization") == "SETTLED":
+        written["authorization"] = world.hold(world.crawler)
+        world.settle(world.crawler, str(written["authorization"]), "1")
+    if "key" in written:
+        digest = world.key("agent", "writer").key_digest
+        written["key"] = next(row.id for row in world.rows("api_keys") if row.digest == digest)
+    size = world.head.size
+    outcome = world.do(KINDS[operation], caller, **written)
+    cell = next(row[role] for row in ROLE_ROWS if row["operation"] == operation)
+    if cell == "no":
+        assert outcome.status is Status.ROLE_NOT_ALLOWED
+        assert world.head.size == size
+    else:
+        assert outcome.status in (Status.DONE, Status.APPROVED)
+        assert world.head.size == size + 1
+
+
+@pytest.mark.parametrize("operation", ["settle", "extend", "release", "open_run"])
+def test_own_is_the_agents_own(operation: str) -> None:
+    """Another agent's hold is not there for it, nor may it open runs in another's name."""
+    world = World()
+    written = dict(FIELDS[operation])
+    if "authorization" in written:
+        written["authorization"] = world.hold(world.crawler)
+    outcome = world.do(KINDS[operation], world.writer, **written)
+    assert outcome.status is Status.NOT_YOURS
+    if "authorization" in written:
+        unknown = world.do(KINDS[operation], world.writer, **(written | {"authorization": MISSING}))
+        assert outcome.detail.replace(str(written["authorization"]), MISSING) == unknown.detail, "no trace of it"
+
+
+def test_an_agent_opens_runs_for_agents_below_it() -> None:
+    """The page says so."""
+    world = World()
+    world.agent("spawned", "crawler")
+    assert world.do(commands.OpenRun, world.crawler, name="r", agent="spawned").status is Status.DONE
+    assert world.do(commands.OpenRun, world.writer, name="s", agent="spawned").status is Status.NOT_YOURS
+
+
+def test_the_owner_of_the_database_is_nobody_who_spends() -> None:
+    """The owner may do what an admin may; an authorization needs an agent."""
+    world = World()
+    owner = commands.Caller(None, as_owner=True)
+    made = world.do(commands.CreateKey, owner, idempotency_key="", digest=b"\x77" * 32, role="admin", person="owner")
+    assert made.status is Status.DONE
+    assert (made.body or {})["by"] == {"principal": "system:database-owner"}
+    spend = world.do(Authorize, owner, idempotency_key="", **FIELDS["authorize"])
+    assert spend.status is Status.ROLE_NOT_ALLOWED
+    assert world.do(Authorize, commands.Caller(None), **FIELDS["authorize"]).status is Status.KEY_UNKNOWN

@@ -1,0 +1,141 @@
+"""docs/statuses.md, cell by cell: what each command does in each state."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.core.authorization import flag_names
+from ledger.core.command import Extend, FreezeAgent, Refund, Release
+from ledger.core.money import format_atoms
+from ledger.core.outcome import Outcome, Status
+from tests.support.documents import table_under
+from tests.support.worlds import World
+
+GRID = table_under("statuses.md", "command")
+WORDS = {row["words"]: row for row in table_under("statuses.md", "words")}
+STATES = [name for name in GRID[0] if name != "command"]
+CELLS = [(row["command"], state, row[state]) for row in GRID for state in STATES]
+KEY = "the request's key"
+MISSING = "auth_00000000000000000000000000"
+
+
+def arrange(world: World, state: str) -> str:
+    """Bring an authorization of 10.00 into a state; returns its id (one that does not exist for ``none``)."""
+    if state == "none":
+        return MISSING
+    asked = {"idempotency_key": KEY, "ttl_seconds": 60}
+    if state == "denied":
+        world.do(FreezeAgent, world.admin, agent="crawler", frozen=True)
+        body = world.authorize(world.crawler, "10", **asked).body
+        world.do(FreezeAgent, world.admin, agent="crawler", frozen=False)
+        return str((body or {})["authorization"])
+    on_expiry = "unknown" if state == "unknown" else "release"
+    reference = world.hold(world.crawler, "10", on_expiry=on_expiry, **asked)
+    if state in ("past its time", "unknown", "expired"):
+        world.advance(60)
+    if state in ("unknown", "expired"):
+        # Any decision has the book look at what is due.
+        world.authorize(world.writer, "1000")
+        assert flag_names(world.authorization(reference).flags) == (["unknown"] if state == "unknown" else [])
+    if state == "settled":
+        world.settle(world.crawler, reference, "4")
+    if state == "released":
+        world.do(Release, world.crawler, authorization=reference)
+    return reference
+
+
+def act(world: World, command: str, reference: str) -> Outcome:
+    """Give the command that a row of the table names."""
+    agent = world.crawler
+    if command == "settle, final":
+        return world.settle(agent, reference, "4")
+    if command == "settle, partial":
+        return world.settle(agent, reference, "4", final=False)
+    if command == "settle above the hold":
+        return world.settle(agent, reference, "12")
+    if command == "settle in another currency":
+        return world.settle(agent, reference, "4", currency="EUR")
+    if command == "extend the amount":
+        return world.do(Extend, agent, authorization=reference, amount="2", currency="USD")
+    if command == "extend the time":
+        return world.do(Extend, agent, authorization=reference, ttl_seconds=600)
+    if command == "release":
+        return world.do(Release, agent, authorization=reference)
+    if command == "refund":
+        return world.do(Refund, world.finance, authorization=reference, amount="2", currency="USD")
+    assert command == "repeat the key of the request", f"no such command: {command}"
+    on_expiry = "release" if reference == MISSING else world.authorization(reference).on_expiry
+    return world.authorize(agent, "10", idempotency_key=KEY, ttl_seconds=60, on_expiry=on_expiry)
+
+
+def state_of(world: World, reference: str) -> str:
+    """The state of an authorization, ``none`` when it does not exist."""
+    return world.authorization(reference).state if reference != MISSING else "none"
+
+
+@pytest.mark.parametrize(("command", "state", "words"), CELLS, ids=[f"{one[0]} | {one[1]}" for one in CELLS])
+def test_cell(command: str, state: str, words: str) -> None:
+    """The table says in words what becomes of the authorization and of the budget; the core does that."""
+    world = World()
+    reference = arrange(world, state)
+    assert state_of(world, reference) == {"past its time": "held", "unknown": "held"}.get(state, state)
+    before, size = dict(world.balances()), world.head.size
+    outcome = act(world, command, reference)
+    expected = WORDS[words]
+    assert outcome.status is Status(expected["status"])
+    if outcome.status is Status.APPROVED:
+        reference = str((outcome.body or {})["authorization"])
+    if expected["available"]:
+        shown = [format_atoms(world.balance(f"budgets:research:{role}"), 9) for role in ("available", "held", "spent")]
+        assert shown == [expected["available"], expected["held"], expected["spent"]]
+        assert state_of(world, reference) == expected["state afterwards"]
+        assert flag_names(world.authorization(reference).flags) == expected["flags"].split()
+        assert world.head.size == size + (2 if state == "past its time" else 1)
+    elif state == "past its time":
+        assert world.bodies()[-1]["kind"] == "expiry"
+        assert (world.head.size, state_of(world, reference)) == (size + 1, "expired")
+    else:
+        assert (world.balances(), world.head.size) == (before, size)
+    if outcome.status is Status.REPLAYED:
+        assert (outcome.body or {})["authorization"] == reference
+        assert outcome.replayed
+    if outcome.status in (Status.WRONG_STATE, Status.REPLAY_CLOSED):
+        assert outcome.facts["state"] == state_of(world, reference), "a refusal says the state as it is now"
+
+
+def test_the_table_is_whole() -> None:
+    """Every state and command of the page, every word used and explained."""
+    assert STATES == ["none", "denied", "held", "past its time", "unknown", "settled", "released", "expired"]
+    assert len(CELLS) == 72
+    assert {words for _, _, words in CELLS} == set(WORDS)
+
+
+@pytest.mark.parametrize("state", ["held", "unknown", "released", "expired", "settled"])
+def test_what_was_settled_in_part_can_be_refunded_in_every_state(state: str) -> None:
+    """The page says so below the table."""
+    world = World()
+    reference = world.hold(
+        world.crawler, "10", ttl_seconds=60, on_expiry="unknown" if state == "unknown" else "release"
+    )
+    world.settle(world.crawler, reference, "3", final=False)
+    if state == "released":
+        world.do(Release, world.crawler, authorization=reference)
+    if state == "settled":
+        world.settle(world.crawler, reference, "0")
+    if state in ("unknown", "expired"):
+        world.advance(60)
+        world.authorize(world.writer, "1000")
+    outcome = world.do(Refund, world.finance, authorization=reference, amount="3", currency="USD")
+    assert outcome.status is Status.DONE
+    assert world.shown("budgets:research:spent") == "0.00"
+    again = world.do(Refund, world.finance, authorization=reference, amount="0.000000001", currency="USD")
+    assert again.status is Status.REFUND_TOO_LARGE
+
+
+def test_a_final_settlement_of_zero_frees_the_hold() -> None:
+    """No cost came of it, and the page says what that does."""
+    world = World()
+    reference = world.hold(world.crawler, "10")
+    assert world.settle(world.crawler, reference, "0").status is Status.DONE
+    assert state_of(world, reference) == "settled"
+    assert (world.shown("budgets:research:available"), world.shown("budgets:research:held")) == ("100.00", "0.00")
