@@ -177,6 +177,7 @@ def server_config(app: Any, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=2048,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,

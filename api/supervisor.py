@@ -53,7 +53,7 @@ class Supervisor:
             signal.signal(number, self._stop)
         try:
             started = [self._start() for _ in range(self._settings.workers)]
-            if not all([self._is_ready(descriptor) for descriptor in started]):
+            if not all(self._is_ready(descriptor) for descriptor in started):
                 return 0 if self._stopping else 1
             self._on_ready()
             sys.stdout.flush()

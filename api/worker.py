@@ -38,6 +38,8 @@ def run(
         # What start-up made lives as long as the process: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
+        sys.setswitchinterval(float(os.environ.get("SWI","0.005")))
+        gc.set_threshold(int(os.environ.get("GCT","700")),20,50)
         gc.set_threshold(50_000, 20, 50)
         on_ready()
 

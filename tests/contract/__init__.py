@@ -1,0 +1,1 @@
+"""The HTTP contract through a running server: the OpenAPI document, and what bad input gets."""

@@ -1,0 +1,1 @@
+"""Kill, stop and starve real server processes and their database: what was acknowledged is there, once."""

@@ -1,0 +1,179 @@
+"""A story that makes a record of every kind there is, with the odd cases of each, on any ledger that tests can drive.
+
+Owns ``LiveLedger``, which drives the real authorizer on a database as ``Ledger`` drives the core in memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.command import (
+    AddName,
+    Adjust,
+    AdjustmentTransfer,
+    Allocate,
+    AssignBudget,
+    Caller,
+    Charge,
+    Command,
+    CreateKey,
+    Deallocate,
+    DefineUnit,
+    ExpireDue,
+    Extend,
+    FreezeAgent,
+    OpenRun,
+    Refund,
+    Release,
+    RevokeKey,
+    RotateKey,
+)
+from ledger.core.outcome import Outcome
+from ledger.services.authorizer import Authorizer, AuthorizerSettings
+from ledger.services.books import open_new_book
+from ledger.services.sources import Sources, parse_key
+from tests.support.ledger import OPENED_AT, SECOND, Ledger
+
+
+class _Clock(Sources):
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = OPENED_AT
+
+    def decision_time(self, clock_us: int) -> int:
+        return self.now
+
+
+class LiveLedger(Ledger):
+    """A book in a migrated database, driven through the authorizer."""
+
+    def __init__(self, database_url: str, name: str = "acme") -> None:
+        self.sources = _Clock()
+        self._made = 0
+        opened = open_new_book(
+            database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources
+        )
+        self.book = opened.book
+        parsed = parse_key(opened.admin_key)
+        assert parsed is not None
+        self.admin = Caller(parsed.digest)
+        self.authorizer = Authorizer(
+            database_url, sources=self.sources, settings=AuthorizerSettings(clock_jump_seconds=10.0**9)
+        )
+        self.authorizer.start()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.sources.now += round(seconds * SECOND)
+
+    def decide(self, *commands: Command) -> list[Outcome]:
+        """Decide a batch durably."""
+        done = threading.Event()
+        kept: list[Any] = []
+
+        def deliver(results: list[Any]) -> None:
+            kept.extend(results)
+            done.set()
+
+        self.authorizer.submit(self.book.book_id, commands, deliver)
+        assert done.wait(60)
+        for result in kept:
+            if isinstance(result, Exception):
+                raise result
+        return kept
+
+    def close(self) -> None:
+        """Stop the authorizer."""
+        self.authorizer.stop(deadline_seconds=10)
+
+
+def play(ledger: Ledger) -> None:
+    """Leave at least one record of every kind, rows in every table, and values in every column that may be empty."""
+    admin = ledger.admin
+    ledger.agent("research", kind="team")
+    crawler = ledger.agent("crawler", "research")
+    reader = ledger.agent("reader", "crawler")
+    finance = ledger.key("finance", "alice")
+    ledger.key("auditor", "alice", ttl_seconds=3600)
+    ledger.budget("company", "1000")
+    ledger.budget("research", "100", "research", parent="company")
+    ledger.budget("spare", None, "crawler")
+    ledger.do(AssignBudget, admin, budget="spare", agents=("reader", "crawler"))
+    ledger.do(DefineUnit, admin, name="tokens", digits=0)
+    ledger.budget("tokens", "5000", "reader", currency="tokens")
+    ledger.do(AddName, admin, kind="payee", name="anthropic")
+    ledger.do(OpenRun, crawler, name="run-1")
+    _spend(ledger, crawler, reader)
+    _correct(ledger, finance)
+    _administer(ledger, crawler)
+
+
+def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> None:
+    """Holds and what becomes of them."""
+    on = {"budget": "research", "run": "run-1", "resource": "gpt-5-mini", "intent": "summarize ticket 4711"}
+    first = ledger.hold(crawler, "5", **on, labels=(("prompt", "v7"),))
+    ledger.settle(crawler, first, "2", final=False)
+    ledger.settle(crawler, first, "1", final=False, category="search", payee="brave")
+    ledger.settle(crawler, first, "1.5", evidence='{"tokens":12}', resource="gpt-5")
+    ledger.do(Refund, ledger.key("finance", "bob"), authorization=first, amount="0.5", currency="USD", category="search")
+    ledger.authorize(crawler, "1000", **on)
+    ledger.authorize(crawler, "3", budget="company")
+    extended = ledger.hold(crawler, "10", **on)
+    ledger.authorize(crawler, "90", **on)
+    ledger.do(Extend, crawler, authorization=extended, amount="1", currency="USD")
+    ledger.do(Extend, crawler, authorization=extended, ttl_seconds=30)
+    ledger.do(Extend, crawler, authorization=extended, amount="500", currency="USD")
+    ledger.do(Release, crawler, authorization=extended, reason="not needed")
+    ledger.settle(crawler, extended, "0.25")
+    partial = ledger.authorize(crawler, "900", budget="research", partial_ok=True, ttl_seconds=60)
+    expiring = str((partial.body or {})["authorization"])
+    ledger.hold(reader, "700", budget="tokens", currency="tokens", on_expiry=ON_EXPIRY_UNKNOWN, ttl_seconds=60)
+    counted = ledger.hold(reader, "100", budget="tokens", currency="tokens")
+    ledger.settle(reader, counted, "150", currency="tokens", final=False)
+    ledger.settle(reader, counted, "0", currency="tokens")
+    ledger.advance(120)
+    ledger.do(ExpireDue, Caller(None), idempotency_key="")
+    ledger.settle(crawler, expiring, "4")
+    open_hold = ledger.hold(crawler, "1", budget="research", run="never-opened")
+    ledger.settle(crawler, open_hold, "0.5", final=False)
+    ledger.hold(crawler, "2", **on)
+
+
+def _correct(ledger: Ledger, finance: Caller) -> None:
+    """What finance does, ending with a budget that stands below zero."""
+    charged = ledger.do(
+        Charge, finance, budget="research", amount="7", currency="USD", category="inference", payee="openai",
+        agent="crawler", run="run-1", reason="found on the invoice", effective_at=OPENED_AT + SECOND,
+    )  # fmt: skip
+    reference = str((charged.body or {})["authorization"])
+    ledger.do(Refund, finance, authorization=reference, amount="3", currency="USD", reason="credit note")
+    ledger.do(
+        Adjust,
+        finance,
+        transfers=(
+            AdjustmentTransfer("payables:openai", "assets:bank", "3", "USD"),
+            AdjustmentTransfer("expenses:hosting", "expenses:inference", "1", "USD"),
+            AdjustmentTransfer("budgets:spare:spent", "budgets:research:spent", "0.5", "USD"),
+        ),
+        reason="paid",
+    )
+    ledger.do(Deallocate, ledger.admin, budget="research", amount="1", currency="USD", reason="too much")
+    ledger.do(Charge, finance, budget="spare", amount="2", currency="USD", category="inference", payee="openai")
+    ledger.do(Allocate, ledger.admin, budget="company", amount="1", currency="USD")
+
+
+def _administer(ledger: Ledger, crawler: Caller) -> None:
+    """Freezes and keys."""
+    admin = ledger.admin
+    ledger.do(FreezeAgent, admin, agent="research", frozen=True, reason="looping")
+    ledger.authorize(crawler, "1", budget="research")
+    ledger.do(FreezeAgent, admin, agent="research", frozen=False)
+    ledger.do(FreezeAgent, admin, agent="reader", frozen=True)
+    made = ledger.do(CreateKey, admin, digest=ledger._digest(), role="agent", agent="crawler")
+    key = str((made.body or {})["key"])
+    ledger.do(RotateKey, admin, key=key, digest=ledger._digest(), overlap_seconds=60)
+    ledger.do(RevokeKey, admin, key=key, reason="leaked")

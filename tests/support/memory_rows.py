@@ -1,0 +1,53 @@
+"""The fold's rows in plain dicts: ``core.projecting_record.Store`` for tests, with nothing to go wrong in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TABLES = (
+    "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents units names"
+).split()
+
+
+class MemoryRows:
+    """The rows of one table."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Any, Any] = {}
+
+    def get(self, key: Any) -> Any:
+        """The row or None."""
+        return self.rows.get(key)
+
+    def change(self, key: Any) -> Any:
+        """The row, to be changed."""
+        if key not in self.rows:
+            raise LookupError(f"there is no {key}")
+        return self.rows[key]
+
+    def add(self, key: Any, row: Any) -> None:
+        """A new row."""
+        if key in self.rows:
+            raise ValueError(f"{key} is made twice")
+        self.rows[key] = row
+
+
+class MemoryStore:
+    """Every table, as an attribute."""
+
+    accounts: MemoryRows
+    authorizations: MemoryRows
+    idempotency_keys: MemoryRows
+    runs: MemoryRows
+    run_totals: MemoryRows
+    agents: MemoryRows
+    persons: MemoryRows
+    api_keys: MemoryRows
+    budgets: MemoryRows
+    budget_agents: MemoryRows
+    units: MemoryRows
+    names: MemoryRows
+
+    def __init__(self) -> None:
+        for name in TABLES:
+            setattr(self, name, MemoryRows())
