@@ -28,7 +28,7 @@ class Edge:
 
     def __init__(self, context: Context, inner: Any) -> None:
         self._context = context
-        self._hot = Hot(context)
+        self.hot = self._hot = Hot(context)
         self._inner = inner
         self._metrics = context.metrics
         self._access_log = context.settings.access_log
@@ -62,20 +62,7 @@ class Edge:
         seconds = perf_counter() - started
         self._metrics.answered(route, status, seconds)
         if self._access_log or status == 500:
-            self._log(asked, status, seconds)
-
-    def _log(self, asked: Asked, status: int, seconds: float) -> None:
-        ACCESS.info(
-            "answered",
-            extra={
-                "request_id": asked.id_text(),
-                "method": asked.scope["method"],
-                # The query is left out, and the path cut and quoted: both are what a client chose to send.
-                "path": ascii(asked.scope["path"][:200])[1:-1],
-                "status": status,
-                "milliseconds": round(seconds * 1000, 3),
-            },
-        )
+            log_answer(asked, status, seconds)
 
     async def _behind(self, scope: Scope, asked: Asked, receive: Receive, send: Send) -> tuple[str, int]:
         """Let FastAPI answer. Returns the route's template and the status; status 0 when the client left."""
@@ -109,6 +96,21 @@ class Edge:
                 await send_reply(send, asked, reply)
                 return _template(scope), reply.status
         return _template(scope), sender.status
+
+
+def log_answer(asked: Asked, status: int, seconds: float) -> None:
+    """The access line of one answered request."""
+    ACCESS.info(
+        "answered",
+        extra={
+            "request_id": asked.id_text(),
+            "method": asked.scope["method"],
+            # The query is left out, and the path cut and quoted: both are what a client chose to send.
+            "path": ascii(asked.scope["path"][:200])[1:-1],
+            "status": status,
+            "milliseconds": round(seconds * 1000, 3),
+        },
+    )
 
 
 def _template(scope: Scope) -> str:

@@ -141,30 +141,42 @@ class Hot:
         return body
 
     async def _one(self, route: str, reference: str, asked: Asked, receive: Receive) -> Reply | None:
-        context = self._context
-        key = context.admit(asked)
-        idempotency_key = asked.idempotency()
+        key = self._context.admit(asked)
+        asked.idempotency()
         body = await self._body(asked, receive)
         if body is None:
             return None
+        command = self.command(route, reference, asked, key, body)
+        outcome = await self._context.handover.decide(key.book_id, command)
+        return await self.reply(outcome, key, asked)
+
+    def command(self, route: str, reference: str, asked: Asked, key: ParsedKey, body: bytes) -> Command:
+        """The command of a request for one authorization, whose body is whole. Raises ProblemError."""
+        idempotency_key = asked.idempotency()
         caller = Caller(key.digest)
-        command: Command
         if route == "authorize":
             request = parse_body(AuthorizationRequest, body)
-            command = authorize_command(request, caller, idempotency_key, context.sources.new_id(AUTHORIZATION))
-        else:
-            if not is_id(reference, AUTHORIZATION):
-                raise ProblemError("not_found", "there is no such authorization")
-            command = VERBS[route](body, caller, idempotency_key, reference)
-        outcome = await context.handover.decide(key.book_id, command)
-        return await self._reply(outcome, key, asked)
+            return authorize_command(request, caller, idempotency_key, self._context.sources.new_id(AUTHORIZATION))
+        if not is_id(reference, AUTHORIZATION):
+            raise ProblemError("not_found", "there is no such authorization")
+        return VERBS[route](body, caller, idempotency_key, reference)
 
-    async def _reply(self, outcome: Outcome, key: ParsedKey, asked: Asked) -> Reply:
+    async def reply(self, outcome: Outcome, key: ParsedKey, asked: Asked) -> Reply:
+        """The answer to what became of a command; may read the digits of a unit first."""
+        ready = self.ready_reply(outcome, asked)
+        if ready is not None:
+            return ready
         body = outcome.body
-        if body is not None and body["currency"] in MONEY_SCALE:
-            return authorization_reply(outcome, MONEY_SCALE, asked.request_id.decode())
         scale = await self._context.scale_of(key.book_id, body if body is not None else outcome.facts)
         return outcome_reply(outcome, scale, asked.id_text())
+
+    @staticmethod
+    def ready_reply(outcome: Outcome, asked: Asked) -> Reply | None:
+        """The answer where nothing must be read for it: amounts of money, or none at all."""
+        said = outcome.body if outcome.body is not None else outcome.facts
+        if said.get("currency", "USD") in MONEY_SCALE and "transfers" not in outcome.facts:
+            return authorization_reply(outcome, MONEY_SCALE, asked.id_text())
+        return None
 
     async def _batch(self, asked: Asked, receive: Receive) -> Reply | None:
         context = self._context
@@ -196,7 +208,7 @@ class Hot:
             if isinstance(answer, Exception):
                 replies[place] = failure_reply(answer, asked.id_text())
             else:
-                replies[place] = await self._reply(answer, key, asked)
+                replies[place] = await self.reply(answer, key, asked)
         return json_reply(200, {"items": [_item(reply) for reply in replies if reply is not None]})
 
 

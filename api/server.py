@@ -22,9 +22,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.context import Context
+from api.edge import Edge
+from api.lane import Exchange, Lane
 from api.problems import problem_content
 from api.request import new_request_id
-from api.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LAST_ANSWERS_SECONDS: Final = 3
@@ -32,6 +33,7 @@ _LAST_ANSWERS_SECONDS: Final = 3
 _STATUS_LINES: Final = {
     400: b"HTTP/1.1 400 Bad Request\r\n",
     408: b"HTTP/1.1 408 Request Timeout\r\n",
+    503: b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n",
     431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
 }
 
@@ -41,11 +43,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     head_bytes_max = 16_384
     head_seconds_max = 20.0
+    lane: Lane | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._head_since: float | None = time.monotonic()
+        self._exchange: Exchange | None = None
+        self._body_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a head that is not complete; refuse one that grows beyond its bound."""
@@ -66,12 +71,46 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since = None
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """A hot request takes the lane; any other becomes a task, as in uvicorn."""
+        exchange = self.lane.take(cycle) if self.lane is not None else None
+        if exchange is None or self.lane is None:
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:
+            self._exchange, self._body_since = exchange, time.monotonic()
+        else:
+            self.lane.begin(exchange)
+
+    def on_message_complete(self) -> None:
+        """The body is whole: what waited for it in the lane begins."""
+        super().on_message_complete()
+        exchange = self._exchange
+        if exchange is not None and self.lane is not None and not exchange.cycle.more_body:
+            self._exchange = self._body_since = None
+            self.lane.begin(exchange)
+
+    def shutdown(self) -> None:
+        """Stop: a request in the lane whose body has not come is given up; the rest as in uvicorn."""
+        if self._exchange is not None:
+            self._give_up("stopping", 503)
+        else:
+            super().shutdown()
+
+    def _give_up(self, code: str, status: int) -> None:
+        """End the request whose body is awaited with a problem, and the connection with it."""
+        self._exchange = self._body_since = None
+        self.cycle.response_complete = True
+        self._refuse(code, status)
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem."""
         self._refuse("malformed_json", 400, title="Malformed HTTP", detail="This is not an HTTP/1.1 request.")
 
     def end_slow_head(self, now: float) -> None:
-        """Close the connection when its head has taken too long; called from the server's tick."""
+        """Close the connection when its head, or a small body, has taken too long; called from the server's tick."""
+        if self._body_since is not None and now - self._body_since > self.head_seconds_max:
+            self._give_up("request_timeout", 408)
+            return
         if self._head_since is None or now - self._head_since <= self.head_seconds_max:
             return
         if self._head_bytes:
@@ -161,12 +200,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_config(app: Any, settings: Settings) -> uvicorn.Config:
+def server_config(app: Edge, context: Context) -> uvicorn.Config:
     """uvicorn's configuration for one process."""
+    settings = context.settings
 
     class Protocol(BoundedProtocol):
         head_bytes_max = settings.header_bytes_max
         head_seconds_max = float(settings.request_timeout_seconds)
+        lane = Lane(context, app.hot)
 
     return uvicorn.Config(
         app,

@@ -52,7 +52,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
 def decide(snapshot: Snapshot, commands: Sequence[Command], now: int) -> tuple[list[Outcome], Changeset]:
     """Decide a batch at ``now`` (microseconds; taken as the last record's time where that is later).
 
-    Every fact that ``snapshot.missing`` names must have been read. Returns one outcome per command, in order, and the
+    Every fact that ``needs.missing`` names must have been read. Returns one outcome per command, in order, and the
     changeset to be written in one transaction. Raises LookupError when a needed fact was not read (a bug).
     """
     batch = Batch(snapshot, now)

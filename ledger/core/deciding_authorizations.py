@@ -47,21 +47,29 @@ def budget_after(batch: Batch, budget: str, currency: str, postings: list[Postin
         if credit in balances:
             balances[credit] -= atoms
     available, held, spent = balances.values()
-    return {"name": budget, "available": str(available), "held": str(held), "spent": str(spent)}
+    return {
+        "id": batch.fact("budgets", budget).id,
+        "name": budget,
+        "available": str(available),
+        "held": str(held),
+        "spent": str(spent),
+    }
 
 
 def _decision(evaluation: Evaluation) -> dict[str, Any]:
     """A decision as a body says it. A rule is [name, verdict] and, where it observed a value, that value, its limit
     and what remains (atoms)."""
-    rules: list[list[str]] = []
-    reasons: list[dict[str, str]] = []
     denial = evaluation.denial
+    rules = [
+        [verdict.rule, verdict.verdict]
+        if verdict.observed is None
+        else [verdict.rule, verdict.verdict, str(verdict.observed), str(verdict.limit), str(verdict.remaining)]
+        for verdict in evaluation.verdicts
+    ]
+    if denial is None:
+        return {"outcome": "approved", "reasons": [], "policies": [], "limits": [], "rules": rules}
+    reasons: list[dict[str, str]] = []
     for verdict in evaluation.verdicts:
-        rules.append(
-            [verdict.rule, verdict.verdict]
-            if verdict.observed is None
-            else [verdict.rule, verdict.verdict, *map(str, (verdict.observed, verdict.limit, verdict.remaining))]
-        )
         if verdict.status is not None:
             reason = {"code": verdict.status.value, "rule": verdict.rule, "detail": verdict.detail}
             if verdict.observed is not None:
@@ -69,11 +77,10 @@ def _decision(evaluation: Evaluation) -> dict[str, Any]:
                 reason["limit"] = str(verdict.limit)
                 reason["remaining"] = str(verdict.remaining)
             reasons.append(reason)
-    if denial is not None and denial.status is not None:
+    if denial.status is not None:
         first = denial.status.value
         reasons.sort(key=lambda reason: reason["code"] != first)
-    outcome = "approved" if denial is None else "denied"
-    return {"outcome": outcome, "reasons": reasons, "policies": [], "limits": [], "rules": rules}
+    return {"outcome": "denied", "reasons": reasons, "policies": [], "limits": [], "rules": rules}
 
 
 def _standing(batch: Batch, asked: Authorize, agent: str) -> Standing:
@@ -171,7 +178,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         return batch.conclude(asked, principal, digest, _deny(batch, row, body, evaluation))
     if evaluation.approved < atoms:
         batch.await_expiries()
-    return batch.conclude(asked, principal, digest, _hold(batch, asked, row, body, evaluation.approved))
+    return batch.conclude(asked, principal, digest, _hold(batch, asked, standing, row, body, evaluation.approved))
 
 
 def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Evaluation) -> Outcome:
@@ -192,8 +199,10 @@ def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Ev
     return Outcome(status, body, index, leaf)
 
 
-def _hold(batch: Batch, asked: Authorize, row: Authorization, body: dict[str, Any], approved: int) -> Outcome:
-    postings: list[Posting] = [(held_name(row.budget), available_name(row.budget), approved, row.currency)]
+def _hold(
+    batch: Batch, asked: Authorize, standing: Standing, row: Authorization, body: dict[str, Any], approved: int
+) -> Outcome:
+    postings: list[Posting] = [(standing.held, standing.available, approved, row.currency)]
     row.approved = row.held = approved
     row.state = HELD
     row.flags = FLAG_PARTIAL if approved < row.amount else 0
@@ -203,7 +212,13 @@ def _hold(batch: Batch, asked: Authorize, row: Authorization, body: dict[str, An
     body["state"] = HELD
     if row.flags:
         body["flags"] = flag_names(row.flags)
-    body["budget"] = budget_after(batch, row.budget, row.currency, postings)
+    body["budget"] = {
+        "id": standing.budget.id,
+        "name": row.budget,
+        "available": str(batch.balance(standing.available, row.currency) - approved),
+        "held": str(batch.balance(standing.held, row.currency) + approved),
+        "spent": str(batch.balance(standing.spent, row.currency)),
+    }
     total = batch.run_total(row.run, row.currency, batch.index)
     if total is not None:
         total.approved_count += 1

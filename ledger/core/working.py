@@ -88,6 +88,7 @@ class Batch:
         "inserts",
         "keys",
         "made",
+        "met",
         "now",
         "now_text",
         "run_totals",
@@ -115,6 +116,7 @@ class Batch:
         self.answers: dict[tuple[str, str], PriorAnswer] = {}
         self.texts: list[tuple[str, bytes, str]] = []
         self.standings: dict[tuple[str, str | None], Standing] = {}
+        self.met: set[tuple[str, str]] = set()
         self._expiry_texts: dict[int, str] = {}
         self._key_digest: tuple[Command | None, bytes] = (None, b"")
 
@@ -295,6 +297,10 @@ class Batch:
 
     def meet_names(self, category: str, payee: str) -> None:
         """Make a category and a payee known on first use, with the record that is written next."""
+        pair = (category, payee)
+        if pair in self.met:
+            return
+        self.met.add(pair)
         for kind, name in ((CATEGORY, category), (PAYEE, payee)):
             if self.fact("names", (kind, name)) is None:
                 met = Name(self.book_id, kind, name, self.index)

@@ -17,8 +17,9 @@ from ledger.core.changeset import Changeset
 from ledger.core.command import Caller, Command, ExpireDue
 from ledger.core.decide import accept, decide
 from ledger.core.merkle import Frontier
+from ledger.core.needs import ROUNDS_MAX, Needs, missing
 from ledger.core.outcome import Outcome, Status
-from ledger.core.snapshot import NEVER, ROUNDS_MAX, Needs, Snapshot, missing
+from ledger.core.snapshot import NEVER, Snapshot
 from ledger.services.batch_report import BatchReport
 from ledger.services.clock import ClockGuard
 from ledger.services.errors import (

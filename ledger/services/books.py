@@ -12,9 +12,9 @@ from ledger.core.command import Caller, CreateKey
 from ledger.core.deciding_setup import OWNER_PERSON, open_book
 from ledger.core.ids import is_name
 from ledger.core.money import currency_digits
+from ledger.core.needs import Needs
 from ledger.core.outcome import Status
 from ledger.core.roles import ADMIN
-from ledger.core.snapshot import Needs
 from ledger.services.authorizer import Authorizer
 from ledger.services.sources import Sources
 from ledger.storage.writer import open_writer

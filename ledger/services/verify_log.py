@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from ledger.core.canonical import text_digest
 from ledger.core.changeset import HEADS, TRANSFERS
 from ledger.core.deriving import Clock, Columns, columns_of, read_body, text_digests
-from ledger.core.invariants import BALANCES_FOLD_TRANSFERS, Difference, record_follows, shown
+from ledger.core.invariants import BALANCES_FOLD_TRANSFERS, INDEXES_WITHOUT_GAP, Difference, record_follows, shown
 from ledger.core.merkle import Frontier, leaf_hash
 from ledger.core.projecting import Fold
 from ledger.core.projecting_record import TransferRow
@@ -76,17 +76,11 @@ class LogPass:
                 following = self._reader.next_index(self.position)
                 if following is None or following >= size:
                     self.whole = self.followed = False
-                    missing = f"missing: {self.position} to {size - 1}, which the head counts"
-                    self._findings.add(Difference("log_records", missing, self.position))
+                    self._missing(size)
                     return
                 stop = following + 1
                 page = self._reader.log_page(self.position, stop)
-            self._take(page)
-            if self.position < stop and self.whole:
-                self.whole = self.followed = False
-                what = f"missing: {self.position} to {stop - 1}"
-                self._findings.add(Difference("log_records", what, self.position))
-            self.position = stop
+            self._take(page, stop)
             self._progress(stop, size)
 
     def compare_head(self, standing: Standing) -> None:
@@ -116,7 +110,7 @@ class LogPass:
                     )
                 )  # fmt: skip
 
-    def _take(self, page: LogPage) -> None:
+    def _take(self, page: LogPage, stop: int) -> None:
         expected: list[TransferRow] = []
         digests: dict[tuple[int, str], Any] = {}
         followed_to = self.position
@@ -134,6 +128,10 @@ class LogPass:
                     continue
                 expected += made
                 followed_to = index + 1
+        if self.position < stop:
+            self.whole = self.followed = False
+            self._missing(stop)
+            self.position = stop
         self._compare_texts(page.texts, digests)
         found = page.transfers
         if not self.followed:
@@ -235,6 +233,10 @@ class LogPass:
                 what = "the text is not the one that the log has the digest of"
                 self._findings.add(Difference("texts", what, index, f"field={name}", "content", digest, recomputed))
         self.texts_missing += len(digests)
+
+    def _missing(self, stop: int) -> None:
+        what = f"missing: {self.position} to {stop - 1}"
+        self._findings.add(Difference("log_records", what, self.position, check=INDEXES_WITHOUT_GAP))
 
     def _differ(self, what: str, index: int, column: str, expected: Any, found: Any) -> None:
         self._findings.add(Difference("log_records", what, index, "", column, shown(expected), shown(found)))

@@ -15,9 +15,10 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.needs import Needs
 from ledger.core.principal import Agent, Key, Person
 from ledger.core.run import Run, RunTotal
-from ledger.core.snapshot import Known, Needs, PriorAnswer, Snapshot
+from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 
 Row = tuple[Any, ...]
 

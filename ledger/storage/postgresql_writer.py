@@ -18,7 +18,7 @@ from sqlalchemy import URL
 from ledger.core import changeset as tables
 from ledger.core.book import Book, Head
 from ledger.core.changeset import Changeset, TableSpec
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage import postgresql_arrays
 from ledger.storage.engine import APPLICATION_NAME, connection_info, raise_translated, storage_error
 from ledger.storage.errors import CommitUnknown, Unavailable

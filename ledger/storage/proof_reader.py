@@ -39,6 +39,10 @@ def _range_statement(spec: TableSpec) -> str:
 _RECORDS: Final = text(_range_statement(changeset.LOG_RECORDS))
 _TRANSFERS: Final = text(_range_statement(changeset.TRANSFERS))
 _TEXTS: Final = text(_range_statement(changeset.TEXTS))
+_LEAVES: Final = text(
+    "SELECT log_index, body, leaf_hash FROM log_records"
+    " WHERE book_id = :book AND log_index >= :start AND log_index < :stop ORDER BY log_index"
+)
 _HEAD: Final = text(f"SELECT {_columns(changeset.HEADS)} FROM book_heads WHERE book_id = :book")
 _BOOK: Final = text(f"SELECT {_columns(changeset.BOOKS)} FROM books WHERE book_id = :book")
 _BODY: Final = text("SELECT body FROM log_records WHERE book_id = :book AND log_index = :index")
@@ -102,6 +106,11 @@ class ProofReader:
                 )
             )
 
+    def leaf_page(self, start: int, stop: int) -> list[Row]:
+        """(log index, body, leaf hash) of log indexes from ``start`` to before ``stop``."""
+        with self._engine.connect() as connection:
+            return self._rows(connection, _LEAVES, start=start, stop=stop)
+
     def next_index(self, start: int) -> int | None:
         """The first log index at or after ``start``, or None."""
         with self._engine.connect() as connection:
@@ -163,7 +172,7 @@ def _fetched(connection: Connection, statement: Any, parameters: dict[str, Any])
     """The rows as the driver's own tuples: nothing between the driver and the comparison converts a value."""
     cursor = connection.execute(statement, parameters).cursor
     try:
-        return cursor.fetchall() if cursor is not None else []
+        return list(cursor.fetchall()) if cursor is not None else []
     except (sqlite3.Error, psycopg.Error) as error:
         raise_translated(error)
 

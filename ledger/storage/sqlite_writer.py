@@ -15,7 +15,7 @@ from typing import Final
 from ledger.core import changeset as tables
 from ledger.core.book import Book, Head
 from ledger.core.changeset import Changeset, TableSpec
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage.engine import prepare_sqlite, raise_translated
 from ledger.storage.errors import Busy, CommitUnknown, Conflict
 from ledger.storage.facts import IDEMPOTENCY, IDEMPOTENCY_COLUMNS, LOOKUPS, Facts, Lookup, Opening, Row, digests_of

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from ledger.core.book import Book
 from ledger.core.changeset import Changeset
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage.engine import parse_url
 from ledger.storage.facts import Facts, Opening
 from ledger.storage.postgresql_writer import PostgresqlWriter

@@ -17,9 +17,13 @@ from tests.support.server import OpenBook, ServerProcess, open_book, verified
 ARRANGEMENTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "sqlite-1-server": ("sqlite", 1, ()),
     "sqlite-2-servers": ("sqlite", 2, ()),
-    "postgresql-4-workers": ("postgresql", 1, ("--workers", "4")),
+    "postgresql-2-servers-of-2-workers": ("postgresql", 2, ("--workers", "2")),
+    "postgresql-1-server-of-4-workers": ("postgresql", 1, ("--workers", "4")),
     "postgresql-4-servers": ("postgresql", 4, ()),
 }
+# Four processes by default; the other ways to have four take as long again to start.
+LONG = ("postgresql-1-server-of-4-workers", "postgresql-4-servers")
+PARAMETERS = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in ARRANGEMENTS]
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Arrangement:
         verified(self.book.database_url)
 
 
-@pytest.fixture(scope="module", params=ARRANGEMENTS)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def arrangement(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arrangement]:
     """A book and the servers of one arrangement, for the tests of a module."""
     kind, servers, flags = ARRANGEMENTS[request.param]

@@ -76,9 +76,7 @@ WRONG: tuple[tuple[str, Callable[[], list[Difference]], str, str], ...] = (
 
 
 @pytest.mark.parametrize(("check", "find", "expected", "found"), WRONG)
-def test_what_is_wrong_is_named(
-    check: str, find: Callable[[], list[Difference]], expected: str, found: str
-) -> None:
+def test_what_is_wrong_is_named(check: str, find: Callable[[], list[Difference]], expected: str, found: str) -> None:
     """One difference, under the invariant's name, with both values."""
     assert [(one.check, one.expected, one.found) for one in find()] == [(check, expected, found)]
     assert check in invariants.NAMES

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ledger.core.changeset import TABLES
+from ledger.core.command import Adjust, AdjustmentTransfer, Charge
 from ledger.core.deriving import Clock, columns_of, read_body
 from ledger.core.invariants import (
     Difference,
@@ -19,7 +20,6 @@ from ledger.core.invariants import (
 )
 from ledger.core.journal import KINDS
 from ledger.core.projecting import HANDLERS, Fold
-from ledger.core.command import Adjust, AdjustmentTransfer, Charge
 from tests.support.every_kind import play
 from tests.support.ledger import Ledger
 from tests.support.memory_rows import TABLES as FOLDED
@@ -141,9 +141,7 @@ CHANGES = (
 
 
 @pytest.mark.parametrize(("kind", "path", "value"), CHANGES, ids=lambda value: str(value)[:30])
-def test_a_body_that_says_something_else_is_noted(
-    ledger: Ledger, kind: str, path: tuple[Any, ...], value: Any
-) -> None:
+def test_a_body_that_says_something_else_is_noted(ledger: Ledger, kind: str, path: tuple[Any, ...], value: Any) -> None:
     """Also where all hashes were made anew: the rules do not give what the body says. It is noted at the record."""
     bodies = copy.deepcopy(ledger.bodies())
     at = max(index for index, body in enumerate(bodies) if body["kind"] == kind)

@@ -120,14 +120,14 @@ class Driver:
 
     def reference(self) -> tuple[str, str, c.Caller]:
         """(authorization, its currency, its agent's key): open ones most of the time."""
-        for _ in range(12):
-            name = self.random.choice(self.known[-25:]) if self.known else MISSING
-            hold = self.model.holds.get(name)
-            if hold is not None and (hold.facts()["state"] == "held" or self.random.random() < 0.3):
-                caller = self.caller(hold.agent) if hold.agent in self.callers else self.finance()
-                if self.random.random() < 0.04:
-                    caller = self.agent()
-                return name, hold.currency if self.random.random() < 0.97 else "EUR", caller
+        live = [name for name in self.known[-40:] if name in self.model.holds and self.model.holds[name].is_open()]
+        name = self.random.choice((live if self.random.random() < 0.8 else self.known[-60:]) or [MISSING])
+        hold = self.model.holds.get(name)
+        if hold is not None and self.random.random() < 0.98:
+            caller = self.caller(hold.agent) if hold.agent in self.callers else self.finance()
+            if self.random.random() < 0.04:
+                caller = self.agent()
+            return name, hold.currency if self.random.random() < 0.97 else "EUR", caller
         return MISSING, USD, self.agent()
 
     def maybe(self, chance: float, value: Any) -> Any:
@@ -289,7 +289,8 @@ class Driver:
         kind = c.Allocate if self.random.random() < 0.85 else c.Deallocate
         return self.make(
             kind, self.admin if self.random.random() < 0.95 else self.finance(), "alc", budget=budget,
-            amount=self.amount(currency), currency=currency if self.random.random() < 0.97 else "EUR",
+            amount=self.amount(currency) if self.random.random() < 0.5 else str(self.random.randrange(20, 90)),
+            currency=currency if self.random.random() < 0.97 else "EUR",
         )  # fmt: skip
 
     def rare(self) -> Any:

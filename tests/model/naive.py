@@ -98,6 +98,10 @@ class Hold:
             "flags": flags,
         }
 
+    def is_open(self) -> bool:
+        """Whether it holds something, or could again."""
+        return self.facts()["state"] == "held"
+
     def pairs(self) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:
         """(settled, refunded) of each pair of category and payee that something was settled for."""
         found: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}

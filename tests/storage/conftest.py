@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage.migrate import upgrade
 from ledger.storage.writer import BookWriter, open_writer
 from tests.storage import rows

@@ -13,9 +13,10 @@ from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
+from ledger.core.needs import Needs
 from ledger.core.principal import Agent, Key, Person
 from ledger.core.run import Run, RunTotal
-from ledger.core.snapshot import Needs, Snapshot
+from ledger.core.snapshot import Snapshot
 
 BOOK_ID = 0x123456789A
 SECRET = b"s" * 32

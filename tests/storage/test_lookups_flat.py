@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 
 from bench.postgres_server import PostgresServer
 from ledger.core.changeset import AUTHORIZATIONS, update_of
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage import postgresql_writer
 from ledger.storage.engine import create_engine, create_migration_engine
 from ledger.storage.migrate import upgrade

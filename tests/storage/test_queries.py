@@ -12,7 +12,7 @@ from ledger.core import changeset
 from ledger.core.authorization import FLAG_PARTIAL
 from ledger.core.changeset import Changeset, update_of
 from ledger.core.journal import Transfer
-from ledger.core.snapshot import Needs
+from ledger.core.needs import Needs
 from ledger.storage import queries_accounts as accounts
 from ledger.storage import queries_authorizations as authorizations
 from ledger.storage import queries_budgets as budgets

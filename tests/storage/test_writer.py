@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from ledger.core.changeset import TABLES, row_of
+from ledger.core.needs import Needs
 from ledger.core.principal import Key
-from ledger.core.snapshot import Needs, PriorAnswer
+from ledger.core.snapshot import PriorAnswer
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import Busy, CommitUnknown, Conflict, Refused, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.postgresql_writer import PostgresqlWriter

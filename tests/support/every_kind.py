@@ -54,9 +54,7 @@ class LiveLedger(Ledger):
     def __init__(self, database_url: str, name: str = "acme") -> None:
         self.sources = _Clock()
         self._made = 0
-        opened = open_new_book(
-            database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources
-        )
+        opened = open_new_book(database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources)
         self.book = opened.book
         parsed = parse_key(opened.admin_key)
         assert parsed is not None
@@ -119,7 +117,9 @@ def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> None:
     ledger.settle(crawler, first, "2", final=False)
     ledger.settle(crawler, first, "1", final=False, category="search", payee="brave")
     ledger.settle(crawler, first, "1.5", evidence='{"tokens":12}', resource="gpt-5")
-    ledger.do(Refund, ledger.key("finance", "bob"), authorization=first, amount="0.5", currency="USD", category="search")
+    ledger.do(
+        Refund, ledger.key("finance", "bob"), authorization=first, amount="0.5", currency="USD", category="search"
+    )
     ledger.authorize(crawler, "1000", **on)
     ledger.authorize(crawler, "3", budget="company")
     extended = ledger.hold(crawler, "10", **on)

@@ -27,12 +27,13 @@ from ledger.core.command import (
 )
 from ledger.core.decide import accept, decide
 from ledger.core.deciding_setup import open_book
-from ledger.core.ids import ALPHABET
+from ledger.core.ids import ALPHABET, is_id_of
 from ledger.core.merkle import Frontier
 from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits, format_atoms
+from ledger.core.needs import ROUNDS_MAX, Needs, missing
 from ledger.core.outcome import Outcome
-from ledger.core.snapshot import NEVER, ROUNDS_MAX, Needs, PriorAnswer, Snapshot, missing
+from ledger.core.snapshot import NEVER, PriorAnswer, Snapshot
 
 OPENED_AT = moment_of("2026-11-02T09:00:00Z")
 SECOND = 1_000_000
@@ -168,10 +169,10 @@ class Ledger:
                 if found is not None:
                     known.put(found.name, copy.copy(found))
                     snapshot.aliases.put(found.id, found.name)
+                elif is_id_of(kind, reference):
+                    snapshot.aliases.put(reference, None)
                 else:
                     known.put(reference, None)
-                    if "_" in reference:
-                        snapshot.aliases.put(reference, None)
         for agent in needs.agent_budgets:
             names = (row.budget for row in self.rows("budget_agents") if row.agent == agent)
             snapshot.agent_budgets.put(agent, tuple(sorted(names)))

@@ -61,6 +61,40 @@ class Recorded:
         finally:
             engine.dispose()
 
+    def transfers_by_index(self) -> dict[int, list[list[str]]]:
+        """The stored transfers of each record, written as a body writes them: debit, credit, atoms, currency."""
+        found: dict[int, list[list[str]]] = defaultdict(list)
+        for index, debit, credit, currency, amount, _, _ in self.transfers:
+            found[index].append([self.accounts[debit], self.accounts[credit], str(amount), currency])
+        return dict(found)
+
+    def by_idempotency_key(self) -> dict[str, list[Record]]:
+        """The records that each idempotency key's digest (as hexadecimal text) stands in."""
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in self.log:
+            if "idempotency" in record.body:
+                found[record.body["idempotency"][0]].append(record)
+        return dict(found)
+
+    def stories(self) -> dict[str, list[tuple[Any, ...]]]:
+        """For each resource, what was recorded about its authorizations, in order: kind, amount, state, what is held
+        and settled after it. Ids, indexes and times, which differ from run to run, are left out."""
+        resources: dict[str, str] = {}
+        told: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for record in self.log:
+            body = record.body
+            reference = body.get("authorization")
+            if reference is None:
+                continue
+            resource = resources.setdefault(reference, body["request"].get("resource", reference))
+            said = ("amount", "approved", "state", "held", "settled", "flags")
+            told[resource].append((record.kind, *(str(body.get(name)) for name in said)))
+        return dict(told)
+
+    def balances(self) -> dict[str, int]:
+        """Every account's balance at the end, in atoms."""
+        return {account: rows[-1][1] for account, rows in self.balances_by_index().items()}
+
     def of(self, *kinds: str) -> list[Record]:
         """The records of these kinds."""
         return [record for record in self.log if record.kind in kinds]
@@ -93,5 +127,4 @@ class Recorded:
 
     def balance(self, account: str) -> int:
         """An account's balance at the end, in atoms; 0 for one that nothing ever touched."""
-        rows = self.balances_by_index().get(account)
-        return rows[-1][1] if rows else 0
+        return self.balances().get(account, 0)

@@ -46,13 +46,13 @@ def free_port() -> int:
 class ServerProcess:
     """`bursar serve` on a database; a context manager that starts it and, at the end, kills what is left of it.
 
-    ``directory`` takes its log. The port stays the same over restarts.
+    ``directory`` takes its log. The port stays the same over restarts; ``flags`` may be changed between them.
     """
 
     def __init__(self, database_url: str, *flags: str, directory: Path, environment: dict[str, str] | None = None):
         self.database_url = database_url
         self.port = free_port()
-        self._flags = flags
+        self.flags = flags
         self._environment = environment or {}
         self._log_path = directory / f"server-{self.port}.log"
         self._process: subprocess.Popen[str] | None = None
@@ -81,7 +81,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start it and return once its ready line is there. Raises ServerFailed."""
-        command = [BURSAR, "serve", "--database-url", self.database_url, "--port", str(self.port), *self._flags]
+        command = [BURSAR, "serve", "--database-url", self.database_url, "--port", str(self.port), *self.flags]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,

@@ -1,0 +1,84 @@
+"""One served book with something of every kind in it, and keys of every role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.clients import Office, authorization, usd
+from tests.support.databases import sqlite_url
+from tests.support.server import OpenBook, ServerProcess, open_book, verified
+
+
+@dataclass(frozen=True)
+class Served:
+    """A book on a running server. ``known`` has, for each parameter of a path, what it may name here."""
+
+    server: ServerProcess
+    book: OpenBook
+    office: Office
+    keys: dict[str, str]
+    known: dict[str, str]
+    other: dict[str, str]
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for the tests of this room; in the end its books verify, and it stops with 0."""
+    directory = tmp_path_factory.mktemp("contract")
+    book = open_book(sqlite_url(directory))
+    with ServerProcess(book.database_url, directory=directory) as server:
+        yield furnish(server, book)
+        server.stop()
+    verified(book.database_url)
+
+
+def furnish(server: ServerProcess, book: OpenBook) -> Served:
+    """Make a team, an agent, budgets, a run, a hold, a settled authorization, a charge, a unit; and another book."""
+    office = Office(server.port, book.admin_key)
+    office.make("/v1/teams", {"name": "team"})
+    crawler = office.make_agent("crawler", budget="research", allocated="100000.00")
+    keys = {
+        "admin": book.admin_key,
+        "agent": crawler,
+        "finance": office.make_person("finance", "nadia"),
+        "auditor": office.make_person("auditor", "olu"),
+        "approver": office.make_person("approver", "abe"),
+    }
+    run = office.make("/v1/runs", {"name": "run-1"}, key=crawler)
+    spent = office.make("/v1/authorizations", authorization("10.00", run="run-1"), key=crawler)
+    office.make(f"/v1/authorizations/{spent['id']}/settle", {"amount": usd("2.00")}, key=crawler)
+    open_hold = office.make("/v1/authorizations", authorization("10.00"), key=crawler)
+    office.make("/v1/units", {"name": "tokens", "digits": 0})
+    spare = office.make("/v1/keys", {"role": "agent", "agent": "crawler"})
+    known = {
+        "authorization": open_hold["id"],
+        "settled": spent["id"],
+        "budget": "research",
+        "agent": "crawler",
+        "team": "team",
+        "run": run["name"],
+        "key": spare["id"],
+        "account": "budgets:research:available",
+        "index": "1",
+    }
+    return Served(server, book, office, keys, known, _other_book(server, book))
+
+
+def _other_book(server: ServerProcess, book: OpenBook) -> dict[str, str]:
+    """Ids of another book in the same database: nothing here may find them."""
+    elsewhere = Office(server.port, open_book(book.database_url, "elsewhere").admin_key)
+    key = elsewhere.make_agent("stranger", budget="strange")
+    made = elsewhere.make("/v1/authorizations", authorization(), key=key)
+    budget = elsewhere.make("/v1/budgets", {"name": "second", "currency": "USD"})
+    agent = elsewhere.make("/v1/agents", {"name": "second"})
+    spare = elsewhere.make("/v1/keys", {"role": "agent", "agent": "second"})
+    return {
+        "key_text": key,
+        "authorization": made["id"],
+        "budget": budget["id"],
+        "agent": agent["id"],
+        "key": spare["id"],
+    }

@@ -1,0 +1,212 @@
+"""docs/accounting.md: every worked example is run against the core, and every number compared.
+
+The page's convention: a heading begins a book; a line that is one command in code font is a step, with what else is to
+be seen behind an arrow; the first table after it is its transfers, the second the balances that are not zero.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ledger.core.authorization import flag_names
+from ledger.core.command import (
+    Adjust,
+    AdjustmentTransfer,
+    Allocate,
+    Authorize,
+    Charge,
+    CreateBudget,
+    Deallocate,
+    DefineUnit,
+    Extend,
+    Refund,
+    Release,
+    Settle,
+)
+from ledger.core.money import currency_digits, format_atoms
+from ledger.core.outcome import DENIALS, Outcome, Status
+from tests.support.documents import ROOT, tables_of
+from tests.support.ledger import Ledger
+
+PAGE = (
+    (ROOT / "docs" / "accounting.md").read_text(encoding="utf-8") if (ROOT / "docs" / "accounting.md").exists() else ""
+)
+STEP = re.compile(r"^`([^`]+)`(?: → (.+))?$", re.MULTILINE)
+Moved = list[tuple[str, str, str, str]]
+
+
+class Example:
+    """One book, driven by steps as the page writes them."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.finance = self.ledger.key("finance", "fred")
+        self.agent = self.ledger.agent("agent")
+        self.ids: dict[str, str] = {}
+        self.currencies: dict[str, str] = {}
+
+    def step(self, line: str) -> Moved:
+        """Run one step; returns its transfers, those of an expiry it found included."""
+        command, _, seen = line.replace(" → ", " -> ").partition(" -> ")
+        verb, *words = command.split()
+        size = self.ledger.head.size
+        outcome = getattr(self, verb)(*words)
+        if outcome is not None:
+            self.look(outcome, words[0], {one.strip() for one in seen.split(",")} - {""}, size)
+        return [
+            (debit, credit, self.shown(int(atoms), currency), currency)
+            for body in self.ledger.bodies()[size:]
+            for debit, credit, atoms, currency in body.get("transfers", ())
+        ]
+
+    def look(self, outcome: Outcome, name: str, seen: set[str], size: int) -> None:
+        """What a step ended in besides being done, its flags, and the holds that expired, are what the page says."""
+        found = set()
+        if outcome.status not in (Status.DONE, Status.APPROVED):
+            found.add(outcome.status.value)
+        elif name in self.ids and outcome.body and outcome.body["kind"] in ("settlement", "charge"):
+            found |= set(flag_names(self.ledger.authorization(self.ids[name]).flags))
+        names = {reference: letter for letter, reference in self.ids.items()}
+        for body in self.ledger.bodies()[size:]:
+            if body["kind"] == "expiry":
+                found.add(f"expiry of {names[body['authorization']]}")
+        assert found == seen, f"the page says {seen}, and it was {found}"
+        recorded = outcome.status in DENIALS | {Status.DONE, Status.APPROVED}
+        assert recorded == (self.ledger.head.size > size)
+
+    def shown(self, atoms: int, currency: str) -> str:
+        """An amount as the page writes it."""
+        return format_atoms(atoms, 0 if currency_digits(currency) is None else 9)
+
+    def balances(self) -> dict[tuple[str, str], str]:
+        """Every balance that is not zero."""
+        return {key: self.shown(atoms, key[1]) for key, atoms in self.ledger.balances().items()}
+
+    # The verbs.
+
+    def unit(self, name: str, digits: str) -> None:
+        """``unit NAME DIGITS``"""
+        assert self.ledger.do(DefineUnit, self.ledger.admin, name=name, digits=int(digits)).status is Status.DONE
+
+    def budget(self, name: str, currency: str, below: str = "", parent: str | None = None) -> None:
+        """``budget NAME CURRENCY [below PARENT]``"""
+        assert below in ("", "below")
+        self.currencies[name] = currency
+        made = {"name": name, "currency": currency, "parent": parent, "agents": ("agent",)}
+        assert self.ledger.do(CreateBudget, self.ledger.admin, **made).status is Status.DONE
+
+    def wait(self, minutes: str, word: str) -> None:
+        """``wait N minutes``"""
+        assert word == "minutes"
+        self.ledger.advance(60 * int(minutes))
+
+    def allocate(self, budget: str, amount: str) -> Outcome:
+        """``allocate BUDGET AMOUNT``"""
+        given = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        return self.ledger.do(Allocate, self.ledger.admin, **given)
+
+    def deallocate(self, budget: str, amount: str) -> Outcome:
+        """``deallocate BUDGET AMOUNT``"""
+        taken = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        return self.ledger.do(Deallocate, self.ledger.admin, **taken)
+
+    def authorize(
+        self, name: str, budget: str, amount: str, category: str, payee: str, on_expiry: str = "release"
+    ) -> Outcome:
+        """``authorize NAME BUDGET AMOUNT CATEGORY PAYEE [unknown]``, for ten minutes."""
+        asked: dict[str, Any] = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        asked |= {"category": category, "payee": payee, "on_expiry": on_expiry}
+        asked |= {"id": self.ledger.new_id("auth"), "ttl_seconds": 600}
+        self.ids[name] = asked["id"]
+        return self.ledger.do(Authorize, self.agent, **asked)
+
+    def told(self, name: str) -> dict[str, str]:
+        """An authorization and its currency."""
+        reference = self.ids[name]
+        return {"authorization": reference, "currency": self.ledger.authorization(reference).currency}
+
+    def settle(
+        self, name: str, amount: str, how: str, category: str | None = None, payee: str | None = None
+    ) -> Outcome:
+        """``settle NAME AMOUNT final|partial [CATEGORY PAYEE]``"""
+        final = {"final": True, "partial": False}[how]
+        fields = {"amount": amount, "final": final, "category": category, "payee": payee}
+        return self.ledger.do(Settle, self.agent, **self.told(name), **fields)
+
+    def extend(self, name: str, amount: str) -> Outcome:
+        """``extend NAME AMOUNT``"""
+        return self.ledger.do(Extend, self.agent, **self.told(name), amount=amount)
+
+    def release(self, name: str) -> Outcome:
+        """``release NAME``"""
+        return self.ledger.do(Release, self.agent, authorization=self.ids[name])
+
+    def charge(self, name: str, budget: str, amount: str, category: str, payee: str) -> Outcome:
+        """``charge NAME BUDGET AMOUNT CATEGORY PAYEE``"""
+        self.ids[name] = self.ledger.new_id("chg")
+        asked = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        return self.ledger.do(Charge, self.finance, id=self.ids[name], category=category, payee=payee, **asked)
+
+    def refund(self, name: str, amount: str, category: str | None = None, payee: str | None = None) -> Outcome:
+        """``refund NAME AMOUNT [CATEGORY PAYEE]``"""
+        return self.ledger.do(Refund, self.finance, **self.told(name), amount=amount, category=category, payee=payee)
+
+    def adjust(self, *words: str) -> Outcome:
+        """``adjust DEBIT CREDIT AMOUNT CURRENCY, …``"""
+        transfers = tuple(AdjustmentTransfer(*one.split()) for one in " ".join(words).split(","))
+        return self.ledger.do(Adjust, self.finance, transfers=transfers, reason="as the page says")
+
+
+def examples() -> dict[str, list[tuple[str, str]]]:
+    """Every example of the page: its heading, and its steps with the text up to the next one."""
+    found = {}
+    for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
+        heading, _, text = section.partition("\n")
+        steps = list(STEP.finditer(text))
+        ends = [one.start() for one in steps[1:]] + [len(text)]
+        if steps:
+            found[heading] = [
+                (one.group(0).replace("`", ""), text[one.end() : end]) for one, end in zip(steps, ends, strict=True)
+            ]
+    return found
+
+
+EXAMPLES = examples()
+
+
+@pytest.mark.parametrize("heading", EXAMPLES)
+def test_example(heading: str) -> None:
+    """Transfers and balances after each step are the page's."""
+    example = Example()
+    for line, text in EXAMPLES[heading]:
+        moved = example.step(line)
+        tables = tables_of(text)
+        assert len(tables) == (2 if moved else 0), f"{line}: {len(tables)} tables, and the transfers are {moved}"
+        if moved:
+            assert [tuple(row.values()) for row in tables[0]] == moved, line
+            said = {(row["account"], row["currency"]): row["balance"] for row in tables[1]}
+            assert len(said) == len(tables[1])
+            assert said == example.balances(), line
+        for budgetary in (True, False):
+            sort = [
+                atoms
+                for (name, _), atoms in example.ledger.balances().items()
+                if (name == "authority" or name.startswith("budgets:")) == budgetary
+            ]
+            assert sum(sort) == 0, "each sort nets to zero"
+
+
+def test_the_page_shows_every_cause() -> None:
+    """Each kind of record with transfers, each flag an example can have, and every verb, is on the page."""
+    text = "\n".join(line for steps in EXAMPLES.values() for line, _ in steps)
+    verbs = {line.split()[0] for line in text.splitlines()}
+    assert verbs == {
+        "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
+        "refund", "adjust",
+    }  # fmt: skip
+    for seen in ("overrun", "late", "mismatch", "unauthorized", "expiry of A", "budget_held", "insufficient_budget"):
+        assert seen in text
+    assert len(EXAMPLES) >= 16
