@@ -15,6 +15,7 @@ from api.schemas.setting_up import (
     AgentView,
     AllocationRequest,
     AssignRequest,
+    BudgetAgentsView,
     BudgetRequest,
     BudgetView,
     FreezeRequest,
@@ -133,7 +134,7 @@ async def create_budget(write: Write, asked: Annotated[BudgetRequest, body_of(Bu
     )
 
 
-@router.post("/budgets/{budget}/agents", response_model=BudgetView, tags=["budgets"])
+@router.post("/budgets/{budget}/agents", response_model=BudgetAgentsView, tags=["budgets"])
 async def assign_budget(
     budget: Reference, write: Write, asked: Annotated[AssignRequest, body_of(AssignRequest)]
 ) -> Response:

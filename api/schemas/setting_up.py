@@ -160,6 +160,16 @@ class BudgetView(BaseModel):
     log: Log | None = None
 
 
+class BudgetAgentsView(BaseModel):
+    """A budget to which agents were added: those that could not spend from it before."""
+
+    id: str
+    name: str
+    currency: str
+    agents: list[str]
+    log: Log
+
+
 class RunTotalView(BaseModel):
     """What a run holds and has spent in one currency."""
 

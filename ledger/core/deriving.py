@@ -69,8 +69,14 @@ def _is_plain(value: Any) -> bool:
         kind = type(item)
         if kind is str or kind is bool:
             continue
-        if kind is dict or kind is list:
-            if item and not _is_plain(item):
+        if kind is list:
+            for inner in item:
+                if type(inner) is not str:
+                    if not _is_plain(item):
+                        return False
+                    break
+        elif kind is dict:
+            if not _is_plain(item):
                 return False
         elif kind is not int or not -1_000_000_000_000 < item < 1_000_000_000_000:
             return False

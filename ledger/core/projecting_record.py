@@ -200,7 +200,14 @@ class Record:
             "0" if account is None else str(account.balance)
             for account in [get((account, currency)) for account in budget_accounts(name)]
         )
-        expected = {"name": name, "available": available, "held": held, "spent": spent}
+        budget = self.store.budgets.get(name)
+        expected = {
+            "id": "" if budget is None else budget.id,
+            "name": name,
+            "available": available,
+            "held": held,
+            "spent": spent,
+        }
         if self.body.get(field) != expected:
             self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))
 

@@ -20,7 +20,8 @@ from ledger.storage.tables import metadata
 
 PAGE_RECORDS: Final = 1_000
 PAGE_ROWS: Final = 2_000
-KEYS_PER_TRANSACTION: Final = 500
+KEYS_PER_TRANSACTION: Final = 2_000
+"""Looked up one by one: a second at most, and few enough looks that a book in use is caught up with."""
 Row = tuple[Any, ...]
 
 

@@ -29,7 +29,8 @@ from ledger.services.sources import Sources, parse_key
 from ledger.storage import migrate
 from ledger.storage.engine import create_engine
 from tests.model.driver import Driver
-from tests.model.naive import SCALES, Answer, NaiveBook
+from tests.model.naive import NaiveBook
+from tests.model.naive_parts import SCALES, Answer
 
 LONGER = 10 if os.environ.get("BURSAR_LONG") == "1" else 1
 COMMANDS = {"sqlite": 1_500, "postgresql": 1_000}

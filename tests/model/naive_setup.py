@@ -1,0 +1,135 @@
+"""The naive ledger's agents, keys, budgets, runs, units and names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.core import command as c
+from tests.model.naive_book import NaiveFrame
+from tests.model.naive_parts import Answer, Refused
+
+
+class NaiveSetup(NaiveFrame):
+    """What an admin sets up."""
+
+    def in_budget(self, name: str, currency: str) -> list[str]:
+        """What is wrong with naming this budget for this currency."""
+        if name not in self.budgets:
+            return ["unknown_budget"]
+        return [] if self.budgets[name]["currency"] == currency else ["currency_mismatch"]
+
+    def create_agent(self, asked: c.CreateAgent, principal: str) -> Answer:
+        """A team or an agent."""
+        parent = self.agents.get(asked.parent) if asked.parent else None
+        codes = []
+        if asked.parent and (parent is None or (parent["kind"] == "agent" and asked.kind == "team")):
+            codes.append("unknown_agent")
+        elif asked.parent and len(self.above(asked.parent)) > 16:
+            codes.append("tree_too_deep")
+        if asked.name in self.agents:
+            codes.append("name_taken")
+        if codes:
+            raise Refused(*codes)
+        self.agents[asked.name] = {"parent": asked.parent, "kind": asked.kind, "frozen": False}
+        return Answer("done")
+
+    def freeze_agent(self, asked: c.FreezeAgent, principal: str) -> Answer:
+        """Freeze or unfreeze."""
+        if asked.agent not in self.agents:
+            raise Refused("not_found")
+        if self.agents[asked.agent]["frozen"] == asked.frozen:
+            raise Refused("wrong_state")
+        self.agents[asked.agent]["frozen"] = asked.frozen
+        return Answer("done")
+
+    def create_key(self, asked: c.CreateKey, principal: str) -> Answer:
+        """A key."""
+        codes = []
+        if (asked.role == "agent") != (asked.agent is not None) or (asked.agent is None) == (asked.person is None):
+            codes.append("role_principal_mismatch")
+        if asked.agent is not None and self.agents.get(asked.agent, {}).get("kind") != "agent":
+            codes.append("unknown_agent")
+        if codes:
+            raise Refused(*codes)
+        who = f"agent:{asked.agent}" if asked.agent else f"person:{asked.person}"
+        expires = None if asked.ttl_seconds is None else self.now + asked.ttl_seconds * 1_000_000
+        self.keys[asked.digest] = {
+            "id": asked.id, "role": asked.role, "principal": who, "revoked": False, "expires": expires,
+        }  # fmt: skip
+        return Answer("done")
+
+    def living(self, key_id: str) -> dict[str, Any]:
+        """The key that a command names."""
+        key = next((one for one in self.keys.values() if one["id"] == key_id), None)
+        if key is None:
+            raise Refused("not_found")
+        if key["revoked"]:
+            raise Refused("wrong_state")
+        return key
+
+    def rotate_key(self, asked: c.RotateKey, principal: str) -> Answer:
+        """A successor."""
+        key = self.living(asked.key)
+        if key["expires"] is not None and key["expires"] <= self.now:
+            raise Refused("wrong_state")
+        self.keys[asked.digest] = key | {"id": asked.id, "expires": None}
+        ends = self.now + asked.overlap_seconds * 1_000_000
+        key["expires"] = ends if key["expires"] is None else min(ends, key["expires"])
+        return Answer("done")
+
+    def revoke_key(self, asked: c.RevokeKey, principal: str) -> Answer:
+        """The end of a key."""
+        self.living(asked.key)["revoked"] = True
+        return Answer("done")
+
+    def create_budget(self, asked: c.CreateBudget, principal: str) -> Answer:
+        """A budget."""
+        codes = ["unknown_agent"] if set(asked.agents) - set(self.agents) else []
+        if asked.parent is not None:
+            codes += self.in_budget(asked.parent, asked.currency)
+        if asked.name in self.budgets:
+            codes.append("name_taken")
+        if codes:
+            raise Refused(*codes)
+        self.budgets[asked.name] = {"parent": asked.parent, "currency": asked.currency, "agents": set(asked.agents)}
+        return Answer("done")
+
+    def assign_budget(self, asked: c.AssignBudget, principal: str) -> Answer:
+        """Further agents for a budget."""
+        codes = ["unknown_agent"] if set(asked.agents) - set(self.agents) else []
+        if asked.budget not in self.budgets:
+            codes.append("unknown_budget")
+        if codes:
+            raise Refused(*codes)
+        self.budgets[asked.budget]["agents"] |= set(asked.agents)
+        return Answer("done")
+
+    def open_run(self, asked: c.OpenRun, principal: str) -> Answer:
+        """A run."""
+        own = principal.removeprefix("agent:") if principal.startswith("agent:") else None
+        agent = asked.agent or own
+        codes = []
+        if agent is None or agent not in self.agents:
+            codes.append("unknown_agent")
+        elif own is not None and own not in self.above(agent):
+            codes.append("not_yours")
+        if asked.name in self.runs:
+            codes.append("name_taken")
+        if codes:
+            raise Refused(*codes)
+        self.runs[asked.name] = str(agent)
+        return Answer("done")
+
+    def define_unit(self, asked: c.DefineUnit, principal: str) -> Answer:
+        """A unit that is not money."""
+        if asked.name in self.units:
+            raise Refused("name_taken")
+        self.units[asked.name] = asked.digits
+        return Answer("done")
+
+    def add_name(self, asked: c.AddName, principal: str) -> Answer:
+        """A category or payee."""
+        if (asked.kind, asked.name) in self.names:
+            raise Refused("name_taken")
+        self.names.add((asked.kind, asked.name))
+        return Answer("done")

@@ -1,0 +1,1 @@
+"""Stories: what people and agents do in a day, told in tests."""
