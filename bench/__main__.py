@@ -29,17 +29,21 @@ from rich.console import Console
 from bench import sample
 from bench.context import CONNECTIONS, Context, Lasting, Line, Settings
 from bench.facts import machine_facts
+from bench.history import HistoryFailed
 from bench.http_client import RequestFailed, UnexpectedStatus
 from bench.load import Plan
 from bench.postgres_server import PostgresServerError
 from bench.report import as_document, ceiling_ratio, print_facts, print_table, write_json
 from bench.rounds import Contender, InvalidRun, interleave, run_load
 from bench.scenarios import SCENARIOS
+from bench.scenarios.verify import NotVerified
 from bench.servers import Cores, ServerFailed, module_server
 from bench.wire import Principal
 
 DEFAULT_JSON = Path(__file__).with_name("results") / "latest.json"
-BREAKAGES = (InvalidRun, ServerFailed, PostgresServerError, RequestFailed, UnexpectedStatus, OSError)
+BREAKAGES = (
+    HistoryFailed, InvalidRun, NotVerified, OSError, PostgresServerError, RequestFailed, ServerFailed, UnexpectedStatus,
+)  # fmt: skip
 
 
 def calibrate(settings: Settings, cores: Cores, directory: Path) -> float:

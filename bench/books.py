@@ -41,9 +41,7 @@ def deal(agents: Sequence[str], budgets: Sequence[str]) -> dict[str, list[str]]:
     return holders
 
 
-async def _set_up(
-    url: str, admin_key: str, *, agents: int, budgets: int, currency: str
-) -> tuple[Principal, ...]:
+async def _set_up(url: str, admin_key: str, *, agents: int, budgets: int, currency: str) -> tuple[Principal, ...]:
     token = secrets.token_hex(3)
     team = f"bench-{token}"
     agent_names = [f"agent-{token}-{number:04d}" for number in range(agents)]

@@ -55,9 +55,7 @@ class CannedProtocol(asyncio.Protocol):
 async def serve(port: int) -> None:
     """Listen on 127.0.0.1 until killed; prints one line when ready."""
     response = canned_response()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: CannedProtocol(response), "127.0.0.1", port
-    )
+    server = await asyncio.get_running_loop().create_server(lambda: CannedProtocol(response), "127.0.0.1", port)
     print(f"ready on port {port}", flush=True)
     await server.serve_forever()
 

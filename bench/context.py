@@ -39,6 +39,7 @@ class Settings:
     growth: int = 1_000_000
     short_history: int = 10_000
     many_budgets: int = 1_000
+    verified_history: int = 60_000
     connection_counts: tuple[int, ...] = (1, 8, 64, 256)
 
     @classmethod
@@ -51,6 +52,7 @@ class Settings:
             growth=3_000,
             short_history=1_000,
             many_budgets=60,
+            verified_history=1_000,
             connection_counts=(1, 8),
         )
 

@@ -60,9 +60,7 @@ def machine_facts(directory: Path, *, server_core: int, load_core: int) -> dict[
         [str(wheel_bin_dir() / "postgres"), "--version"], capture_output=True, text=True, check=True
     )
     sync_microseconds = fdatasync_microseconds(directory)
-    slow = (
-        "; slow: durable rates say more about this disk" if sync_microseconds > SLOW_SYNC_MICROSECONDS else ""
-    )
+    slow = "; slow: durable rates say more about this disk" if sync_microseconds > SLOW_SYNC_MICROSECONDS else ""
     return {
         "processor": f"{processor_model()}, {len(os.sched_getaffinity(0))} cores for this process",
         "placement": f"servers on core {server_core}, load on core {load_core}, PostgreSQL on any core",

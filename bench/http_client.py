@@ -87,9 +87,7 @@ class HttpClient:
         """Read; repeated when refused for now."""
         return await self._with_repeats("GET", path, key=key, body=b"", idempotency_key=None)
 
-    async def post(
-        self, path: str, body: dict[str, Any], *, key: str, idempotency_key: str | None = None
-    ) -> Response:
+    async def post(self, path: str, body: dict[str, Any], *, key: str, idempotency_key: str | None = None) -> Response:
         """Write with the idempotency key given (else a fresh one); repeated with it when refused for now."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return await self._with_repeats(
@@ -100,9 +98,7 @@ class HttpClient:
         """Post; return the decoded answer. Raises UnexpectedStatus unless it is 200 or 201."""
         response = await self.post(path, body, key=key)
         if response.status not in (200, 201):
-            raise UnexpectedStatus(
-                f"POST {path}: {response.status} {response.body[:500].decode(errors='replace')}"
-            )
+            raise UnexpectedStatus(f"POST {path}: {response.status} {response.body[:500].decode(errors='replace')}")
         return response.json()
 
     async def _with_repeats(

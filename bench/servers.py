@@ -65,9 +65,7 @@ class Server:
     `command` is the program with its arguments; it must listen on `port`.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], *, port: int, core: int | None, directory: Path
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, port: int, core: int | None, directory: Path) -> None:
         self.name = name
         self.port = port
         self.core = core

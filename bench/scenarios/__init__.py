@@ -4,7 +4,7 @@ Invariant: every scenario is in `SCENARIOS`, under the name that `--only` takes.
 """
 
 from bench.context import Scenario
-from bench.scenarios import authorize, batch, budgets, connections, growth, pairs
+from bench.scenarios import authorize, batch, budgets, connections, growth, pairs, verify
 
 SCENARIOS: dict[str, Scenario] = {
     "authorize": authorize.run,
@@ -13,4 +13,5 @@ SCENARIOS: dict[str, Scenario] = {
     "budgets": budgets.run,
     "connections": connections.run,
     "growth": growth.run,
+    "verify": verify.run,
 }

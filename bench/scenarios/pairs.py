@@ -13,10 +13,7 @@ def run(context: Context) -> list[Line]:
     servers = {database: context.bursar(database) for database in DATABASES}
     principals = {name: context.principals(server, key) for name, (server, key) in servers.items()}
     empty = context.contender("empty", context.empty_endpoint(), principals["SQLite"])
-    ours = [
-        context.contender(name, server, principals[name], kind="pair")
-        for name, (server, _) in servers.items()
-    ]
+    ours = [context.contender(name, server, principals[name], kind="pair") for name, (server, _) in servers.items()]
     series = interleave([empty, *ours], rounds=context.settings.rounds)
     return [
         Line(

@@ -127,7 +127,8 @@ def test_a_decision_says_everything_it_was_made_from() -> None:
     assert body["decision"]["outcome"] == "approved"
     assert len(body["decision"]["rules"]) == 4
     assert body["transfers"] == [["budgets:research:held", "budgets:research:available", "5000000000", "USD"]]
-    assert body["budget"] == {"name": "research", "available": "95000000000", "held": "5000000000", "spent": "0"}
+    balances = {"available": "95000000000", "held": "5000000000", "spent": "0"}
+    assert body["budget"] == {"name": "research", "id": world.tables["budgets"][1, "research"].id} | balances
     denied = world.authorize(world.crawler, "1000").body or {}
     assert denied["decision"]["reasons"][0]["code"] == "insufficient_budget"
     assert "transfers" not in denied
