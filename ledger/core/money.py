@@ -41,7 +41,8 @@ NANO_CODES: Final = (
     - MICRO_CODES
 )
 
-_PATTERN: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,40})?")
+# Long enough that what is merely too large or too precise is told so; bounded, so that reading it stays cheap.
+_PATTERN: Final = re.compile(r"-?[0-9]{1,64}(?:\.[0-9]{1,64})?")
 
 
 class MoneyError(ValueError):

@@ -69,7 +69,7 @@ def test_accounts(name: str, kind: str, role: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    (
+    [
         "",
         "authority:x",
         "budgets:research",
@@ -84,7 +84,7 @@ def test_accounts(name: str, kind: str, role: str) -> None:
         "budgets:a:b:held",
         "assets:" + "a" * 65,
         f"expenses:bud_{BODY}",
-    ),
+    ],
 )
 def test_what_names_no_account(name: str) -> None:
     """Only the names above."""
