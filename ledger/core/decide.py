@@ -11,13 +11,15 @@ from typing import Any, Final
 from ledger.core import command as commands_
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_finance as finance
+from ledger.core import deciding_holds as holds
 from ledger.core import deciding_setup as setup
 from ledger.core.changeset import Changeset
 from ledger.core.command import Command
 from ledger.core.merkle import Frontier
 from ledger.core.outcome import Outcome, Status
+from ledger.core.refusal import Refusal
 from ledger.core.snapshot import CACHE_ENTRIES, Snapshot
-from ledger.core.working import Batch, Refusal
+from ledger.core.working import Batch
 
 
 def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
@@ -27,9 +29,9 @@ def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
 
 DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Authorize: authorizations.authorize,
-    commands_.Settle: authorizations.settle,
-    commands_.Extend: authorizations.extend,
-    commands_.Release: authorizations.release,
+    commands_.Settle: holds.settle,
+    commands_.Extend: holds.extend,
+    commands_.Release: holds.release,
     commands_.ExpireDue: _expire_due,
     commands_.Charge: finance.charge,
     commands_.Refund: finance.refund,
@@ -59,7 +61,7 @@ def decide(snapshot: Snapshot, commands: Sequence[Command], now: int) -> tuple[l
     for reference in snapshot.due:
         found = batch.authorization(reference)
         if found is not None and found.due_at is not None and found.due_at <= batch.now:
-            authorizations.expire(batch, reference)
+            holds.expire(batch, reference)
     outcomes = []
     for asked in commands:
         try:

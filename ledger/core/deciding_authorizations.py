@@ -1,40 +1,28 @@
-"""Decisions on authorizations: authorize, settle, extend, release, and expiry.
+"""The decision on a request to spend: a hold, or a denial on record.
 
 Invariants: nothing is approved beyond what its budget has available; real spend is never refused for lack of money;
 a final settlement, a release and an expiry leave nothing held.
 """
 
-from typing import Any, Final
+from typing import Any
 
-from ledger.core.account import available_name, budget_accounts, expense_name, held_name, payable_name, spent_name
+from ledger.core.account import budget_accounts
 from ledger.core.authorization import (
     DENIED,
-    EXPIRED,
-    FLAG_LATE,
-    FLAG_MISMATCH,
-    FLAG_OVERRUN,
     FLAG_PARTIAL,
-    FLAG_UNKNOWN,
     HELD,
-    ON_EXPIRY_UNKNOWN,
-    RELEASED,
-    SETTLED,
-    TTL_SECONDS_MAX,
     Authorization,
     flag_names,
 )
 from ledger.core.budget import Budget
-from ledger.core.command import Authorize, Extend, Release, Settle
+from ledger.core.command import Authorize
 from ledger.core.ids import is_id_of
-from ledger.core.moment import moment_text
-from ledger.core.money import ATOMS_MAX, currency_digits
 from ledger.core.outcome import Outcome, Status
+from ledger.core.overlay import Standing
 from ledger.core.principal import agent_name, lineage
+from ledger.core.refusal import refuse
 from ledger.core.rules import Evaluation, Facts, evaluate
-from ledger.core.splits import settle_split
-from ledger.core.working import Batch, Posting, Standing, by_of, refuse, request_of
-
-_LATE_STATES: Final = (RELEASED, EXPIRED)
+from ledger.core.working import Batch, Posting, by_of, request_of
 
 
 def budget_after(batch: Batch, budget: str, currency: str, postings: list[Posting]) -> dict[str, str]:
@@ -56,7 +44,7 @@ def budget_after(batch: Batch, budget: str, currency: str, postings: list[Postin
     }
 
 
-def _decision(evaluation: Evaluation) -> dict[str, Any]:
+def decision_said(evaluation: Evaluation) -> dict[str, Any]:
     """A decision as a body says it. A rule is [name, verdict] and, where it observed a value, that value, its limit
     and what remains (atoms)."""
     denial = evaluation.denial
@@ -163,7 +151,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         "agent": agent,
         "currency": asked.currency,
         "amount": str(atoms),
-        "decision": _decision(evaluation),
+        "decision": decision_said(evaluation),
     }
     if asked.idempotency_key:
         body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
@@ -254,286 +242,3 @@ def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: in
     if asked.intent is not None:
         request["intent"] = batch.salted(asked, principal, "intent", asked.intent)
     return request
-
-
-def _owned(batch: Batch, reference: str, principal: str) -> Authorization:
-    """The authorization a command names, expired first if its time has come; an agent finds only its own."""
-    found = batch.authorization(reference)
-    agent = agent_name(principal)
-    if found is None or not reference.startswith("auth_"):
-        refuse(Status.NOT_FOUND, f"there is no authorization {reference}")
-    if agent is not None and found.agent != agent:
-        refuse(Status.NOT_YOURS, f"there is no authorization {reference}")
-    if found.due_at is not None and found.due_at <= batch.now:
-        expire(batch, reference)
-        found = batch.authorizations[reference]
-    return found
-
-
-def _wrong_state(found: Authorization, what: str) -> None:
-    refuse(
-        Status.WRONG_STATE,
-        f"{found.id} is {found.state} and cannot be {what}",
-        state=found.state,
-        authorization=found.id,
-    )
-
-
-def _outcome_body(row: Authorization) -> dict[str, Any]:
-    """The state of an authorization after a command, as its record says it."""
-    body: dict[str, Any] = {
-        "authorization": row.id,
-        "currency": row.currency,
-        "state": row.state,
-        "approved": str(row.approved),
-        "held": str(row.held),
-        "settled": str(row.settled),
-        "previous": row.changed_index,
-    }
-    if row.agent is not None:
-        body["agent"] = row.agent
-    if row.run is not None:
-        body["run"] = row.run
-    if row.flags:
-        body["flags"] = flag_names(row.flags)
-    if row.expires_at is not None:
-        body["expires_at"] = moment_text(row.expires_at)
-    return body
-
-
-def settlement_postings(
-    budget: str, currency: str, atoms: int, held: int, *, final: bool, category: str, payee: str
-) -> list[Posting]:
-    """The transfers of a settlement of ``atoms`` against a hold that still holds ``held`` (accounting.md)."""
-    available, holding, spent = available_name(budget), held_name(budget), spent_name(budget)
-    within = min(atoms, held)
-    postings: list[Posting] = []
-    if within:
-        postings.append((spent, holding, within, currency))
-    if atoms > within:
-        postings.append((spent, available, atoms - within, currency))
-    if final and held > within:
-        postings.append((available, holding, held - within, currency))
-    if atoms and currency_digits(currency) is not None:
-        postings.append((expense_name(category), payable_name(payee), atoms, currency))
-    return postings
-
-
-def settle(batch: Batch, asked: Settle) -> Outcome:
-    """Record actual cost. Real spend is refused only where the hold is settled already or never was."""
-    principal, key_id = batch.admit(asked)
-    atoms = batch.atoms(asked.amount, asked.currency, zero_ok=asked.final)
-    request: dict[str, Any] = {
-        "operation": "settle",
-        "authorization": asked.authorization,
-        "amount": str(atoms),
-        "currency": asked.currency,
-        "final": asked.final,
-    }
-    for field in ("category", "payee", "resource"):
-        value = getattr(asked, field)
-        if value is not None:
-            request[field] = value
-    if asked.evidence is not None:
-        request["evidence"] = batch.salted(asked, principal, "evidence", asked.evidence)
-    fragment, digest = request_of(request)
-    replay = batch.answered(asked, principal, digest)
-    if replay is not None:
-        return replay
-    found = _owned(batch, asked.authorization, principal)
-    category, payee = asked.category or found.category, asked.payee or found.payee
-    batch.spending_names(category, payee)
-    if found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
-    if found.state != HELD and found.state not in _LATE_STATES:
-        _wrong_state(found, "settled")
-    splits = settle_split(found, category, payee, atoms)
-    held = found.held
-    postings = settlement_postings(
-        found.budget, found.currency, atoms, held, final=asked.final, category=category, payee=payee
-    )
-    batch.check_room(postings)
-    batch.check_run_room(found.run, found.currency, found.created_index, atoms)
-    if found.settled + atoms > ATOMS_MAX:
-        refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
-    row = batch.change_authorization(found.id)
-    _apply_settlement(batch, row, asked, atoms, category, payee, splits)
-    body = _outcome_body(row)
-    body |= {
-        "by": by_of(principal, key_id),
-        "request": fragment,
-        "amount": str(atoms),
-        "category": category,
-        "payee": payee,
-        "final": asked.final,
-        "budget": budget_after(batch, row.budget, row.currency, postings),
-    }
-    return _finish(batch, asked, principal, digest, "settlement", row, body, postings)
-
-
-def _apply_settlement(
-    batch: Batch, row: Authorization, asked: Settle, atoms: int, category: str, payee: str, splits: str | None
-) -> None:
-    held = row.held
-    within = min(atoms, held)
-    if row.state in _LATE_STATES:
-        row.flags |= FLAG_LATE
-    elif atoms > held:
-        row.flags |= FLAG_OVERRUN
-    if (
-        category != row.category
-        or payee != row.payee
-        or (asked.resource is not None and row.resource is not None and asked.resource != row.resource)
-    ):
-        row.flags |= FLAG_MISMATCH
-    row.held = 0 if asked.final else held - within
-    row.settled += atoms
-    row.splits = splits
-    if atoms or row.settled_category is None:
-        row.settled_category, row.settled_payee = category, payee
-    if asked.final:
-        row.state = SETTLED
-        row.flags &= ~FLAG_UNKNOWN
-        row.due_at = None
-    total = batch.run_total(row.run, row.currency, row.created_index)
-    if total is not None:
-        total.held += row.held - held
-        total.spent += atoms
-    batch.meet_names(category, payee)
-
-
-def _finish(
-    batch: Batch,
-    asked: Any,
-    principal: str,
-    digest: bytes,
-    kind: str,
-    row: Authorization,
-    body: dict[str, Any],
-    postings: list[Posting],
-    status: Status = Status.DONE,
-) -> Outcome:
-    if asked.idempotency_key:
-        body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
-    index, leaf = batch.record(kind, row.id, body, postings)
-    row.changed_index = index
-    return batch.conclude(asked, principal, digest, Outcome(status, body, index, leaf))
-
-
-def release(batch: Batch, asked: Release) -> Outcome:
-    """End a hold without further cost; what earlier partial settlements took stays spent."""
-    principal, key_id = batch.admit(asked)
-    request: dict[str, Any] = {"operation": "release", "authorization": asked.authorization}
-    if asked.reason is not None:
-        request["reason"] = batch.salted(asked, principal, "reason", asked.reason)
-    fragment, digest = request_of(request)
-    replay = batch.answered(asked, principal, digest)
-    if replay is not None:
-        return replay
-    found = _owned(batch, asked.authorization, principal)
-    if found.state != HELD:
-        _wrong_state(found, "released")
-    held = found.held
-    postings: list[Posting] = []
-    if held:
-        postings.append((available_name(found.budget), held_name(found.budget), held, found.currency))
-    row = batch.change_authorization(found.id)
-    _end(batch, row, RELEASED)
-    body = _outcome_body(row)
-    body |= {
-        "by": by_of(principal, key_id),
-        "request": fragment,
-        "amount": str(held),
-        "budget": budget_after(batch, row.budget, row.currency, postings),
-    }
-    return _finish(batch, asked, principal, digest, "release", row, body, postings)
-
-
-def _end(batch: Batch, row: Authorization, state: str) -> None:
-    total = batch.run_total(row.run, row.currency, row.created_index)
-    if total is not None:
-        total.held -= row.held
-    row.held = 0
-    row.state = state
-    row.flags &= ~FLAG_UNKNOWN
-    row.due_at = None
-
-
-def expire(batch: Batch, reference: str) -> None:
-    """End a hold whose time has come; or, where its outcome is not known, keep it held, flagged and listed."""
-    row = batch.change_authorization(reference)
-    postings: list[Posting] = []
-    held = row.held
-    if row.on_expiry == ON_EXPIRY_UNKNOWN:
-        row.flags |= FLAG_UNKNOWN
-        row.due_at = None
-        held = 0
-    else:
-        if held:
-            postings.append((available_name(row.budget), held_name(row.budget), held, row.currency))
-        _end(batch, row, EXPIRED)
-    body = _outcome_body(row)
-    body |= {
-        "amount": str(held),
-        "on_expiry": row.on_expiry,
-        "budget": budget_after(batch, row.budget, row.currency, postings),
-    }
-    row.changed_index, _ = batch.record("expiry", row.id, body, postings)
-
-
-def extend(batch: Batch, asked: Extend) -> Outcome:
-    """Add amount or time to an open hold; judged like a new request for the increase, and counts nothing."""
-    principal, key_id = batch.admit(asked)
-    request: dict[str, Any] = {"operation": "extend", "authorization": asked.authorization}
-    atoms = 0
-    if asked.amount is not None and asked.currency is not None:
-        atoms = batch.atoms(asked.amount, asked.currency)
-        request |= {"amount": str(atoms), "currency": asked.currency}
-    if asked.ttl_seconds is not None:
-        request["ttl_seconds"] = asked.ttl_seconds
-    fragment, digest = request_of(request)
-    replay = batch.answered(asked, principal, digest)
-    if replay is not None:
-        return replay
-    found = _owned(batch, asked.authorization, principal)
-    if asked.currency is not None and found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
-    if found.state != HELD or found.expires_at is None or found.agent is None:
-        _wrong_state(found, "extended")
-        raise ValueError("a wrong state is refused")
-    expires_at = max(found.expires_at, batch.now) if asked.ttl_seconds else found.expires_at
-    expires_at += (asked.ttl_seconds or 0) * 1_000_000
-    if expires_at - batch.now > TTL_SECONDS_MAX * 1_000_000:
-        refuse(Status.TTL_TOO_LONG, f"a hold may last at most {TTL_SECONDS_MAX} seconds from now")
-    if found.approved + atoms > ATOMS_MAX:
-        refuse(Status.BALANCE_OVERFLOW, "the total approved would not fit 64 bits")
-    available = batch.balance(available_name(found.budget), found.currency)
-    held = batch.balance(held_name(found.budget), found.currency) - found.held
-    available = max(available, 0) if not atoms else available
-    frozen_by = batch.frozen_by(found.agent)
-    evaluation = evaluate(Facts(atoms, available, held, False, found.budget, True, frozen_by, None))
-    head = {"by": by_of(principal, key_id), "request": fragment, "decision": _decision(evaluation)}
-    if evaluation.denial is not None and evaluation.denial.status is not None:
-        status = evaluation.denial.status
-        if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET):
-            batch.await_expiries()
-        row = batch.change_authorization(found.id)
-        body = _outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
-        body["budget"] = budget_after(batch, row.budget, row.currency, [])
-        return _finish(batch, asked, principal, digest, "denial", row, body, [], status)
-    row = batch.change_authorization(found.id)
-    row.approved += atoms
-    row.held += atoms
-    row.expires_at = expires_at
-    if asked.ttl_seconds:
-        row.due_at = expires_at
-        row.flags &= ~FLAG_UNKNOWN
-    total = batch.run_total(row.run, row.currency, row.created_index)
-    if total is not None:
-        total.held += atoms
-    postings: list[Posting] = []
-    if atoms:
-        postings.append((held_name(row.budget), available_name(row.budget), atoms, row.currency))
-    body = _outcome_body(row) | head
-    body |= {"amount": str(atoms), "budget": budget_after(batch, row.budget, row.currency, postings)}
-    return _finish(batch, asked, principal, digest, "extension", row, body, postings)

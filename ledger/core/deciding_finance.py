@@ -31,8 +31,9 @@ from ledger.core.ids import is_id_of
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
+from ledger.core.refusal import Refusal, refuse
 from ledger.core.splits import refund_split
-from ledger.core.working import Batch, Posting, Refusal, by_of, refuse, request_of
+from ledger.core.working import Batch, Posting, by_of, request_of
 
 T = TypeVar("T")
 _PRECEDENCE: Final = {status: place for place, status in enumerate(Status)}

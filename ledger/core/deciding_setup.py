@@ -39,11 +39,12 @@ from ledger.core.principal import (
     agent_name,
     lineage,
 )
+from ledger.core.refusal import refuse
 from ledger.core.roles import ADMIN
 from ledger.core.roles import AGENT as ROLE_AGENT
 from ledger.core.run import Run
 from ledger.core.snapshot import Snapshot
-from ledger.core.working import Batch, refuse, request_of
+from ledger.core.working import Batch, request_of
 
 OWNER_PERSON = "owner"
 

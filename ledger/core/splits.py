@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ledger.core.authorization import SPLITS_MAX, Authorization
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.outcome import Status
-from ledger.core.working import Batch, refuse
+from ledger.core.refusal import refuse
+from ledger.core.working import Batch
 
 
 class Split(NamedTuple):
