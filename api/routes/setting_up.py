@@ -108,7 +108,12 @@ async def rotate_key(
     """Make a key's successor, shown once; the old key stays valid for the overlap."""
     text, digest = write.new_key(role)
     command = RotateKey(
-        **write.who, key=key, id=write.new_id(ids.KEY), digest=digest, overlap_seconds=asked.overlap_seconds
+        **write.who,
+        key=key,
+        id=write.new_id(ids.KEY),
+        digest=digest,
+        overlap_seconds=asked.overlap_seconds,
+        ttl_seconds=asked.ttl_seconds,
     )
     return await write.decide(command, {"key": text})
 

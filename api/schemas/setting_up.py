@@ -51,11 +51,13 @@ class KeyRequest(RequestModel):
 
 
 class RotateRequest(RequestModel):
-    """Make a successor of a key; the old one stays valid for ``overlap_seconds``."""
+    """Make a successor of a key, that lasts ``ttl_seconds`` (left out: until it is revoked); the old one stays valid for
+    ``overlap_seconds``."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
 
     overlap_seconds: Annotated[int, Field(ge=0, le=SECONDS_PER_YEAR)] = 0
+    ttl_seconds: Annotated[int, Field(ge=1, le=10 * SECONDS_PER_YEAR)] | None = None
 
 
 class RevokeRequest(RequestModel):

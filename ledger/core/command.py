@@ -208,13 +208,15 @@ class CreateKey(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotateKey(Command):
-    """Make a successor with the same principal and role; the old key ends after ``overlap_seconds``."""
+    """Make a successor with the same principal and role, that lasts ``ttl_seconds`` (None: until it is revoked); the
+    old key ends after ``overlap_seconds``."""
 
     operation: ClassVar[str] = "rotate_key"
     key: str
     id: str
     digest: bytes
     overlap_seconds: int = 0
+    ttl_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,9 @@ def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Ev
     body["state"] = DENIED
     body["command"] = "authorize"
     body["budget"] = budget_after(batch, row.budget, row.currency, [])
-    total = batch.run_total(row.run, row.currency, batch.index)
+    # What a stranger to the run is denied says nothing about the run.
+    stranger = any(verdict.status is Status.RUN_NOT_PERMITTED for verdict in evaluation.verdicts)
+    total = batch.run_total(row.run, row.currency, batch.index) if not stranger else None
     if total is not None:
         total.denied_count += 1
     batch.authorizations[row.id] = row

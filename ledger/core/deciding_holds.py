@@ -121,7 +121,6 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         return replay
     found = _owned(batch, asked.authorization, principal)
     category, payee = asked.category or found.category, asked.payee or found.payee
-    batch.spending_names(category, payee)
     if found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     if found.state != HELD and found.state not in _LATE_STATES:

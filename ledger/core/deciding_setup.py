@@ -206,7 +206,9 @@ def _key_by_id(batch: Batch, key_id: str) -> Key:
 
 def rotate_key(batch: Batch, asked: RotateKey) -> Outcome:
     """Make a key's successor; the old key ends after the overlap, or sooner if it was to expire before."""
-    request = {"key": asked.key, "overlap_seconds": asked.overlap_seconds}
+    request: dict[str, Any] = {"key": asked.key, "overlap_seconds": asked.overlap_seconds}
+    if asked.ttl_seconds is not None:
+        request["ttl_seconds"] = asked.ttl_seconds
     who, packed, replay = _begin(batch, asked, request)
     if replay is not None:
         return replay
@@ -219,8 +221,9 @@ def rotate_key(batch: Batch, asked: RotateKey) -> Outcome:
     old = batch.keys.get(found.digest) or copy_of(found)
     old.expires_at = ends_at
     old.changed_index = batch.index
+    expires_at = None if asked.ttl_seconds is None else batch.now + asked.ttl_seconds * SECOND
     successor = Key(
-        batch.book_id, asked.digest, asked.id, old.role, old.principal, who[0], batch.now, None, None,
+        batch.book_id, asked.digest, asked.id, old.role, old.principal, who[0], batch.now, expires_at, None,
         batch.index, batch.index,
     )  # fmt: skip
     batch.keys[old.digest] = old

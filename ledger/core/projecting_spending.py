@@ -104,7 +104,8 @@ def _denial(record: Record) -> None:
         return
     row = _asked(record)
     row.reason = body["decision"]["reasons"][0]["code"]
-    total = _total(record, row.run, row.currency, record.index)
+    stranger = any(reason["code"] == "run_not_permitted" for reason in body["decision"]["reasons"])
+    total = _total(record, row.run, row.currency, record.index) if not stranger else None
     if total is not None:
         total.denied_count += 1
     record.store.authorizations.add(row.id, row)

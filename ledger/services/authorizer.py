@@ -7,7 +7,9 @@ a command that cannot be processed fails alone; each book always goes to the sam
 """
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,16 @@ from ledger.services.batch_writer import BatchWriter
 from ledger.services.errors import CommandFailed, Stopping
 from ledger.services.queue import CommandQueue, Deliver, Result, Submission
 from ledger.services.sources import Sources
+
+_logger = logging.getLogger(__name__)
+
+
+def _answer(submission: Submission, results: list[Result]) -> None:
+    """Deliver; somebody who cannot be told (a loop that has closed) takes nothing from those who come after."""
+    try:
+        submission.deliver(results)
+    except Exception:
+        _logger.exception("the results of %d commands could not be delivered", len(results))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +90,12 @@ class Authorizer:
         """Take nothing more in, finish what is queued within the deadline, and answer the rest with Stopping."""
         for queue in self._queues:
             queue.stop()
+        deadline = time.monotonic() + deadline_seconds
         for thread in self._threads:
-            thread.join(deadline_seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
         for queue in self._queues:
             for submission in queue.drain():
-                submission.deliver([Stopping("this server is shutting down") for _ in submission.commands])
+                _answer(submission, [Stopping("this server is shutting down") for _ in submission.commands])
 
     @property
     def queue_depth(self) -> int:
@@ -139,7 +152,7 @@ class Authorizer:
             at = 0
             for submission in batch:
                 end = at + len(submission.commands)
-                submission.deliver(results[at:end])
+                _answer(submission, results[at:end])
                 at = end
             if self._on_batch is not None:
                 self._on_batch(report)

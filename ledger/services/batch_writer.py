@@ -10,10 +10,10 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from ledger.core.book import Book
-from ledger.core.changeset import Changeset
+from ledger.core.changeset import AUTHORIZATIONS, KEYS, Changeset, TableSpec
 from ledger.core.command import Caller, Command, ExpireDue
 from ledger.core.decide import accept, decide
 from ledger.core.merkle import Frontier
@@ -43,13 +43,51 @@ _logger = logging.getLogger(__name__)
 
 
 class _Lost:
-    """A batch whose commit may or may not have happened."""
+    """A batch whose commit may or may not have happened.
 
-    __slots__ = ("changeset", "outcomes")
+    One row of it tells: an idempotency key that it binds; where it binds none, an authorization or a key that it makes;
+    else only the head, and then deciding again is harmless, because what has expired does not expire twice.
+    """
+
+    __slots__ = ("authorization", "changeset", "key_digest", "outcomes", "pair")
 
     def __init__(self, changeset: Changeset, outcomes: list[Outcome]) -> None:
         self.changeset = changeset
         self.outcomes = outcomes
+        self.pair = next(iter(changeset.answers), None)
+        self.authorization = _made(changeset, AUTHORIZATIONS, "id")
+        self.key_digest = _made(changeset, KEYS, "digest")
+
+    def add_needs(self, needs: Needs) -> None:
+        """Have the telling row read."""
+        if self.pair is not None:
+            needs.idempotency.add(self.pair)
+        elif self.authorization is not None:
+            needs.authorizations.add(self.authorization)
+        elif self.key_digest is not None:
+            needs.keys.add(self.key_digest)
+
+    def is_in(self, snapshot: Snapshot) -> bool:
+        """Whether the batch is in the book, once the facts of ``add_needs`` were read under the head's lock."""
+        if self.pair is not None:
+            prior = snapshot.idempotency[self.pair]
+            return prior is not None and prior.leaf_hash == self.changeset.answers[self.pair]
+        if self.authorization is not None:
+            return snapshot.authorizations[self.authorization] is not None
+        if self.key_digest is not None:
+            return snapshot.keys[self.key_digest] is not None
+        after = self.changeset.head
+        return snapshot.head.size == after.size and snapshot.head.root == after.root
+
+
+def _made(changeset: Changeset, table: TableSpec, column: str) -> Any:
+    """A column of a row that the changeset inserts, or None when it inserts none there."""
+    rows = changeset.inserts.get(table.name)
+    return rows[0][table.columns.index(column)] if rows else None
+
+
+def _waits(result: Result) -> bool:
+    return isinstance(result, Outcome) and result.status is Status.EXPIRY_BACKLOG
 
 
 class BatchWriter:
@@ -78,7 +116,7 @@ class BatchWriter:
         """One result per command, in order, each durable or an exception that says why not. Never raises."""
         started = time.perf_counter()
         self._commit_seconds, self._records = 0.0, 0
-        results = self._isolated(book_id, commands, dry=dry)
+        results = self._until_decided(book_id, commands, dry=dry)
         counted: Counter[tuple[str, str]] = Counter(
             (command.operation, result.status.value if isinstance(result, Outcome) else type(result).__name__)
             for command, result in zip(commands, results, strict=True)
@@ -86,10 +124,29 @@ class BatchWriter:
         report = BatchReport(len(commands), self._records, time.perf_counter() - started, self._commit_seconds, counted)
         return results, report
 
+    def _until_decided(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Result]:
+        """Decide a batch, and again those of its commands that waited for a backlog of expiries; the rest is durable by
+        then, and what becomes of those that waited does not change it."""
+        results = self._isolated(book_id, commands, dry=dry)
+        failure: Exception = DatabaseUnavailable("too many holds are due to expire; come again")
+        for _ in range(BACKLOG_ROUNDS_MAX):
+            waiting = [at for at, result in enumerate(results) if _waits(result)]
+            if not waiting:
+                return results
+            if dry:
+                expired = self._isolated(book_id, (ExpireDue(caller=Caller(None)),), dry=False)[0]
+                if isinstance(expired, Exception):
+                    failure = expired
+                    break
+            again = self._isolated(book_id, [commands[at] for at in waiting], dry=dry)
+            for at, result in zip(waiting, again, strict=True):
+                results[at] = result
+        return [failure if _waits(result) else result for result in results]
+
     def _isolated(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Result]:
         """Decide a batch; when something in it cannot be processed, each command by itself, so that it fails alone."""
         try:
-            return list(self._until_decided(book_id, commands, dry=dry))
+            return list(self._attempts(book_id, commands, dry=dry))
         except ServiceError as error:
             return [error for _ in commands]
         except Exception as error:
@@ -104,22 +161,9 @@ class BatchWriter:
             results.extend(self._isolated(book_id, (command,), dry=dry))
         return results
 
-    def _until_decided(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Outcome]:
-        """Decide a batch, and again those of its commands that waited for a backlog of expiries."""
-        outcomes = self._attempts(book_id, commands, dry=dry)
-        for _ in range(BACKLOG_ROUNDS_MAX):
-            waiting = [at for at, outcome in enumerate(outcomes) if outcome.status is Status.EXPIRY_BACKLOG]
-            if not waiting:
-                return outcomes
-            if dry:
-                self._attempts(book_id, (ExpireDue(caller=Caller(None)),), dry=False)
-            again = self._attempts(book_id, [commands[at] for at in waiting], dry=dry)
-            for at, outcome in zip(waiting, again, strict=True):
-                outcomes[at] = outcome
-        raise DatabaseUnavailable("too many holds are due to expire; come again")
-
     def _attempts(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Outcome]:
         lost: _Lost | None = None
+        disconnected = False
         for attempt in range(ATTEMPTS_MAX):
             try:
                 return self._attempt(book_id, commands, lost, dry=dry)
@@ -135,8 +179,9 @@ class BatchWriter:
                 self._unavailable(lost, error)
             except Unavailable as error:
                 self._drop_connection(book_id)
-                if attempt >= 1 and lost is None:
+                if disconnected and lost is None:
                     raise DatabaseUnavailable("the database cannot be reached") from error
+                disconnected = True
                 time.sleep(0.05 * attempt)
             except (ClockJumped, UnknownBook):
                 self._forget(book_id)
@@ -155,7 +200,7 @@ class BatchWriter:
         snapshot = self._snapshots.pop(book_id, None)
         needs = missing(snapshot, commands) if snapshot is not None else Needs()
         if lost is not None:
-            needs.idempotency.update(self._pairs(lost))
+            lost.add_needs(needs)
         opening = connection.begin(book_id, needs)
         if opening.head is None:
             connection.rollback()
@@ -165,7 +210,7 @@ class BatchWriter:
             frontier = Frontier.from_bytes(opening.head.size, opening.head.frontier)
             snapshot = Snapshot(book, opening.head, frontier, secret)
         opening.facts.put_into(snapshot)
-        if lost is not None and self._was_committed(lost, snapshot):
+        if lost is not None and lost.is_in(snapshot):
             connection.rollback()
             return lost.outcomes
         now = self._guard.check(self._sources.decision_time(opening.clock_us))
@@ -206,19 +251,6 @@ class BatchWriter:
         snapshot.due = due[:DUE_MAX]
         snapshot.due_complete = len(due) <= DUE_MAX
         snapshot.next_due_at = later[0] if later else (NEVER if len(rows) <= DUE_MAX else 0)
-
-    @staticmethod
-    def _pairs(lost: _Lost) -> set[tuple[str, str]]:
-        return set(lost.changeset.answers)
-
-    @staticmethod
-    def _was_committed(lost: _Lost, snapshot: Snapshot) -> bool:
-        """Whether the lost batch is in the book: its idempotency keys tell, or the head where it has none."""
-        for pair, leaf_hash in lost.changeset.answers.items():
-            prior = snapshot.idempotency[pair]
-            return prior is not None and prior.leaf_hash == leaf_hash
-        after = lost.changeset.head
-        return snapshot.head.size == after.size and snapshot.head.root == after.root
 
     def _book(self, book_id: int, connection: BookWriter) -> tuple[Book, bytes]:
         known = self._books.get(book_id)

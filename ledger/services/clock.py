@@ -32,5 +32,8 @@ class ClockGuard:
                     f"the clock is {ahead} seconds ahead of the time that passed; set it right, or restart this "
                     "process if it is right"
                 )
+            if clock_us < expected_us - self._bound_us:
+                # A clock that was set far back may be set right again, which is no jump: the book has been there.
+                return clock_us
         self._clock_us, self._elapsed_us = clock_us, elapsed_us
         return clock_us

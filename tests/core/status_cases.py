@@ -292,7 +292,6 @@ BOTH: dict[tuple[Status, Status], Scene] = {
     (Status.UNKNOWN_CURRENCY, Status.AMOUNT_NOT_POSITIVE): lambda w: adjust(
         w, ("authority", "budgets:research:spent", "0", "USD"), ("authority", "budgets:research:spent", "1", "XTS")
     ),
-    (Status.NOT_FOUND, Status.UNKNOWN_PAYEE): lambda w: settle(w, MISSING, payee="someone"),
     (Status.NOT_YOURS, Status.CURRENCY_MISMATCH): lambda w: settle(w, w.hold(w.writer), currency="EUR"),
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_BUDGET): lambda w: charge(w, agent="nobody", budget="nowhere"),
     (Status.UNKNOWN_AGENT, Status.NAME_TAKEN): lambda w: create_budget(w, name="research", agents=("nobody",)),
@@ -308,10 +307,7 @@ BOTH: dict[tuple[Status, Status], Scene] = {
     (Status.UNKNOWN_RUN, Status.CURRENCY_MISMATCH): lambda w: authorize(
         w, currency="EUR", run="run_00000000000000000000000000"
     ),
-    (Status.UNKNOWN_CATEGORY, Status.CURRENCY_MISMATCH): lambda w: settle(
-        w, w.hold(w.crawler), category="yachts", currency="EUR"
-    ),
-    (Status.UNKNOWN_PAYEE, Status.WRONG_STATE): lambda w: settle(w, settled(w), payee="someone"),
+    (Status.UNKNOWN_CATEGORY, Status.CURRENCY_MISMATCH): lambda w: authorize(w, category="yachts", currency="EUR"),
     (Status.CURRENCY_MISMATCH, Status.EFFECTIVE_AT_INVALID): lambda w: charge(w, currency="EUR", effective_at=FUTURE),
     (Status.CURRENCY_MISMATCH, Status.WRONG_STATE): lambda w: settle(w, settled(w), currency="EUR"),
     (Status.CURRENCY_MISMATCH, Status.AGENT_FROZEN): lambda w: authorize(frozen(w), currency="EUR"),

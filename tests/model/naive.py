@@ -52,7 +52,8 @@ class NaiveBook(NaiveSetup):
         elif amount > available:
             held = self.balance(f"budgets:{name}:held", asked.currency)
             denials.append("budget_held" if amount <= available + held else "insufficient_budget")
-        hold = Hold(asked, agent, name, asked.run, asked.run in self.runs, asked.currency, on_expiry=asked.on_expiry)
+        counts = asked.run in self.runs and "run_not_permitted" not in denials
+        hold = Hold(asked, agent, name, asked.run, counts, asked.currency, on_expiry=asked.on_expiry)
         self.holds[asked.id] = hold
         if denials:
             return Answer(min(denials, key=PRECEDENCE.index), subject=asked.id, budget=name)
