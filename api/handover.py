@@ -64,15 +64,18 @@ class Handover:
         ready, self._ready = self._ready, {}
         for book_id, (commands, waiting) in ready.items():
             try:
-                self._authorizer.submit(book_id, commands, partial(self._deliver, waiting))
+                self._authorizer.submit(book_id, commands, partial(self._deliver, waiting), afterwards=self._wake)
             except Exception as error:
                 for future in waiting:
                     if not future.done():
                         future.set_exception(error)
 
     def _deliver(self, waiting: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
-        """Called by a writer thread. While a wake-up is on its way, further outcomes travel with it."""
+        """Called by a writer thread for each submission of a batch, before ``_wake``."""
         self._arrived.append((waiting, answers))
+
+    def _wake(self) -> None:
+        """Called by a writer thread after a batch. While a wake-up is on its way, further outcomes travel with it."""
         if not self._waking and not self._loop.is_closed():
             self._waking = True
             self._loop.call_soon_threadsafe(self._resolve)

@@ -15,6 +15,7 @@ from api.metrics import CONTENT_TYPE
 from api.problems import ROWS, ProblemError
 from api.reading import answer
 from api.reply import Reply
+from api.routes.answers import PROBLEMS
 from api.writing import response_of
 from ledger.storage import migrate, queries_budgets, queries_log
 from ledger.storage.errors import StorageError
@@ -28,7 +29,7 @@ async def healthz() -> Response:
     return answer({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses={503: PROBLEMS[503]})
 async def readyz(request: Request) -> Response:
     """Whether requests can be served: not stopping, database reachable, tables of this version."""
     context = context_of(request)

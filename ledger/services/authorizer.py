@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ledger.core.command import Command
@@ -24,12 +24,22 @@ from ledger.services.sources import Sources
 _logger = logging.getLogger(__name__)
 
 
-def _answer(submission: Submission, results: list[Result]) -> None:
-    """Deliver; somebody who cannot be told (a loop that has closed) takes nothing from those who come after."""
-    try:
-        submission.deliver(results)
-    except Exception:
-        _logger.exception("the results of %d commands could not be delivered", len(results))
+def _answer(answers: Iterable[tuple[Submission, list[Result]]]) -> None:
+    """Deliver, then call each ``afterwards`` once. Somebody who cannot be told (a loop that has closed) takes nothing
+    from those who come after."""
+    last: dict[Callable[[], None], None] = {}
+    for submission, results in answers:
+        try:
+            submission.deliver(results)
+        except Exception:
+            _logger.exception("the results of %d commands could not be delivered", len(results))
+        if submission.afterwards is not None:
+            last[submission.afterwards] = None
+    for afterwards in last:
+        try:
+            afterwards()
+        except Exception:
+            _logger.exception("somebody could not be told of a batch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,22 +103,32 @@ class Authorizer:
         deadline = time.monotonic() + deadline_seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        stopping = Stopping("this server is shutting down")
         for queue in self._queues:
-            for submission in queue.drain():
-                _answer(submission, [Stopping("this server is shutting down") for _ in submission.commands])
+            _answer((submission, [stopping for _ in submission.commands]) for submission in queue.drain())
 
     @property
     def queue_depth(self) -> int:
         """Commands waiting now."""
         return sum(queue.depth for queue in self._queues)
 
-    def submit(self, book_id: int, commands: Sequence[Command], deliver: Deliver, *, dry: bool = False) -> None:
+    def submit(
+        self,
+        book_id: int,
+        commands: Sequence[Command],
+        deliver: Deliver,
+        *,
+        dry: bool = False,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
         """Queue commands; ``deliver`` gets their results, in order, on the writer's thread once they are durable. With
-        ``dry``, they are decided as of now and nothing is written.
+        ``dry``, they are decided as of now and nothing is written. ``afterwards`` is called once after a whole batch
+        was delivered, however many submissions in it name the same.
 
         Raises Overloaded or Stopping, and then nothing was queued.
         """
-        self._queues[book_id % len(self._queues)].put(Submission(book_id, commands, deliver, dry))
+        queue = self._queues[book_id % len(self._queues)]
+        queue.put(Submission(book_id, commands, deliver, dry, afterwards))
 
     async def evaluate(self, book_id: int, command: Command) -> Outcome:
         """What the decision would be now; writes nothing. Raises ServiceError."""
@@ -150,10 +170,12 @@ class Authorizer:
             commands = [command for submission in batch for command in submission.commands]
             results, report = writer.process(batch[0].book_id, commands, dry=batch[0].dry)
             at = 0
+            answers = []
             for submission in batch:
                 end = at + len(submission.commands)
-                _answer(submission, results[at:end])
+                answers.append((submission, results[at:end]))
                 at = end
+            _answer(answers)
             if self._on_batch is not None:
                 self._on_batch(report)
         writer.close()

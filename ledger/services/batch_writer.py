@@ -32,7 +32,7 @@ from ledger.services.errors import (
 )
 from ledger.services.queue import Result
 from ledger.services.sources import Sources
-from ledger.storage.errors import Busy, CommitUnknown, Conflict, StorageError, Unavailable
+from ledger.storage.errors import Busy, CommitUnknown, Conflict, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.writer import BookWriter, open_writer
 
 ATTEMPTS_MAX: Final = 8
@@ -177,6 +177,9 @@ class BatchWriter:
             except Busy as error:
                 self._forget(book_id)
                 self._unavailable(lost, error)
+            except SchemaOutdated as error:
+                self._forget(book_id)
+                raise DatabaseUnavailable(f"the database is not one of this version ({error})") from error
             except Unavailable as error:
                 self._drop_connection(book_id)
                 if disconnected and lost is None:

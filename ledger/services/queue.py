@@ -20,12 +20,13 @@ Deliver = Callable[[list[Result]], None]
 @dataclass(slots=True)
 class Submission:
     """Commands that were handed in together; ``deliver`` gets their results on the writer's thread. ``dry``: decide,
-    write nothing."""
+    write nothing. ``afterwards`` is called once when everything in its batch was delivered."""
 
     book_id: int
     commands: Sequence[Command]
     deliver: Deliver
     dry: bool = False
+    afterwards: Callable[[], None] | None = None
 
 
 class CommandQueue:

@@ -140,6 +140,9 @@ def _connect_postgresql_reader(connection: Any, _record: Any) -> None:
 
 
 def _translate(context: ExceptionContext) -> StorageError | None:
+    if context.is_pre_ping:
+        # The pool asks whether a connection is still there, and makes another when the driver's own error says no.
+        return None
     cause = context.original_exception
     return storage_error(cause) if isinstance(cause, (sqlite3.Error, psycopg.Error)) else None
 

@@ -1,4 +1,4 @@
-"""The lane of hot requests, byte by byte: every way a request can arrive gets the answer that the way through ASGI gives.
+"""The lane of hot requests, byte by byte: however a request arrives, it is answered as the way through ASGI would.
 
 A chunked body never takes the lane, so sending the same request chunked asks the other way.
 """

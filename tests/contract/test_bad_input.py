@@ -42,9 +42,7 @@ ROUTES: dict[str, Request] = {
     "extend (hot)": Request("/v1/authorizations/{authorization}/extend", "agent", {"amount": good()["amount"]}),
     "evaluate": Request("/v1/evaluations", "agent", good()),
     "charge": Request("/v1/charges", "finance", good(budget="research")),
-    "refund": Request(
-        "/v1/refunds", "finance", {"authorization": "{settled}", "amount": good("0.01")["amount"]}
-    ),
+    "refund": Request("/v1/refunds", "finance", {"authorization": "{settled}", "amount": good("0.01")["amount"]}),
     "allocate": Request("/v1/budgets/research/allocations", "admin", {"amount": good()["amount"]}),
     "open a run": Request("/v1/runs", "agent", {"name": "run-of-bad-input"}),
 }
@@ -226,13 +224,18 @@ def test_an_id_of_another_book_does_not_exist(
     for ids in (other, {name: text[:-3] + "zzz" for name, text in other.items()}):
         text = json.dumps(body)
         for name in ("authorization", "budget", "agent"):
-            text = text.replace("{%s}" % name, ids[name])
+            text = text.replace("{" + name + "}", ids[name])
         given = None if body is None else json.loads(text)
         answer = served.office.send(method, path.format(**ids), given, key=served.keys[role])
         said = answer.json
         check_refused(answer, status=status, code=said["code"])
-        answers.append({key: str(value).replace(ids["agent"], "").replace(ids["budget"], "") for key, value in
-                        said.items() if key not in ("request_id", "detail")})
+        answers.append(
+            {
+                key: str(value).replace(ids["agent"], "").replace(ids["budget"], "")
+                for key, value in said.items()
+                if key not in ("request_id", "detail")
+            }
+        )
     assert answers[0] == answers[1]
     assert served.office.log_size() == size
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 
 from bench.postgres_server import PostgresServer
 from tests.crash.checks import check_acknowledged, check_same_books, check_whole
-from tests.crash.workload import AGENT, ALLOCATED, BUDGET, Flow, Journal, Step, plan, requests_of, work
+from tests.crash.workload import AGENT, ALLOCATED, BUDGET, CLIENTS, Flow, Journal, Step, plan, requests_of, work
 from tests.support.clients import Office
 from tests.support.databases import sqlite_url
 from tests.support.recorded import Recorded
@@ -29,13 +30,16 @@ LONG = os.environ.get("BURSAR_LONG") == "1"
 CRASHES = 20 if LONG else 3
 FLOWS = 16
 WORKERS = ("1", "2")
+# Clients, and whether the blow falls at once after an acknowledgement or a moment later. One client alone leaves the
+# server nothing to do after its answer: what was acknowledged before it was committed would be lost.
+BLOWS = ((12, False), (1, True), (3, True))
 
 
 class Crashing:
     """A book that meets crashes, a calm one beside it, and everything that was asked of the first so far."""
 
     def __init__(self, database_url: str, directory: Path) -> None:
-        print(f"BURSAR_CRASH_SEED={SEED} repeats this")
+        sys.stderr.write(f"BURSAR_CRASH_SEED={SEED} repeats this\n")
         self.chance = random.Random(SEED)
         self.book = open_book(database_url, "crashed")
         self.calm = open_book(database_url, "calm")
@@ -70,9 +74,9 @@ class Crashing:
         """Every request of every plan so far."""
         return [step for planned in self.done for step in requests_of(planned)]
 
-    def next_plan(self) -> list[list[Flow]]:
+    def next_plan(self, clients: int = CLIENTS) -> list[list[Flow]]:
         """The next round of work."""
-        planned = plan(SEED, f"round-{len(self.done)}", flows=FLOWS)
+        planned = plan(SEED, f"round-{len(self.done)}", flows=FLOWS, clients=clients)
         self.done.append(planned)
         return planned
 
@@ -84,8 +88,8 @@ class Crashing:
         check_same_books(self.check(), self.recorded(self.calm))
 
 
-async def work_and_kill(crashing: Crashing, planned: list[list[Flow]]) -> None:
-    """Start all clients, and kill the server's group after so many acknowledgements and a moment."""
+async def work_and_kill(crashing: Crashing, planned: list[list[Flow]], *, at_once: bool) -> None:
+    """Start all clients, and kill the server's group after so many acknowledgements, at once or a moment later."""
     after = crashing.chance.randrange(10, len(requests_of(planned)) * 3 // 4)
     reached = asyncio.Event()
     answers = 0
@@ -93,7 +97,9 @@ async def work_and_kill(crashing: Crashing, planned: list[list[Flow]]) -> None:
     def count() -> None:
         nonlocal answers
         answers += 1
-        if answers >= after:
+        if answers == after:
+            if at_once:
+                crashing.server.strike()
             reached.set()
 
     crashing.journal.on_answer = count
@@ -101,7 +107,9 @@ async def work_and_kill(crashing: Crashing, planned: list[list[Flow]]) -> None:
     waiting = asyncio.create_task(reached.wait())
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     assert not working.done(), "the work ended before the crash"
-    await asyncio.sleep(crashing.chance.uniform(0, 0.02))
+    if not at_once:
+        await asyncio.sleep(crashing.chance.uniform(0, 0.02))
+        crashing.server.strike()
     await asyncio.to_thread(crashing.server.kill)
     await working
     crashing.journal.on_answer = lambda: None
@@ -113,9 +121,10 @@ def test_kill_of_the_process_group(own_database_url: str, tmp_path: Path) -> Non
     crashing = Crashing(own_database_url, tmp_path)
     with crashing.server:
         crashing.set_up()
-        for _ in range(CRASHES):
-            planned = crashing.next_plan()
-            asyncio.run(work_and_kill(crashing, planned))
+        for number in range(CRASHES):
+            clients, at_once = BLOWS[number % len(BLOWS)]
+            planned = crashing.next_plan(clients)
+            asyncio.run(work_and_kill(crashing, planned, at_once=at_once))
             assert crashing.journal.unanswered, "nothing was under way"
             recorded = crashing.check()
             by_key = recorded.by_idempotency_key()
@@ -133,9 +142,7 @@ def test_kill_of_the_process_group(own_database_url: str, tmp_path: Path) -> Non
 
 async def work_and_kill_database(crashing: Crashing, planned: list[list[Flow]], postgres: PostgresServer) -> None:
     """Start patient clients, kill PostgreSQL in their midst, and start it again."""
-    working = asyncio.create_task(
-        work(crashing.server.port, crashing.key, planned, crashing.journal, patient=True)
-    )
+    working = asyncio.create_task(work(crashing.server.port, crashing.key, planned, crashing.journal, patient=True))
     await asyncio.sleep(crashing.chance.uniform(0.05, 0.4))
     assert not working.done(), "the work ended before the crash"
     await asyncio.to_thread(postgres.kill)

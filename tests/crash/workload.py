@@ -83,10 +83,10 @@ def flow(chance: random.Random, name: str) -> Flow:
     return steps
 
 
-def plan(seed: int, name: str, *, flows: int) -> list[list[Flow]]:
+def plan(seed: int, name: str, *, flows: int, clients: int = CLIENTS) -> list[list[Flow]]:
     """What each client does: ``flows`` authorizations one after the other."""
     chance = random.Random(f"{seed}-{name}")
-    return [[flow(chance, f"{name}-{client}-{number}") for number in range(flows)] for client in range(CLIENTS)]
+    return [[flow(chance, f"{name}-{client}-{number}") for number in range(flows)] for client in range(clients)]
 
 
 def requests_of(planned: list[list[Flow]]) -> list[Step]:

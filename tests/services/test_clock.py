@@ -1,223 +1,178 @@
-"""A clock that jumps: ahead it is refused, back it changes nothing, and time that really passed is believed."""
+"""The clock rule: no jump ahead expires every hold, and recorded time never runs backwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from ledger.core.command import Allocate, Authorize, Caller, CreateAgent, CreateBudget, CreateKey, Settle
-from ledger.core.outcome import Outcome
+from ledger.core.command import ExpireDue
+from ledger.core.moment import moment_text
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
-from ledger.services.books import open_new_book
 from ledger.services.clock import ClockGuard
 from ledger.services.errors import ClockJumped
-from ledger.services.sources import Sources, parse_key
-from ledger.services.verify import verify_books
-from ledger.storage import migrate
-from tests.support.databases import sqlite_url
-from tests.support.recorded import Recorded
-from tests.support.running_app import RunningApp, authorization, usd
+from ledger.services.sources import Sources
+from tests.services.live_world import SWEEPER, LiveWorld
 
-BOUND_SECONDS = 300
-SECOND_US = 1_000_000
+SECOND = 1_000_000
+START = 1_793_610_000 * SECOND
 
 
-class JumpingSources(Sources):
-    """The database's clock as a test sets it, apart from the time that passes here."""
+class TwoClocks(Sources):
+    """The database's clock and this machine's forward-only one, both moved by the test."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock_ahead_seconds = 0
-        self.passed_seconds = 0
-
-    def pass_time(self, seconds: int) -> None:
-        """Let time pass, on every clock alike."""
-        self.passed_seconds += seconds
-        self.clock_ahead_seconds += seconds
+        self.clock = START
+        self.elapsed = 0
 
     def decision_time(self, clock_us: int) -> int:
-        """The database's clock, off by as much as was said."""
-        return clock_us + self.clock_ahead_seconds * SECOND_US
+        return self.clock
 
     def elapsed_us(self) -> int:
-        """The clock of this machine that only runs forward."""
-        return super().elapsed_us() + self.passed_seconds * SECOND_US
+        return self.elapsed
 
-
-class Desk:
-    """An authorizer on one book with an agent and a budget of 100.00."""
-
-    def __init__(self, database_url: str) -> None:
-        migrate.upgrade(database_url)
-        self.sources = JumpingSources()
-        self.database_url = database_url
-        opened = open_new_book(database_url, name="acme", currency="USD", timezone="UTC", sources=self.sources)
-        self.book_id = opened.book.book_id
-        self.authorizer = Authorizer(
-            database_url,
-            sources=self.sources,
-            settings=AuthorizerSettings(clock_jump_seconds=float(BOUND_SECONDS)),
-        )
-        self.authorizer.start()
-        parsed = parse_key(opened.admin_key)
-        assert parsed is not None
-        self._made = 0
-        admin = Caller(parsed.digest)
-        _, digest = self.sources.new_key(self.book_id, "agent")
-        self.agent = Caller(digest)
-        self.do(CreateAgent, admin, id=self.sources.new_id("agt"), name="crawler")
-        self.do(CreateKey, admin, id=self.sources.new_id("key"), digest=digest, role="agent", agent="crawler")
-        self.do(CreateBudget, admin, id=self.sources.new_id("bud"), name="research", currency="USD", agents=("crawler",))
-        self.do(Allocate, admin, id=self.sources.new_id("alc"), budget="research", amount="100", currency="USD")
-
-    def do(self, kind: type, caller: Caller, **fields: object) -> Outcome:
-        """Decide one command."""
-        self._made += 1
-        command = kind(caller=caller, idempotency_key=f"key-{self._made}", **fields)
-        return self.authorizer.decide_now(self.book_id, command)
-
-    def hold(self, ttl_seconds: int = 60) -> Outcome:
-        """Ask for 1.00."""
-        fields = {"amount": "1", "currency": "USD", "category": "inference", "payee": "openai"}
-        return self.do(Authorize, self.agent, id=self.sources.new_id("auth"), ttl_seconds=ttl_seconds, **fields)
-
-    def recorded(self) -> Recorded:
-        """What is in the book."""
-        return Recorded(self.database_url, self.book_id)
-
-    def times(self) -> list[str]:
-        """The times of all records, in order."""
-        return [record.body["time"] for record in self.recorded().log]
+    def pass_time(self, seconds: float, *, clock_seconds: float | None = None) -> None:
+        """Time passes here, and on the database's clock as much unless told otherwise."""
+        self.elapsed += round(seconds * SECOND)
+        self.clock += round((seconds if clock_seconds is None else clock_seconds) * SECOND)
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    """A desk on either database; in the end its book verifies."""
-    made = Desk(database_url)
-    yield made
-    made.authorizer.stop(deadline_seconds=10)
-    assert [report.verified for report in verify_books(database_url)] == [True]
+def clocks() -> TwoClocks:
+    """Two clocks that agree."""
+    return TwoClocks()
 
 
-def test_a_jump_ahead_is_refused_and_expires_nothing(desk: Desk) -> None:
-    """Refused as long as it lasts, for everything that would decide; nothing is recorded, and once the clock is right
-    the hold is there as if nothing had been."""
-    held = desk.hold()
-    size = len(desk.recorded().log)
-    desk.sources.clock_ahead_seconds = BOUND_SECONDS + 1
-    for _ in range(3):
-        with pytest.raises(ClockJumped):
-            desk.hold()
-    assert len(desk.recorded().log) == size
-    desk.sources.clock_ahead_seconds = 0
-    reference = (held.body or {})["authorization"]
-    settled = desk.do(Settle, desk.agent, authorization=reference, amount="1", currency="USD")
-    assert (settled.body or {})["state"] == "settled"
-    assert "flags" not in (settled.body or {})
+def guard_of(clocks: TwoClocks) -> ClockGuard:
+    """A guard with a bound of 300 seconds that has seen the clock once."""
+    guard = ClockGuard(clocks, bound_seconds=300)
+    assert guard.check(clocks.clock) == START
+    return guard
 
 
-def test_a_jump_within_the_bound_is_believed(desk: Desk) -> None:
-    """The bound is what may be corrected unseen; a hold that is over by then expires."""
-    desk.hold(ttl_seconds=BOUND_SECONDS - 10)
-    desk.sources.clock_ahead_seconds = BOUND_SECONDS - 5
-    assert desk.hold().status.value == "approved"
-    assert [record.kind for record in desk.recorded().log].count("expiry") == 1
-
-
-def test_time_that_really_passed_is_believed(desk: Desk) -> None:
-    """A night without requests is no jump: this machine's own clock says as much."""
-    desk.hold()
-    desk.sources.pass_time(8 * 3600)
-    assert desk.hold().status.value == "approved"
-    assert [record.kind for record in desk.recorded().log].count("expiry") == 1
-
-
-def test_a_clock_set_back_stops_the_book_s_time_and_not_its_service(desk: Desk) -> None:
-    """Decisions go on at the time of the last record, holds do not live longer than they were to on that clock, and
-    when the clock is set right again, that is no jump."""
-    desk.sources.pass_time(7200)
-    desk.hold(ttl_seconds=60)
-    desk.sources.clock_ahead_seconds -= 3600
-    assert desk.hold().status.value == "approved"
-    times = desk.times()
-    assert times == sorted(times)
-    assert times[-1] == times[-2]
-    desk.sources.clock_ahead_seconds += 3600
-    desk.sources.pass_time(30)
-    assert desk.hold().status.value == "approved"
-    times = desk.times()
-    assert times == sorted(times)
-    assert times[-1] > times[-2]
-    assert [record.kind for record in desk.recorded().log].count("expiry") == 0
-
-
-def test_a_restart_says_that_the_clock_is_right(desk: Desk) -> None:
-    """A new process has no time to compare with, and takes the clock as its operator left it."""
-    desk.hold()
-    desk.sources.clock_ahead_seconds = 3600
+@pytest.mark.parametrize("pause", [0, 1, 86_400 * 30])
+def test_a_step_up_to_the_bound_is_taken_however_long_the_pause(clocks: TwoClocks, pause: float) -> None:
+    """The bound is on the difference between the clocks, so a server that was idle for a month is not locked out."""
+    guard = guard_of(clocks)
+    clocks.pass_time(pause, clock_seconds=pause + 300)
+    assert guard.check(clocks.clock) == clocks.clock
+    clocks.clock += 300 * SECOND + 1
     with pytest.raises(ClockJumped):
-        desk.hold()
-    desk.authorizer.stop(deadline_seconds=10)
-    desk.authorizer = Authorizer(desk.database_url, sources=desk.sources)
-    desk.authorizer.start()
-    assert desk.hold().status.value == "approved"
+        guard.check(clocks.clock)
 
 
-@pytest.mark.parametrize(
-    ("readings", "refused"),
-    [
-        ([(0, 0), (300, 0)], None),
-        ([(0, 0), (301, 0)], 1),
-        ([(0, 0), (1000, 700)], None),
-        ([(0, 0), (1000, 699)], 1),
-        ([(1000, 0), (0, 10), (1010, 10)], None),
-        ([(1000, 0), (0, 10), (1400, 10)], 2),
-        ([(1000, 0), (800, 0), (1000, 0)], None),
-        ([(1000, 0), (800, 0), (1101, 0)], 2),
-    ],
-)
-def test_readings_in_a_row(readings: list[tuple[int, int]], refused: int | None) -> None:
-    """Seconds on the database's clock and on this machine's, and which reading is refused: ahead by more than 300."""
-    now = {"elapsed": 0}
-
-    class Elapsed(Sources):
-        def elapsed_us(self) -> int:
-            return now["elapsed"] * SECOND_US
-
-    guard = ClockGuard(Elapsed(), bound_seconds=BOUND_SECONDS)
-    found = None
-    for number, (clock, elapsed) in enumerate(readings):
-        now["elapsed"] = elapsed
-        try:
-            assert guard.check(clock * SECOND_US) == clock * SECOND_US
-        except ClockJumped:
-            found = number
-            break
-    assert found == refused
+def test_a_jump_stays_refused_until_the_clock_comes_back(clocks: TwoClocks) -> None:
+    """Asking often does not wear the bound down, and neither does waiting."""
+    guard = guard_of(clocks)
+    clocks.clock += 3_600 * SECOND
+    for _ in range(20):
+        clocks.pass_time(10)
+        with pytest.raises(ClockJumped):
+            guard.check(clocks.clock)
+    clocks.clock -= 3_600 * SECOND
+    assert guard.check(clocks.clock) == START + 200 * SECOND
 
 
-def test_over_http(tmp_path: Path) -> None:
-    """503 with Retry-After on hot routes and behind them, in a batch item by item; reads go on."""
-    sources = JumpingSources()
-    with RunningApp(sqlite_url(tmp_path), sources=sources, sweep_interval_seconds=0) as app:
-        key = app.make_agent("crawler", budget="research")
-        made = app.make("/v1/authorizations", authorization("2.00"), key=key)
-        size = app.log_size()
-        sources.clock_ahead_seconds = 3600
-        settle = f"/v1/authorizations/{made['id']}/settle"
-        for path, body in (
-            ("/v1/authorizations", authorization()),
-            (settle, {"amount": usd("1.00")}),
-            ("/v1/runs", {"name": "run-1"}),
-            ("/v1/evaluations", authorization()),
-        ):
-            answer = app.post(path, body, key=key)
-            assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "clock_jumped", "30")
-        batch = app.post("/v1/authorizations/batch", {"items": [authorization(idempotency_key="a")]}, key=key)
-        assert [item["problem"]["code"] for item in batch.json["items"]] == ["clock_jumped"]
-        assert app.get(f"/v1/authorizations/{made['id']}", key=key).json["state"] == "held"
-        assert app.log_size() == size
-        sources.clock_ahead_seconds = 0
-        assert app.post(settle, {"amount": usd("1.00")}, key=key).status == 200
+def test_small_steps_are_followed(clocks: TwoClocks) -> None:
+    """A clock that is slewed, or runs a little fast or slow, is the clock."""
+    guard = guard_of(clocks)
+    for step in (0.9, 1.1, 0, 2, 1, -0.5) * 50:
+        clocks.pass_time(1, clock_seconds=step)
+        assert guard.check(clocks.clock) == clocks.clock
+
+
+def test_a_step_back_is_taken(clocks: TwoClocks) -> None:
+    """The book's last record keeps time from running backwards, not the guard."""
+    guard = guard_of(clocks)
+    clocks.pass_time(1, clock_seconds=-7_200)
+    assert guard.check(clocks.clock) == START - 7_200 * SECOND
+
+
+def test_a_new_guard_takes_what_it_sees_first(clocks: TwoClocks) -> None:
+    """Which is how an operator says that the clock is right."""
+    guard = guard_of(clocks)
+    clocks.clock += 86_400 * SECOND
+    with pytest.raises(ClockJumped):
+        guard.check(clocks.clock)
+    assert ClockGuard(clocks, bound_seconds=300).check(clocks.clock) == clocks.clock
+
+
+def test_the_forward_only_clock_runs_forward() -> None:
+    """And in microseconds."""
+    sources = Sources()
+    first = sources.elapsed_us()
+    started = sources.now_us()
+    while sources.now_us() < started + 20_000:
+        pass
+    assert 15_000 <= sources.elapsed_us() - first < 10_000_000
+
+
+# On a book.
+
+
+@pytest.fixture
+def timed(world: LiveWorld, clocks: TwoClocks) -> Iterator[Authorizer]:
+    """An authorizer with the usual bound on the world's book, its clock that of the world's setting up."""
+    clocks.clock = world.sources.now
+    authorizer = Authorizer(world.url, sources=clocks, settings=AuthorizerSettings())
+    authorizer.start()
+    yield authorizer
+    authorizer.stop(deadline_seconds=10)
+
+
+def times(world: LiveWorld) -> list[str]:
+    """When each record was written."""
+    return [one.body["time"] for one in world.recorded().log]
+
+
+def test_a_jump_ahead_refuses_and_records_nothing(world: LiveWorld, timed: Authorizer, clocks: TwoClocks) -> None:
+    """No hold expires by it, whoever asks, dry or not; service comes back with the clock."""
+    asked = world.ask(ttl_seconds=600)
+    held = timed.decide_now(world.book_id, asked)
+    assert held.status.value == "approved"
+    before = times(world)
+    clocks.clock += 86_400 * SECOND
+    for command in (world.ask(), asked, ExpireDue(caller=SWEEPER)):
+        clocks.pass_time(1)
+        with pytest.raises(ClockJumped):
+            timed.decide_now(world.book_id, command)
+    assert times(world) == before
+    clocks.clock -= 86_400 * SECOND
+    assert timed.decide_now(world.book_id, world.ask()).status.value == "approved"
+    assert timed.decide_now(world.book_id, asked).status.value == "replayed"
+    assert world.dollars("budgets:research:held") == 2
+    assert times(world)[-1] == moment_text(clocks.clock)
+
+
+def test_a_step_back_keeps_recorded_time_from_running_backwards(
+    world: LiveWorld, timed: Authorizer, clocks: TwoClocks
+) -> None:
+    """Records stand at the last time until the clock has caught up, and holds last as long as they were given."""
+    clocks.pass_time(60)
+    timed.decide_now(world.book_id, world.ask(ttl_seconds=600))
+    latest = clocks.clock
+    clocks.pass_time(1, clock_seconds=-30)
+    for _ in range(3):
+        outcome = timed.decide_now(world.book_id, world.ask(ttl_seconds=600))
+        assert (outcome.body or {})["time"] == moment_text(latest)
+        assert (outcome.body or {})["expires_at"] == moment_text(latest + 600 * SECOND)
+        clocks.pass_time(5)
+    clocks.pass_time(60)
+    timed.decide_now(world.book_id, world.ask())
+    recorded = times(world)
+    assert recorded == sorted(recorded)
+    assert recorded[-1] == moment_text(clocks.clock) > moment_text(latest)
+
+
+def test_the_time_is_that_of_the_database(world: LiveWorld) -> None:
+    """Read under the head's lock; here it is this machine's, and the book's last record when that is later."""
+    authorizer = Authorizer(world.url)
+    authorizer.start()
+    before = Sources().now_us()
+    outcome = authorizer.decide_now(world.book_id, world.ask())
+    after = Sources().now_us()
+    authorizer.stop(deadline_seconds=10)
+    opened = world.sources.now
+    recorded_at = (outcome.body or {})["time"]
+    assert moment_text(max(before, opened)) <= recorded_at <= moment_text(max(after, opened))

@@ -100,9 +100,7 @@ class Client:
 
     async def send(self, method: str, path: str, body: Any = None, *, idempotency_key: str | None = None) -> Answer:
         """Send one request and read its answer. Raises NoAnswer."""
-        request = request_bytes(
-            method, path, key=self.key, body=body, idempotency_key=idempotency_key, port=self.port
-        )
+        request = request_bytes(method, path, key=self.key, body=body, idempotency_key=idempotency_key, port=self.port)
         if self._writer is None:
             await self.connect()
         try:

@@ -52,11 +52,9 @@ class Recorded:
                         given,
                     )
                 )
-                self.accounts = {
-                    number: name
-                    for number, name in connection.execute(
-                        text("SELECT account_no, name FROM accounts WHERE book_id = :book"), given
-                    )
+                numbered = text("SELECT account_no, name FROM accounts WHERE book_id = :book")
+                self.accounts: dict[int, str] = {
+                    row.account_no: row.name for row in connection.execute(numbered, given)
                 }
         finally:
             engine.dispose()

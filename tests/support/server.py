@@ -124,18 +124,26 @@ class ServerProcess:
             raise ServerFailed(f"the server ended with {status}" + self.log_tail())
         self._close()
 
-    def kill(self) -> None:
-        """SIGKILL the whole process group, as a crash would, and wait until nothing of it is left."""
-        below = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            below = self.processes()[1:]
+    def strike(self) -> None:
+        """SIGKILL the whole process group at this very moment, and do not wait."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL the whole process group, as a crash would, and wait until nothing of it is left."""
+        self.strike()
         self.process.wait(STOP_SECONDS)
-        _, alive = psutil.wait_procs(below, timeout=STOP_SECONDS)
-        if alive:
-            raise ServerFailed(f"alive after SIGKILL: {alive}")
+        wait_until(lambda: not self._group(), seconds=STOP_SECONDS, what="the end of the process group")
         self._close()
+
+    def _group(self) -> list[int]:
+        """The processes of the group that run; what is dead and not yet reaped does not count."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError, psutil.Error):
+                if os.getpgid(process.pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+        return found
 
     def _close(self) -> None:
         if self.process.stdout is not None:
