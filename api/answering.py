@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from api.logs import SERVER
-from api.problems import STATUS_ROWS, ProblemError, problem_reply
+from api.problems import SHOWN_AS, STATUS_ROWS, ProblemError, problem_reply
 from api.rendering import (
     ANSWERS,
     Scale,
@@ -29,6 +29,8 @@ from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.services import errors as services
 from ledger.storage import errors as storage
 
+AMOUNT_FACTS: Final = ("available", "refundable")
+"""Facts of a refusal that are atoms of the currency beside them."""
 _JSON: Final = (JSON_HEADER,)
 _JSON_REPLAYED: Final = (JSON_HEADER, REPLAYED_HEADER)
 _FAILURES: Final[Mapping[type[Exception], str]] = {
@@ -44,6 +46,14 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     storage.SchemaOutdated: "database_unavailable",
     storage.BookMissing: Status.KEY_UNKNOWN.value,
 }
+_READ_DETAILS: Final[Mapping[str, str]] = {
+    "database_unavailable": "The database cannot be read now; ask again.",
+    "outcome_unknown": "This could not be answered; ask again.",
+    "overloaded": "The server has too much to do; ask again.",
+    "stopping": "This server is stopping; ask again.",
+    "clock_jumped": "The server's clock is far ahead of the book; ask again.",
+}
+"""What a request that changes nothing is told instead of the standing advice."""
 
 
 def authorization_reply(outcome: Outcome, scale: Scale, request_id: str) -> Reply:
@@ -69,7 +79,7 @@ def outcome_reply(outcome: Outcome, scale: Scale, request_id: str, extra: Mappin
     body = outcome.body
     if STATUS_ROWS[status].http >= 400 or body is None:
         return problem_reply(
-            status.value,
+            SHOWN_AS.get(status, status).value,
             request_id=request_id,
             detail=outcome.detail,
             facts=shown_facts(outcome.facts, scale),
@@ -87,23 +97,24 @@ def shown_facts(facts: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     if currency is None or currency not in scale:
         return dict(facts)
     return {
-        name: money(value, currency, scale[currency]) if name == "available" else value
+        name: money(value, currency, scale[currency]) if name in AMOUNT_FACTS else value
         for name, value in facts.items()
         if name != "currency"
     }
 
 
-def failure_reply(error: Exception, request_id: str) -> Reply:
+def failure_reply(error: Exception, request_id: str, *, only_reads: bool = False) -> Reply:
     """The answer when a request could not be handled: a problem of the edge, a service that could not decide, or a
-    fault. A fault is logged with its trace."""
+    fault. A fault is logged with its trace. What ``only_reads`` is told nothing about records and keys."""
     if isinstance(error, ProblemError):
-        return problem_reply(
-            error.code, request_id=request_id, detail=error.detail, facts=error.facts, headers=error.headers
-        )
+        detail = error.detail or (_READ_DETAILS.get(error.code, "") if only_reads else "")
+        return problem_reply(error.code, request_id=request_id, detail=detail, facts=error.facts, headers=error.headers)
     for kind in type(error).__mro__:
         code = _FAILURES.get(kind)
         if code is not None:
-            return problem_reply(code, request_id=request_id)
+            return problem_reply(
+                code, request_id=request_id, detail=_READ_DETAILS.get(code, "") if only_reads else ""
+            )
     SERVER.error("a request failed", exc_info=error, extra={"request_id": request_id})
     return problem_reply("internal", request_id=request_id)
 

@@ -75,6 +75,7 @@ def make_app(settings: Settings, *, sources: Sources | None = None) -> App:
         lifespan=_lifespan,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
         separate_input_output_schemas=False,
     )
     inner.state.context = context
@@ -141,12 +142,19 @@ def _request_id(request: Request) -> str:
     return asked_of(request).id_text()
 
 
+def _only_reads(request: Request) -> bool:
+    return request.method in ("GET", "HEAD") or request.url.path == "/v1/evaluations"
+
+
 async def _answer_failure(request: Request, error: Exception) -> Response:
-    return response_of(failure_reply(error, _request_id(request)))
+    return response_of(failure_reply(error, _request_id(request), only_reads=_only_reads(request)))
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     errors = error.errors() if isinstance(error, RequestValidationError) else []
+    if any(found["loc"][0] == "path" for found in errors):
+        # What has not the form of an id, a name or an index is not there.
+        return response_of(failure_reply(ProblemError("not_found"), _request_id(request)))
     problem = problem_of([{**found, "loc": found["loc"][1:]} for found in errors])
     return response_of(failure_reply(problem, _request_id(request)))
 

@@ -59,16 +59,21 @@ class Context:
         return self._handover
 
     def admit(self, asked: Asked, tokens: int = 1) -> ParsedKey:
-        """The key of a request, once the limits on its headers and on its key's rate let it pass. Raises
-        ProblemError."""
+        """The key of a request, once the limits on its headers and on its key's rate let it pass; with 0 tokens the
+        rate is not asked. Raises ProblemError."""
         if asked.header_bytes > self.settings.header_bytes_max:
             raise ProblemError("header_too_large", f"the headers have at most {self.settings.header_bytes_max} bytes")
         if asked.problem:
             raise ProblemError(asked.problem)
         key = self.keys.read(asked.authorization)
-        if self.rate.per_second and tokens:
-            self.rate.take(key.digest, time.monotonic(), tokens)
+        if tokens:
+            self.take(key, tokens)
         return key
+
+    def take(self, key: ParsedKey, tokens: int) -> None:
+        """Let so many requests of a key pass, or at most a full bucket's worth. Raises ProblemError."""
+        if self.rate.per_second:
+            self.rate.take(key.digest, time.monotonic(), tokens)
 
     async def scale_of(self, book_id: int, body: Mapping[str, Any]) -> Scale:
         """The digits of every currency and unit in a record's body."""

@@ -27,9 +27,10 @@ from api.schemas.authorizations import (
     ReleaseRequest,
     SettleRequest,
 )
-from api.schemas.validation import parse_body, problem_of
+from api.schemas.duplicates import refuse_duplicates
+from api.schemas.validation import name_like_an_id, parse_body, problem_of
 from ledger.core.command import Authorize, Caller, Command, Extend, Release, Settle
-from ledger.core.ids import AUTHORIZATION, is_id
+from ledger.core.ids import AUTHORIZATION, is_id, is_name
 from ledger.core.outcome import Outcome
 from ledger.services.sources import ParsedKey
 
@@ -37,11 +38,17 @@ PATH: Final = "/v1/authorizations"
 _BELOW: Final = PATH + "/"
 _BELOW_LENGTH: Final = len(_BELOW)
 BATCH: Final = "batch"
+_BATCH_PATH: Final = _BELOW + BATCH
 Build = Callable[[bytes, Caller, str, str], Command]
 
 
 def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_key: str, new_id: str) -> Authorize:
-    """The command of an authorization request."""
+    """The command of an authorization request. Raises ProblemError for a category or payee, which first use makes a
+    name, that has the form of an id."""
+    if "_" in asked.category:
+        _check_name("category", asked.category)
+    if "_" in asked.payee:
+        _check_name("payee", asked.payee)
     labels = asked.labels
     return Authorize(
         caller=caller,
@@ -61,6 +68,11 @@ def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_k
         on_expiry=asked.on_expiry,
         labels=tuple(sorted(labels.items())) if labels else (),
     )
+
+
+def _check_name(field: str, text: str) -> None:
+    if not is_name(text):
+        raise name_like_an_id(field)
 
 
 def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Settle:
@@ -123,7 +135,7 @@ class Hot:
             return None
         if verb in VERBS:
             return verb, reference
-        return (BATCH, "") if reference == BATCH and not verb else None
+        return (BATCH, "") if path == _BATCH_PATH else None
 
     async def answer(self, route: str, reference: str, asked: Asked, receive: Receive) -> Reply | None:
         """The answer to a hot request; None when the client left before it had sent all."""
@@ -180,13 +192,17 @@ class Hot:
 
     async def _batch(self, asked: Asked, receive: Receive) -> Reply | None:
         context = self._context
-        key = context.admit(asked)
+        key = context.admit(asked, 0)
         body = await self._body(asked, receive)
         if body is None:
             return None
-        items = parse_items(body)
-        if context.rate.per_second and len(items) > 1:
-            context.admit(asked, len(items) - 1)
+        try:
+            items = parse_items(body)
+        except ProblemError:
+            context.take(key, 1)
+            raise
+        # All at once: taken one by one, a batch larger than a full bucket would never pass.
+        context.take(key, len(items))
         caller = Caller(key.digest)
         commands: list[Command] = []
         places: list[int] = []
@@ -196,10 +212,11 @@ class Hot:
                 if isinstance(item, ProblemError):
                     raise item
                 idempotency_key = checked_idempotency_key(item.idempotency_key)
+                command = authorize_command(item, caller, idempotency_key, context.sources.new_id(AUTHORIZATION))
             except ProblemError as error:
                 replies[place] = failure_reply(error, asked.id_text())
                 continue
-            commands.append(authorize_command(item, caller, idempotency_key, context.sources.new_id(AUTHORIZATION)))
+            commands.append(command)
             places.append(place)
         answers: Sequence[Outcome | Exception] = []
         if commands:
@@ -223,11 +240,15 @@ def parse_items(body: bytes) -> list[BatchItem | ProblemError]:
     """The items of a batch; an item that cannot be taken is its problem. Raises ProblemError when the batch itself
     cannot be taken."""
     try:
-        return list(BatchRequest.model_validate_json(body).items)
+        batch = BatchRequest.model_validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False)
+    else:
+        refuse_duplicates(body, batch.members())
+        return list(batch.items)
     if not all(len(found["loc"]) > 1 and found["loc"][0] == "items" for found in errors):
         raise problem_of([found for found in errors if len(found["loc"]) < 2] or errors)
+    refuse_duplicates(body, 0)
     by_place: dict[int, list[Any]] = {}
     for found in errors:
         by_place.setdefault(int(found["loc"][1]), []).append(found | {"loc": found["loc"][2:]})

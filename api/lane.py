@@ -9,6 +9,7 @@ same reply; an answer is written once, whole, and only after the outcome is know
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
@@ -89,9 +90,7 @@ class Lane:
         if reply is not None:
             self._answer(exchange, reply)
             return
-        task = asyncio.get_running_loop().create_task(self._answer_late(exchange, outcome))
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._later(self._answer_late(exchange, outcome))
 
     async def _answer_late(self, exchange: Exchange, outcome: Outcome) -> None:
         """Answer in a unit whose digits must be read first."""
@@ -104,9 +103,22 @@ class Lane:
             reply = failure_reply(error, exchange.asked.id_text())
         self._answer(exchange, reply)
 
+    async def _answer_drained(self, exchange: Exchange, reply: Reply) -> None:
+        """Answer a client that reads slower than it asks: what it was sent before goes out first."""
+        await exchange.cycle.flow.drain()
+        self._answer(exchange, reply)
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
     def _answer(self, exchange: Exchange, reply: Reply) -> None:
         """Write the answer, unless the client has left, and let the connection go on."""
         cycle, asked = exchange.cycle, exchange.asked
+        if cycle.flow.write_paused and not cycle.disconnected:
+            self._later(self._answer_drained(exchange, reply))
+            return
         if not cycle.disconnected and not cycle.response_complete:
             lines = [STATUS_LINE[reply.status]]
             for name, value in cycle.default_headers:

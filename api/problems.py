@@ -109,6 +109,7 @@ EDGE_ROWS: Final[Mapping[str, Row]] = {
     "json_too_deep": Row(422, "JSON too deep", "Nest objects and arrays less deeply."),
     "validation_failed": Row(422, "Invalid request", "Change the fields that errors names."),
     "unknown_field": Row(422, "Unknown field", "Remove or correct the fields that errors names."),
+    "duplicate_field": Row(422, "Duplicate field", "Give each field of an object once."),
     "amount_not_text": Row(422, "Amount is not text", 'Send amounts as text, "12.50" and not 12.50.'),
     "control_characters": Row(422, "Control characters", "Remove control characters from the text."),
     "batch_too_large": Row(422, "Batch too large", "Send at most 1000 items in one batch."),
@@ -134,7 +135,14 @@ EDGE_ROWS: Final[Mapping[str, Row]] = {
 }
 """Row of everything that the edge answers by itself."""
 
-ROWS: Final[Mapping[str, Row]] = {**{status.value: row for status, row in STATUS_ROWS.items()}, **EDGE_ROWS}
+SHOWN_AS: Final[Mapping[Status, Status]] = {Status.NOT_YOURS: Status.NOT_FOUND}
+"""Statuses that HTTP tells in the words of another, so that nobody learns what there is for others."""
+
+ROWS: Final[Mapping[str, Row]] = {
+    **{status.value: row for status, row in STATUS_ROWS.items() if status not in SHOWN_AS},
+    **EDGE_ROWS,
+}
+"""Row of every code that an answer may carry."""
 
 
 class ProblemError(Exception):
@@ -176,9 +184,8 @@ def problem_content(
 
 
 def sentence(text: str) -> str:
-    """Text with a capital first letter and a full stop."""
-    shown = text[0].upper() + text[1:]
-    return shown if shown.endswith((".", "!", "?")) else shown + "."
+    """Text with a full stop. Its first word stays as it is: it may be a name or an id."""
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def problem_headers(code: str) -> tuple[tuple[bytes, bytes], ...]:

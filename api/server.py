@@ -51,11 +51,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since: float | None = time.monotonic()
         self._exchange: Exchange | None = None
         self._body_since: float | None = None
+        self._begun = 0
+        self._message_open = False
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head that is not complete; refuse one that grows beyond its bound."""
+        """Count the bytes of a head that is not complete; refuse one that grows beyond its bound.
+
+        Bytes that came together with the end of an earlier request are not counted: how many of them belong to this
+        head is not known, and there are never more than one read's worth.
+        """
+        was_open, self._begun = self._message_open, 0
         super().data_received(data)
-        if self._head_since is not None:
+        if self._head_since is not None and (self._begun == 0 or (self._begun == 1 and not was_open)):
             self._head_bytes += len(data)
             if self._head_bytes > self.head_bytes_max:
                 self._refuse("header_too_large", 431)
@@ -63,6 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A new request starts: so does its head's clock."""
         super().on_message_begin()
+        self._begun += 1
+        self._message_open = True
         self._head_bytes = 0
         self._head_since = time.monotonic()
 
@@ -79,10 +88,12 @@ class BoundedProtocol(HttpToolsProtocol):
         elif cycle.more_body:
             self._exchange, self._body_since = exchange, time.monotonic()
         else:
-            self.lane.begin(exchange)
+            # It was sent ahead of the answer before it. Its turn comes with the loop's, not inside that answer's.
+            self.loop.call_soon(self.lane.begin, exchange)
 
     def on_message_complete(self) -> None:
         """The body is whole: what waited for it in the lane begins."""
+        self._message_open = False
         super().on_message_complete()
         exchange = self._exchange
         if exchange is not None and self.lane is not None and not exchange.cycle.more_body:

@@ -23,7 +23,7 @@ from api.server import Server, server_config, watch_parent
 from api.settings import Settings
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
-"""Requests make many small objects and hardly any cycles: looking for those after every 700 takes a tenth of the time."""
+"""Requests make many small objects and few cycles: looking for cycles after every 700 takes a tenth of the time."""
 SWITCH_SECONDS: Final = 0.02
 """The event loop and the writer hand the interpreter over where they wait anyway. Forced switches every 5 ms make
 batches smaller and answers later; see docs/performance.md."""

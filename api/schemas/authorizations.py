@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.schemas.answers import Decision, Log, MoneyAnswer
+from api.schemas.duplicates import members_of_text
 from api.schemas.fields import (
     Amount,
     Evidence,
     Labels,
     Line,
     Name,
+    NewName,
     Reference,
     RequestModel,
     RunReference,
@@ -60,6 +62,10 @@ class AuthorizationRequest(RequestModel):
     )
     labels: Labels = Field(default_factory=dict)
 
+    def members(self) -> int:
+        """As of every request; an amount has two."""
+        return len(self.__pydantic_fields_set__) + 2 + len(self.labels)
+
 
 class BatchItem(AuthorizationRequest):
     """One authorization of a batch, with the idempotency key that the header carries elsewhere."""
@@ -76,6 +82,10 @@ class BatchRequest(RequestModel):
 
     items: Annotated[list[BatchItem], Field(min_length=1, max_length=BATCH_ITEMS_MAX)]
 
+    def members(self) -> int:
+        """As of every request."""
+        return 1 + sum(item.members() for item in self.items)
+
 
 class SettleRequest(RequestModel):
     """Record what was spent against a hold."""
@@ -86,10 +96,17 @@ class SettleRequest(RequestModel):
 
     amount: Amount
     final: bool = Field(default=True, description="Whether the rest of the hold is released.")
-    category: Name | None = None
-    payee: Name | None = None
+    category: NewName | None = None
+    payee: NewName | None = None
     resource: Line | None = None
-    evidence: Evidence | None = None
+    evidence: Evidence | None = Field(
+        default=None, description="Kept beside the log record of the settlement, and read with that record."
+    )
+
+    def members(self) -> int:
+        """As of every request; an amount has two."""
+        inside = members_of_text(self.evidence) if self.evidence is not None else 0
+        return len(self.__pydantic_fields_set__) + 2 + inside
 
 
 class ExtendRequest(RequestModel):
@@ -116,7 +133,7 @@ class ReleaseRequest(RequestModel):
 
 
 class BudgetBalances(BaseModel):
-    """A budget right after the decision."""
+    """A budget's balances; in the answer to a decision, right after it."""
 
     id: str
     name: str | None = None
@@ -144,7 +161,9 @@ class AuthorizationResponse(BaseModel):
 
 
 class AuthorizationView(BaseModel):
-    """An authorization as it stands now."""
+    """An authorization as it stands now. What a settlement or a release was explained with (evidence, reason) stands
+    beside its own log record: ``last_log`` is the newest record about this authorization, and each such record names
+    the one before it in ``previous``."""
 
     id: str
     state: str
@@ -164,8 +183,10 @@ class AuthorizationView(BaseModel):
     on_expiry: str
     created_at: str
     expires_at: str | None = None
-    intent: str | None = None
+    intent: str | None = Field(default=None, description="Only where one authorization is asked for.")
+    labels: dict[str, str] = Field(default_factory=dict)
     log: Log
+    last_log: Log = Field(description="The newest record about this authorization.")
 
 
 class BatchItemResponse(BaseModel):
@@ -189,5 +210,5 @@ class EvaluationResponse(BaseModel):
     status: int
     decision: Decision | None = None
     approved: MoneyAnswer | None = None
-    budget: BudgetBalances | None = None
+    budget: BudgetBalances | None = Field(default=None, description="The budget as it is now; nothing is held.")
     problem: dict[str, Any] | None = None

@@ -14,12 +14,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from ledger.core.authorization import TTL_SECONDS_MAX
+from ledger.core.ids import is_name, is_run_name
 from ledger.core.moment import moment_of
 
 TEXT_LENGTH_MAX: Final = 2000
 EVIDENCE_BYTES_MAX: Final = 8192
 EVIDENCE_DEPTH_MAX: Final = 8
 LABELS_MAX: Final = 16
+NAME_LIKE_AN_ID: Final = "name_like_an_id"
+NAME_LIKE_AN_ID_SENTENCE: Final = "This has the form of an id; choose a name that cannot be taken for one"
 EFFECTIVE_AT_MIN: Final = 0
 EFFECTIVE_AT_MAX: Final = 4_102_444_800_000_000
 """The start of the year 2100."""
@@ -34,6 +37,11 @@ class RequestModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=False)
 
+    def members(self) -> int:
+        """How many members the JSON of this request has, at every level together, or fewer: a body with more may name
+        one twice (``schemas.duplicates``)."""
+        return len(self.__pydantic_fields_set__)
+
 
 class Amount(RequestModel):
     """An amount of money, or of a unit of the book, as exact decimal text."""
@@ -46,11 +54,30 @@ class Amount(RequestModel):
     )
 
 
+def _not_an_id(text: str) -> str:
+    if not is_name(text):
+        raise _like_an_id()
+    return text
+
+
+def _run_not_an_id(text: str) -> str:
+    if not is_run_name(text):
+        raise _like_an_id()
+    return text
+
+
+def _like_an_id() -> PydanticCustomError:
+    return PydanticCustomError(NAME_LIKE_AN_ID, NAME_LIKE_AN_ID_SENTENCE)
+
+
 Name = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
-"""A new name, or a name where no id exists: ``[a-z0-9][a-z0-9._-]*``, at most 64 characters."""
+"""A name where no id exists: ``[a-z0-9][a-z0-9._-]*``, at most 64 characters."""
+NewName = Annotated[Name, AfterValidator(_not_an_id)]
+"""A name that is being given: it cannot be taken for an id."""
 Reference = Annotated[str, StringConstraints(pattern=f"^(?:{_NAME}|{_ID})$")]
 """A name or an id."""
-RunName = Annotated[str, StringConstraints(pattern=f"^{_RUN}$")]
+RunName = Annotated[str, StringConstraints(pattern=f"^{_RUN}$"), AfterValidator(_run_not_an_id)]
+"""The name that a run is being given."""
 RunReference = Annotated[str, StringConstraints(pattern=f"^(?:{_RUN}|{_ID})$")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:-]{0,199}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from api.schemas.authorizations import AuthorizationView
-from api.schemas.money_moves import AccountView, PostingView, RecordView
+from api.schemas.money_moves import AccountView, EntryView, PostingView, RecordView
 from api.schemas.setting_up import AgentView, BudgetView, KeyView, NameView, RunView, UnitView
 
 
@@ -55,6 +55,12 @@ class PostingList(PageModel):
     """A page of postings."""
 
     items: list[PostingView]
+
+
+class EntryList(PageModel):
+    """A page of charges, refunds, adjustments, or a budget's allocations and deallocations."""
+
+    items: list[EntryView]
 
 
 class RecordList(PageModel):

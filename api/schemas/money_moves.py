@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ from api.schemas.fields import (
     Line,
     Moment,
     Name,
+    NewName,
     Reference,
     RequestModel,
     RunReference,
@@ -33,8 +34,8 @@ class ChargeRequest(RequestModel):
 
     budget: Reference
     amount: Amount
-    category: Name
-    payee: Name
+    category: NewName
+    payee: NewName
     agent: Reference | None = None
     run: RunReference | None = None
     resource: Line | None = None
@@ -108,11 +109,25 @@ class EntryResponse(BaseModel):
     log: Log
 
 
+class EntryView(EntryResponse):
+    """A charge, refund, adjustment, allocation or deallocation in a list, with the balances it left behind. ``log``
+    is where its record stands; ``reason`` is absent where none was given or where it was removed."""
+
+    by: str = Field(description="Who asked for it: agent:NAME, person:NAME or the owner of the database.")
+    recorded_at: str
+    agent: str | None = None
+    run: str | None = None
+    category: str | None = None
+    payee: str | None = None
+    reason: str | None = None
+
+
 class AccountView(BaseModel):
-    """An account and its balance: debits less credits, and the side on which it stands."""
+    """An account and its balance: debits less credits, and the side on which balances of its sort stand."""
 
     name: str
     kind: str
+    normal_side: Literal["debit", "credit"]
     currency: str
     balance: MoneyAnswer
 
@@ -125,13 +140,19 @@ class BalanceView(BaseModel):
     currency: str
     balance: MoneyAnswer
     as_of: str | None = None
+    basis: Literal["effective", "recorded"] | None = Field(
+        default=None, description="Of a past balance: by what counts for that moment, or by what was recorded by then."
+    )
 
 
 class PostingView(BaseModel):
-    """One account's side of a transfer, with the account's balance after it."""
+    """One account's side of a transfer, with the account's balance after it. ``kind`` and ``subject`` are those of
+    the log record that caused it."""
 
     log_index: int
     position: int
+    kind: str
+    subject: str
     side: str
     amount: MoneyAnswer
     other: str
@@ -164,11 +185,12 @@ class TrialBalanceView(BaseModel):
 
     lines: list[TrialBalanceLine]
     totals: list[TrialBalanceTotal]
-    log_size: int | None = None
+    log_size: int
+    root: str
 
 
 class RecordView(BaseModel):
-    """One record of the log: ``body`` is what was hashed, as JSON; ``bytes`` its exact bytes in base64."""
+    """One record of the log: ``body`` is what was hashed, written as the very bytes that were hashed."""
 
     index: int
     kind: str
@@ -176,5 +198,8 @@ class RecordView(BaseModel):
     recorded_at: str
     effective_at: str
     leaf_hash: str
+    texts: dict[str, str] | None = Field(
+        default=None,
+        description="For one record: the free texts beside it, by field. A text that was removed is not there.",
+    )
     body: dict[str, Any]
-    bytes: str | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.answers import Log, MoneyAnswer
-from api.schemas.fields import Amount, Name, Reference, RequestModel, RunName, Text
+from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, Text
 
 SECONDS_PER_YEAR = 31_536_000
 Agents = Annotated[list[Reference], Field(max_length=200)]
@@ -18,7 +18,7 @@ class TeamRequest(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "research"}]})
 
-    name: Name
+    name: NewName
     parent: Reference | None = None
 
 
@@ -27,7 +27,7 @@ class AgentRequest(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "crawler", "parent": "research"}]})
 
-    name: Name
+    name: NewName
     parent: Reference | None = None
 
 
@@ -46,12 +46,12 @@ class KeyRequest(RequestModel):
 
     role: Literal["agent", "finance", "admin", "approver", "auditor"]
     agent: Reference | None = None
-    person: Name | None = None
+    person: NewName | None = None
     ttl_seconds: Annotated[int, Field(ge=1, le=10 * SECONDS_PER_YEAR)] | None = None
 
 
 class RotateRequest(RequestModel):
-    """Make a successor of a key, that lasts ``ttl_seconds`` (left out: until it is revoked); the old one stays valid for
+    """Make a successor of a key, that lasts ``ttl_seconds`` (left out: until revoked); the old one stays valid for
     ``overlap_seconds``."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
@@ -75,7 +75,7 @@ class BudgetRequest(RequestModel):
         json_schema_extra={"examples": [{"name": "research", "currency": "USD", "agents": ["crawler"]}]}
     )
 
-    name: Name
+    name: NewName
     currency: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     parent: Reference | None = None
     agents: Agents = Field(default_factory=list)
@@ -112,7 +112,7 @@ class UnitRequest(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "tokens", "digits": 0}]})
 
-    name: Name
+    name: NewName
     digits: Annotated[int, Field(ge=0, le=9)]
 
 
@@ -121,7 +121,7 @@ class NameRequest(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "inference"}]})
 
-    name: Name
+    name: NewName
 
 
 class AgentView(BaseModel):
@@ -141,10 +141,13 @@ class KeyView(BaseModel):
     id: str
     role: str
     principal: str
+    made_by: str | None = None
     key: str | None = Field(default=None, description="The key itself, shown once.")
     created_at: str | None = None
     expires_at: str | None = None
     revoked_at: str | None = None
+    replaces: str | None = Field(default=None, description="After a rotation: the key that this one succeeds.")
+    replaced_expires_at: str | None = Field(default=None, description="After a rotation: when the old key ends.")
     log: Log | None = None
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from api.problems import EDGE_ROWS, ProblemError
+from api.schemas.duplicates import refuse_duplicates
+from api.schemas.fields import NAME_LIKE_AN_ID, NAME_LIKE_AN_ID_SENTENCE, RequestModel
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=RequestModel)
 ERRORS_SHOWN_MAX: Final = 20
 _FIELD_NAME_SHOWN_MAX: Final = 64
 _NUMBER_SENTENCE: Final = 'Amounts are text: write "12.50" and not 12.50'
@@ -22,9 +24,11 @@ _NUMBER_SENTENCE: Final = 'Amounts are text: write "12.50" and not 12.50'
 def parse_body(model: type[Model], body: bytes) -> Model:
     """The model that a body's bytes stand for. Raises ProblemError."""
     try:
-        return model.model_validate_json(body)
+        parsed = model.model_validate_json(body)
     except ValidationError as error:
         raise problem_of(error.errors(include_url=False, include_context=False)) from None
+    refuse_duplicates(body, parsed.members())
+    return parsed
 
 
 def problem_of(errors: Sequence[Any]) -> ProblemError:
@@ -36,6 +40,11 @@ def problem_of(errors: Sequence[Any]) -> ProblemError:
     where = first["pointer"]
     detail = f"{where}: {first['detail']}" if where else first["detail"]
     return ProblemError(code if code in EDGE_ROWS else "validation_failed", detail, facts=facts)
+
+
+def name_like_an_id(field: str) -> ProblemError:
+    """The problem of a field that gives a name with the form of an id."""
+    return problem_of([{"type": NAME_LIKE_AN_ID, "loc": (field,), "msg": NAME_LIKE_AN_ID_SENTENCE}])
 
 
 def pointer(location: Sequence[Any]) -> str:

@@ -95,7 +95,11 @@ def classify(name: str) -> tuple[str, str] | None:
             return BUDGETARY, role
         return None
     kind = _REAL_PREFIXES.get(head)
-    if kind is None or not rest or len(rest) > 129 or not all(is_name(part) for part in rest.split(":")):
+    parts = rest.split(":")
+    if kind is None or len(rest) > 129 or not all(is_name(part) for part in parts):
+        return None
+    if len(parts) > 1 and head in ("expenses", "payables"):
+        # A category and a payee are one name each.
         return None
     return kind, ROLE_REAL
 

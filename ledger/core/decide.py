@@ -83,16 +83,22 @@ def accept(snapshot: Snapshot, changeset: Changeset) -> None:
     for row in changeset.touched.get("authorizations", {}).values():
         if row.due_at is not None and row.due_at < snapshot.next_due_at:
             snapshot.next_due_at = row.due_at
-    if changeset.touches_settings or len(snapshot.ready) + len(snapshot.standings) > CACHE_ENTRIES:
+    if changeset.touches_settings:
         snapshot.ready.clear()
         snapshot.standings.clear()
-    elif changeset.standings:
+    else:
         snapshot.standings.update(changeset.standings)
     snapshot.head = changeset.head
     snapshot.frontier = Frontier.from_bytes(changeset.head.size, changeset.head.frontier)
+    tidy(snapshot)
+
+
+def tidy(snapshot: Snapshot) -> None:
+    """Bound what a snapshot remembers. To be called after every batch, also one that wrote nothing: what was looked
+    for in vain is remembered too."""
     snapshot.due = []
     snapshot.idempotency.clear()
-    for known in snapshot.known():
-        if known.trim():
-            snapshot.ready.clear()
-            snapshot.standings.clear()
+    forgot = [known.trim() for known in snapshot.known()]
+    if any(forgot) or len(snapshot.ready) + len(snapshot.standings) > CACHE_ENTRIES:
+        snapshot.ready.clear()
+        snapshot.standings.clear()

@@ -166,6 +166,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         return batch.conclude(asked, principal, digest, _deny(batch, row, body, evaluation))
     if evaluation.approved < atoms:
         batch.await_expiries()
+    if run is not None:
+        batch.check_run_room(run, asked.currency, batch.index, held=evaluation.approved)
     return batch.conclude(asked, principal, digest, _hold(batch, asked, standing, row, body, evaluation.approved))
 
 

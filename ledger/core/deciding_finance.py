@@ -6,7 +6,7 @@ an adjustment never touches what is held and never joins authority with money.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Final, TypeVar
 
 from ledger.core.account import (
     AUTHORITY_NAME,
@@ -28,7 +28,7 @@ from ledger.core.changeset import row_of
 from ledger.core.command import Adjust, Allocate, Charge, Command, Deallocate, Refund
 from ledger.core.deciding_authorizations import budget_after
 from ledger.core.ids import is_id_of
-from ledger.core.moment import moment_text
+from ledger.core.moment import SECOND, moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import Refusal, refuse
@@ -41,6 +41,10 @@ _NAMED: Final = (
     ("expenses:", CATEGORY, Status.UNKNOWN_CATEGORY),
     ("payables:", PAYEE, Status.UNKNOWN_PAYEE),
 )
+
+BACKDATED_SECONDS_MAX: Final = 366 * 24 * 3600
+"""How long before its opening a book takes entries: a new book may begin with last year's invoices, and a mistyped
+century is refused."""
 
 
 def existing_budget(batch: Batch, reference: str, currency: str | None) -> Budget:
@@ -55,14 +59,15 @@ def existing_budget(batch: Batch, reference: str, currency: str | None) -> Budge
 
 
 def effective(batch: Batch, effective_at: int | None) -> int | None:
-    """The backdated day of an entry, or None for now; refuses the future and what lies before the book."""
+    """The backdated day of an entry, or None for now; refuses the future and what lies long before the book."""
     if effective_at is None:
         return None
-    if effective_at > batch.now or effective_at < batch.snapshot.book.opened_at:
+    earliest = batch.snapshot.book.opened_at - BACKDATED_SECONDS_MAX * SECOND
+    if not earliest <= effective_at <= batch.now:
         refuse(
             Status.EFFECTIVE_AT_INVALID,
-            f"effective_at must lie between {moment_text(batch.snapshot.book.opened_at)}, when the book was opened, "
-            f"and now ({batch.now_text})",
+            f"effective_at must lie between {moment_text(earliest)}, a year before the book was opened, and now "
+            f"({batch.now_text})",
         )
     return effective_at
 
@@ -172,7 +177,7 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     if currency_digits(budget.currency) is not None:
         postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
     batch.check_room(postings)
-    batch.check_run_room(run, budget.currency, batch.index, atoms)
+    batch.check_run_room(run, budget.currency, batch.index, spent=atoms)
     index = batch.index
     row = Authorization(
         batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,

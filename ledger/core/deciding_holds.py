@@ -131,7 +131,7 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         found.budget, found.currency, atoms, held, final=asked.final, category=category, payee=payee
     )
     batch.check_room(postings)
-    batch.check_run_room(found.run, found.currency, found.created_index, atoms)
+    batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
     if found.settled + atoms > ATOMS_MAX:
         refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
     row = batch.change_authorization(found.id)
@@ -299,6 +299,7 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         body = _outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
         body["budget"] = budget_after(batch, row.budget, row.currency, [])
         return _finish(batch, asked, principal, digest, "denial", row, body, [], status)
+    batch.check_run_room(found.run, found.currency, found.created_index, held=atoms)
     row = batch.change_authorization(found.id)
     row.approved += atoms
     row.held += atoms

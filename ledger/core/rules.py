@@ -70,8 +70,14 @@ def evaluate(facts: Facts) -> Evaluation:
         )
     if facts.run_owner is not None:
         run = Verdict(RULE_RUN, DENY, Status.RUN_NOT_PERMITTED, detail=f"the run belongs to {facts.run_owner}")
+    if not facts.permitted:
+        # What a budget has is nobody's business who may not spend from it.
+        return _first_denial((agent, permitted, run), 0)
     available, approved = _judge_available(facts)
-    verdicts = (agent, permitted, run, available)
+    return _first_denial((agent, permitted, run, available), approved)
+
+
+def _first_denial(verdicts: tuple[Verdict, ...], approved: int) -> Evaluation:
     for verdict in verdicts:
         if verdict.verdict == DENY:
             return Evaluation(verdicts, 0, verdict)

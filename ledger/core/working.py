@@ -180,16 +180,16 @@ class Batch(Overlay):
                     f"{self.amount_text(atoms, currency)} would take {debit} or {credit} beyond what 64 bits hold",
                 )
 
-    def check_run_room(self, run: str | None, currency: str, since: int, atoms: int) -> None:
-        """Refuse spend after which a run's total would leave 64 bits."""
+    def check_run_room(self, run: str | None, currency: str, since: int, *, held: int = 0, spent: int = 0) -> None:
+        """Refuse what adds ``held`` or ``spent`` atoms to a run's total and takes it beyond 64 bits."""
         opened = self.fact("runs", run) if run is not None else None
         if opened is None or opened.created_index >= since:
             return
         made = self.run_totals.get((opened.name, currency))
         if made is None and opened.name not in self.made.get("runs", ()):
             made = self.snapshot.run_totals[opened.name, currency]
-        if made is not None and made.spent + atoms > ATOMS_MAX:
-            refuse(Status.BALANCE_OVERFLOW, f"run {opened.name} would have spent more than 64 bits hold")
+        if made is not None and (made.held + held > ATOMS_MAX or made.spent + spent > ATOMS_MAX):
+            refuse(Status.BALANCE_OVERFLOW, f"run {opened.name} would hold or have spent more than 64 bits hold")
 
     def await_expiries(self) -> None:
         """Refuse, to be decided again, while money may come free from holds that are due and have not ended yet."""

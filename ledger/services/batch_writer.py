@@ -15,7 +15,7 @@ from typing import Any, Final
 from ledger.core.book import Book
 from ledger.core.changeset import AUTHORIZATIONS, KEYS, Changeset, TableSpec
 from ledger.core.command import Caller, Command, ExpireDue
-from ledger.core.decide import accept, decide
+from ledger.core.decide import accept, decide, tidy
 from ledger.core.merkle import Frontier
 from ledger.core.needs import ROUNDS_MAX, Needs, missing
 from ledger.core.outcome import Outcome, Status
@@ -176,9 +176,11 @@ class BatchWriter:
                 time.sleep(random.uniform(0.0, 0.002) * (attempt + 1))
             except Busy as error:
                 self._forget(book_id)
-                self._unavailable(lost, error)
+                self._unless_lost(lost, error)
+                raise DatabaseUnavailable("the database is busy; nothing was recorded") from error
             except SchemaOutdated as error:
                 self._forget(book_id)
+                self._unless_lost(lost, error)
                 raise DatabaseUnavailable(f"the database is not one of this version ({error})") from error
             except Unavailable as error:
                 self._drop_connection(book_id)
@@ -186,17 +188,18 @@ class BatchWriter:
                     raise DatabaseUnavailable("the database cannot be reached") from error
                 disconnected = True
                 time.sleep(0.05 * attempt)
-            except (ClockJumped, UnknownBook):
+            except (ClockJumped, UnknownBook) as error:
                 self._forget(book_id)
+                self._unless_lost(lost, error)
                 raise
-        self._unavailable(lost, None)
+        self._unless_lost(lost, None)
         raise DatabaseUnavailable("the book is changing too fast to decide; come again")
 
-    def _unavailable(self, lost: _Lost | None, error: Exception | None) -> None:
+    @staticmethod
+    def _unless_lost(lost: _Lost | None, error: Exception | None) -> None:
+        """Nobody may be told that nothing was recorded while a commit's outcome is not known."""
         if lost is not None:
             raise OutcomeUnknown("the commit's outcome is not known; repeat with the same Idempotency-Key") from error
-        if error is not None:
-            raise DatabaseUnavailable("the database is busy or away; nothing was recorded") from error
 
     def _attempt(self, book_id: int, commands: Sequence[Command], lost: _Lost | None, *, dry: bool) -> list[Outcome]:
         connection = self._connect()
@@ -226,9 +229,8 @@ class BatchWriter:
         outcomes, changeset = decide(snapshot, commands, now)
         if dry or changeset.is_empty:
             connection.rollback()
-            snapshot.idempotency.clear()
             snapshot.due_complete = snapshot.due_complete and not snapshot.due
-            snapshot.due = []
+            tidy(snapshot)
         else:
             self._commit(connection, changeset, outcomes)
             accept(snapshot, changeset)

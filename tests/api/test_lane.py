@@ -222,3 +222,56 @@ def test_units_that_are_not_money_are_answered_with_their_digits(wire: Wire) -> 
     settled = packed({"amount": {"amount": "5", "currency": "tokens"}})
     status, _, answer = wire.ask(wire.head(settled, path=f"{PATH}/{answer['id']}/settle"), settled)
     assert (status, answer["budget"]["spent"]) == (200, {"amount": "5", "currency": "tokens"})
+
+
+def read_statuses(connection: socket.socket, count: int) -> list[int]:
+    """The statuses of answers that come one after the other."""
+    stream = connection.makefile("rb")
+    statuses = []
+    for _ in range(count):
+        statuses.append(int(stream.readline().split()[1]))
+        headers = dict(line.decode().rstrip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+        stream.read(int(headers["content-length"]))
+    return statuses
+
+
+def test_bytes_of_earlier_requests_are_not_counted_as_a_head(wire: Wire) -> None:
+    """Several large requests and the beginning of another, in one packet: all that came whole are answered."""
+    body = packed(authorization(budget="research") | {"labels": {f"label-{number}": "x" * 120 for number in range(16)}})
+    with wire.connect() as connection:
+        connection.sendall(b"".join(wire.head(body) + body for _ in range(9)))
+        last = wire.head(body)
+        connection.sendall(last[:50])
+        assert read_statuses(connection, 9) == [201] * 9
+        connection.sendall(last[50:] + body)
+        assert read_statuses(connection, 1) == [201]
+
+
+def test_many_refusals_sent_ahead_are_all_answered(wire: Wire) -> None:
+    """Refusals are answered at once, one after the other and not inside one another."""
+    bad = wire.head(b"", authorization="")
+    with wire.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n" + bad * 1_500)
+        assert read_statuses(connection, 1_501) == [200] + [401] * 1_500
+
+
+def test_a_client_that_does_not_read_is_not_written_to_for_ever(wire: Wire) -> None:
+    """What it is owed waits for it; the server stops reading from it meanwhile, and answers all in the end."""
+    bad = wire.head(b"", authorization="")
+    count = 100_000
+    with wire.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
+        connection.setblocking(False)
+        sent, message, idle = 0, bad * count, 0
+        while sent < len(message) and idle < 20:
+            try:
+                sent += connection.send(message[sent : sent + 65_536])
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+                time.sleep(0.05)
+        assert sent < len(message), "the server took in more requests than it could answer"
+        connection.setblocking(True)
+        connection.settimeout(15)
+        whole = sent // len(bad)
+        assert set(read_statuses(connection, whole)) == {401}

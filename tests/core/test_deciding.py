@@ -229,3 +229,14 @@ def test_a_book_is_opened_with_its_own_record() -> None:
     assert TEXT_SECRET not in log
     assert copy.copy(world.head).size == len(world.rows("log_records"))
     assert canonical_bytes(first) == world.rows("log_records")[0].body
+
+
+def test_what_a_budget_has_is_not_told_to_who_may_not_spend_from_it() -> None:
+    """Neither the rules nor the reasons of the denial say what is available there."""
+    world = World()
+    world.budget("secret", "77")
+    outcome = world.authorize(world.crawler, "78", budget="secret")
+    assert outcome.status is Status.BUDGET_NOT_PERMITTED
+    decision = (outcome.body or {})["decision"]
+    assert [reason["code"] for reason in decision["reasons"]] == ["budget_not_permitted"]
+    assert "77" not in str(decision)

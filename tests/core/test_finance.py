@@ -21,6 +21,7 @@ from ledger.core.command import (
 )
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import Outcome, Status
+from ledger.core.run import RunTotal
 from tests.support.ledger import OPENED_AT, SECOND
 from tests.support.worlds import World
 
@@ -66,7 +67,8 @@ def test_a_charge_is_an_authorization_that_was_never_asked_for() -> None:
 @pytest.mark.parametrize(
     ("at", "status"),
     [
-        (OPENED_AT - 1, Status.EFFECTIVE_AT_INVALID),
+        (OPENED_AT - 366 * DAY * SECOND - 1, Status.EFFECTIVE_AT_INVALID),
+        (OPENED_AT - 366 * DAY * SECOND, Status.DONE),
         (OPENED_AT, Status.DONE),
         (OPENED_AT + 5 * DAY * SECOND, Status.DONE),
         (OPENED_AT + 10 * DAY * SECOND, Status.DONE),
@@ -74,7 +76,7 @@ def test_a_charge_is_an_authorization_that_was_never_asked_for() -> None:
     ],
 )
 def test_backdating(at: int, status: Status) -> None:
-    """A charge, refund or adjustment may count for any moment since the book was opened; it is recorded now."""
+    """A charge, refund or adjustment may count for any moment since a year before the opening; it is recorded now."""
     world = World()
     world.settle(world.crawler, hold := world.hold(world.crawler), "5")
     world.now = OPENED_AT + 10 * DAY * SECOND
@@ -282,3 +284,24 @@ def test_what_an_amount_may_be() -> None:
         ("1", "JPY", Status.CURRENCY_MISMATCH),
     ):
         assert world.do(Authorize, world.crawler, amount=amount, currency=currency, **spend).status is status, amount
+
+
+def test_what_a_run_holds_fits() -> None:
+    """Judged before it is held or extended, like what it has spent."""
+    world = World()
+    world.do(OpenRun, world.crawler, name="run-1")
+    # No allocation reaches this far; adjustments that give spent authority back do.
+    world.tables["run_totals"][1, "run-1", "USD"] = RunTotal(1, "run-1", "USD", 0, 0, ATOMS_MAX - 3 * 10**9, 0, 0)
+    small = world.hold(world.crawler, "1", run="run-1")
+    assert world.authorize(world.crawler, "3", run="run-1").status is Status.BALANCE_OVERFLOW
+    more = {"authorization": small, "currency": "USD"}
+    assert world.do(Extend, world.crawler, amount="3", **more).status is Status.BALANCE_OVERFLOW
+    assert world.do(Extend, world.crawler, amount="1", **more).status is Status.DONE
+
+
+def test_a_category_and_a_payee_are_one_name_each() -> None:
+    """An adjustment makes no account that nothing else could post to."""
+    world = World()
+    for name in ("expenses:a:b", "payables:a:b", "expenses:", "assets"):
+        moved = {"transfers": (AdjustmentTransfer(name, "assets:bank:main", "1", "USD"),), "reason": "r"}
+        assert world.do(Adjust, world.finance, **moved).status is Status.ACCOUNT_INVALID

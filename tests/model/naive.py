@@ -150,7 +150,7 @@ class NaiveBook(NaiveSetup):
 
     def dated(self, effective_at: int | None) -> list[str]:
         """What is wrong with a date."""
-        good = effective_at is None or self.opened_at <= effective_at <= self.now
+        good = effective_at is None or self.opened_at - 366 * 86_400_000_000 <= effective_at <= self.now
         return [] if good else ["effective_at_invalid"]
 
     def charge(self, asked: c.Charge, principal: str) -> Answer:
