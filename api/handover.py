@@ -8,9 +8,11 @@ not anybody still waits for it.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from ledger.core.command import Command
 from ledger.core.outcome import Outcome
@@ -18,12 +20,14 @@ from ledger.services.authorizer import Authorizer
 
 Answer = Outcome | Exception
 _Waiting = asyncio.Future[Outcome]
+QUIET_TURNS: Final = 30
+"""Turns of an event loop with nothing new, some microseconds each, after which it counts as quiet."""
 
 
 class Handover:
     """One per event loop; made inside it."""
 
-    __slots__ = ("_arrived", "_authorizer", "_loop", "_ready", "_waking")
+    __slots__ = ("_arrived", "_asked", "_authorizer", "_loop", "_ready", "_settled", "_waking")
 
     def __init__(self, authorizer: Authorizer, loop: asyncio.AbstractEventLoop) -> None:
         self._authorizer = authorizer
@@ -31,9 +35,12 @@ class Handover:
         self._ready: dict[int, tuple[list[Command], list[_Waiting]]] = {}
         self._arrived: deque[tuple[Sequence[_Waiting], Sequence[Answer]]] = deque()
         self._waking = False
+        self._asked = 0
+        self._settled = threading.Event()
 
     def decide(self, book_id: int, command: Command) -> _Waiting:
         """A future of the command's outcome. It fails with a ServiceError when the command could not be decided."""
+        self._asked += 1
         waiting: _Waiting = self._loop.create_future()
         group = self._ready.get(book_id)
         if group is None:
@@ -74,11 +81,15 @@ class Handover:
         """Called by a writer thread for each submission of a batch, before ``_wake``."""
         self._arrived.append((waiting, answers))
 
-    def _wake(self) -> None:
-        """Called by a writer thread after a batch. While a wake-up is on its way, further outcomes travel with it."""
+    def _wake(self) -> threading.Event | None:
+        """Called by a writer thread after a batch. While a wake-up is on its way, further outcomes travel with it. The
+        event is set once the answers are written and nobody new has asked for some turns of the loop."""
         if not self._waking and not self._loop.is_closed():
             self._waking = True
+            self._settled.clear()
             self._loop.call_soon_threadsafe(self._resolve)
+            return self._settled
+        return None
 
     def _resolve(self) -> None:
         # The flag falls before the queue is emptied: what arrives in between wakes the loop once more, in vain.
@@ -93,3 +104,13 @@ class Handover:
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
+        self._settle(self._asked, 0)
+
+    def _settle(self, asked: int, quiet_turns: int) -> None:
+        """Watch the loop turn until nobody asks any more."""
+        if quiet_turns == QUIET_TURNS:
+            self._settled.set()
+        elif self._asked == asked:
+            self._loop.call_soon(self._settle, asked, quiet_turns + 1)
+        else:
+            self._loop.call_soon(self._settle, self._asked, 0)

@@ -12,22 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.core.command import Command
 from ledger.core.outcome import Outcome
 from ledger.services.batch_report import BatchReport
 from ledger.services.batch_writer import BatchWriter
 from ledger.services.errors import CommandFailed, Stopping
-from ledger.services.queue import CommandQueue, Deliver, Result, Submission
+from ledger.services.queue import Afterwards, CommandQueue, Deliver, Result, Submission
 from ledger.services.sources import Sources
 
+TURN_SECONDS_MAX: Final = 0.005
+"""How long those who were answered may take to ask again before the next batch is taken without them."""
 _logger = logging.getLogger(__name__)
 
 
-def _answer(answers: Iterable[tuple[Submission, list[Result]]]) -> None:
-    """Deliver, then call each ``afterwards`` once. Somebody who cannot be told (a loop that has closed) takes nothing
-    from those who come after."""
-    last: dict[Callable[[], None], None] = {}
+def _answer(answers: Iterable[tuple[Submission, list[Result]]]) -> list[threading.Event]:
+    """Deliver, then call each ``afterwards`` once; the events they return. Somebody who cannot be told (a loop that has
+    closed) takes nothing from those who come after."""
+    last: dict[Afterwards, None] = {}
+    settling: list[threading.Event] = []
     for submission, results in answers:
         try:
             submission.deliver(results)
@@ -37,9 +41,13 @@ def _answer(answers: Iterable[tuple[Submission, list[Result]]]) -> None:
             last[submission.afterwards] = None
     for afterwards in last:
         try:
-            afterwards()
+            event = afterwards()
         except Exception:
             _logger.exception("somebody could not be told of a batch")
+        else:
+            if event is not None:
+                settling.append(event)
+    return settling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +127,7 @@ class Authorizer:
         deliver: Deliver,
         *,
         dry: bool = False,
-        afterwards: Callable[[], None] | None = None,
+        afterwards: Afterwards | None = None,
     ) -> None:
         """Queue commands; ``deliver`` gets their results, in order, on the writer's thread once they are durable. With
         ``dry``, they are decided as of now and nothing is written. ``afterwards`` is called once after a whole batch
@@ -175,7 +183,13 @@ class Authorizer:
                 end = at + len(submission.commands)
                 answers.append((submission, results[at:end]))
                 at = end
-            _answer(answers)
+            settling = _answer(answers)
             if self._on_batch is not None:
                 self._on_batch(report)
+            if queue.depth:
+                # Half of the callers wait here and half were just answered. Were the next batch taken now, each would
+                # hold one half for ever, at twice the cost of a commit: let those who were answered ask again first.
+                deadline = time.monotonic() + TURN_SECONDS_MAX
+                for event in settling:
+                    event.wait(max(deadline - time.monotonic(), 0.0))
         writer.close()

@@ -17,16 +17,21 @@ Result = Outcome | Exception
 Deliver = Callable[[list[Result]], None]
 
 
+Afterwards = Callable[[], threading.Event | None]
+"""Called on the writer's thread. The event it returns, if any, is set once those who were answered have had their turn
+to ask again."""
+
+
 @dataclass(slots=True)
 class Submission:
     """Commands that were handed in together; ``deliver`` gets their results on the writer's thread. ``dry``: decide,
-    write nothing. ``afterwards`` is called once when everything in its batch was delivered."""
+    write nothing. ``afterwards`` is called once when everything in its batch was delivered; see ``Afterwards``."""
 
     book_id: int
     commands: Sequence[Command]
     deliver: Deliver
     dry: bool = False
-    afterwards: Callable[[], None] | None = None
+    afterwards: Afterwards | None = None
 
 
 class CommandQueue:
