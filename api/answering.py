@@ -112,9 +112,7 @@ def failure_reply(error: Exception, request_id: str, *, only_reads: bool = False
     for kind in type(error).__mro__:
         code = _FAILURES.get(kind)
         if code is not None:
-            return problem_reply(
-                code, request_id=request_id, detail=_READ_DETAILS.get(code, "") if only_reads else ""
-            )
+            return problem_reply(code, request_id=request_id, detail=_READ_DETAILS.get(code, "") if only_reads else "")
     SERVER.error("a request failed", exc_info=error, extra={"request_id": request_id})
     return problem_reply("internal", request_id=request_id)
 

@@ -136,19 +136,22 @@ class _Received:
 
 
 class _Sender:
-    """ASGI ``send`` that adds the request id and remembers the status."""
+    """ASGI ``send`` that adds the request id and remembers the status; what answers HEAD has no body."""
 
-    __slots__ = ("_asked", "_send", "status")
+    __slots__ = ("_asked", "_head_only", "_send", "status")
 
     def __init__(self, send: Send, asked: Asked) -> None:
         self._send = send
         self._asked = asked
+        self._head_only = asked.scope["method"] == "HEAD"
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], (b"x-request-id", self._asked.request_id)]
+        elif self._head_only:
+            message["body"] = b""
         await self._send(message)
 
 

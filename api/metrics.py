@@ -79,6 +79,11 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+        self.balance_failures = Counter(
+            "bursar_balance_read_failures",
+            "Scrapes that could not read what is held and spent.",
+            registry=self.registry,
+        )
         self._statuses: Tally[tuple[str, int]] = Tally()
         self._seconds: dict[str, float] = {}
         self._within: dict[str, list[int]] = {}
@@ -94,9 +99,12 @@ class Metrics:
         self._seconds[route] += seconds
 
     def batch(self, report: BatchReport) -> None:
-        """Count one batch and its outcomes. Called by the writer threads."""
-        self.batch_commands.observe(report.commands)
-        self.commit_seconds.observe(report.commit_seconds)
+        """Count one batch and its outcomes; nothing of an evaluation. Called by the writer threads."""
+        if report.dry:
+            return
+        if report.committed:
+            self.batch_commands.observe(report.commands)
+            self.commit_seconds.observe(report.commit_seconds)
         for (operation, outcome), number in report.outcomes.items():
             self.decisions.labels(operation, outcome).inc(number)
 

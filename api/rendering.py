@@ -8,6 +8,7 @@ bytes and is never looked into; amounts leave as decimal text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -24,6 +25,7 @@ MONEY_SCALE: Final[Scale] = {
 
 _APPROVED: Final = orjson.Fragment(b'{"outcome":"approved","reasons":[],"policies":[],"limits":[]}')
 _ATOMS_OF_A_REASON: Final = ("observed", "limit", "remaining")
+_NOT_PERMITTED: Final = Status.BUDGET_NOT_PERMITTED.value
 _KINDS_DONE: Final = frozenset(
     ("settlement", "release", "extension", "freeze", "unfreeze", "key_revocation", "budget_agents")
 )
@@ -82,16 +84,25 @@ def balances(budget: Mapping[str, str], currency: str, digits: int) -> dict[str,
     }
 
 
-def decision_of(decision: Mapping[str, Any], digits: int) -> Any:
+def is_strangers(decision: Mapping[str, Any]) -> bool:
+    """Whether the budget was not the asker's to spend from: what it has is then none of the asker's business."""
+    return any(reason["code"] == _NOT_PERMITTED for reason in decision["reasons"])
+
+
+def decision_of(decision: Mapping[str, Any], currency: str, digits: int) -> Any:
     """A decision in an answer: its verdicts by rule stay in the log, its reasons carry decimal text."""
     if not decision["reasons"] and not decision["policies"] and decision["outcome"] == "approved":
         return _APPROVED
     reasons = []
+    without_amounts = is_strangers(decision)
     for reason in decision["reasons"]:
+        if without_amounts and "observed" in reason:
+            continue
         shown = {name: value for name, value in reason.items() if name != "verdict"}
         for name in _ATOMS_OF_A_REASON:
             if name in shown:
                 shown[name] = decimal_text(shown[name], digits)
+                shown["currency"] = currency
         reasons.append(shown)
     return {
         "outcome": decision["outcome"],
@@ -122,23 +133,28 @@ def authorization_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         if name in body:
             shown[name] = body[name]
     if "decision" in body:
-        shown["decision"] = decision_of(body["decision"], digits)
+        shown["decision"] = decision_of(body["decision"], currency, digits)
     shown["budget"] = balances(body["budget"], currency, digits)
     shown["log"] = log_of(outcome)
     return shown
 
 
 def denial_facts(outcome: Outcome, scale: Scale) -> dict[str, Any]:
-    """What a denial's problem carries beside its code: the decision, the budget, where it is on record."""
+    """What a denial's problem carries beside its code: the decision, the budget unless it is none of the asker's, where
+    it is on record."""
     body = outcome.body or {}
-    digits = scale[body["currency"]]
-    return {
-        "decision": decision_of(body["decision"], digits),
+    currency, decision = body["currency"], body["decision"]
+    digits = scale[currency]
+    facts = {
+        "decision": decision_of(decision, currency, digits),
         "authorization": body["authorization"],
         "state": body["state"],
-        "budget": balances(body["budget"], body["currency"], digits),
+        "budget": balances(body["budget"], currency, digits),
         "log": log_of(outcome),
     }
+    if is_strangers(decision):
+        del facts["budget"]
+    return facts
 
 
 def denial_detail(outcome: Outcome) -> str:
@@ -176,6 +192,20 @@ _ENTRY_IDS: Final = {
     "refund": "refund",
     "adjustment": "adjustment",
 }
+
+
+def as_evaluated(outcome: Outcome) -> Outcome:
+    """The outcome of an evaluation, with the budget as it is now: nothing is held, whatever the decision would be."""
+    body = outcome.body
+    if body is None or body["kind"] != "hold":
+        return outcome
+    budget, approved = body["budget"], int(body["approved"])
+    now = {
+        **budget,
+        "available": str(int(budget["available"]) + approved),
+        "held": str(int(budget["held"]) - approved),
+    }
+    return replace(outcome, body={**body, "budget": now})
 
 
 def _agent(outcome: Outcome, scale: Scale) -> dict[str, Any]:

@@ -57,7 +57,10 @@ class Settings(BaseSettings):
     )
     keep_alive_seconds: int = Field(default=75, ge=1, le=3600, description="How long an idle connection is kept.")
     queue_commands_max: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="Commands that may wait to be decided; beyond it 503."
+        default=10_000,
+        ge=1000,
+        le=1_000_000,
+        description="Commands that may wait to be decided; beyond it 503. A whole batch of 1000 fits.",
     )
     batch_commands_max: int = Field(
         default=1024, ge=1, le=10_000, description="Commands decided and committed in one transaction at most."
@@ -91,7 +94,9 @@ class Settings(BaseSettings):
     )
     metrics: bool = Field(default=True, description="Answer GET /metrics.")
     metrics_token: SecretStr | None = Field(
-        default=None, description="Bearer token that GET /metrics then asks for; without it anyone may read."
+        default=None,
+        description="Bearer token that GET /metrics then asks for; without it anyone may read, but what books hold and "
+        "have spent is shown on a loopback host only.",
     )
 
     @model_validator(mode="after")

@@ -18,12 +18,13 @@ from api.context import Context
 from api.edge_state import asked_of, context_of
 from api.reply import Reply
 from api.request import Asked
+from api.schemas.fields import RequestModel
 from api.schemas.validation import parse_body
 from ledger.core.command import Caller, Command
-from ledger.core.outcome import Outcome
+from ledger.core.outcome import Outcome, Status
 from ledger.services.sources import ParsedKey
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=RequestModel)
 Function = TypeVar("Function", bound=Callable[..., Any])
 BODY_ATTRIBUTE: Final = "bursar_body"
 
@@ -67,9 +68,19 @@ class Writing:
         """(text, digest) of a new key of this book."""
         return self._context.sources.new_key(self.key.book_id, role)
 
-    async def decide(self, command: Command, extra: Mapping[str, Any] | None = None) -> Response:
-        """Have a command decided, and answer. ``extra`` members are shown in a fresh success only."""
+    async def decide(
+        self,
+        command: Command,
+        extra: Mapping[str, Any] | None = None,
+        *,
+        instead: Mapping[Status, tuple[Status, str]] | None = None,
+    ) -> Response:
+        """Have a command decided, and answer. ``extra`` members are shown in a fresh success only; ``instead`` tells a
+        refusal as another one, with another sentence unless that is empty."""
         outcome = await self._context.handover.decide(self.key.book_id, command)
+        if instead and outcome.status in instead:
+            status, detail = instead[outcome.status]
+            outcome = Outcome(status, detail=detail or outcome.detail)
         return await self._answer(outcome, extra)
 
     async def evaluate(self, command: Command) -> Outcome:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from api.routes import accounts, asking, health, log, money_moves, principals, setting_up, spending
+from api.routes import accounts, asking, finance_lists, health, log, money_moves, principals, setting_up, spending
 
 ROUTERS: Final = (
     asking.router,
@@ -10,6 +10,7 @@ ROUTERS: Final = (
     principals.router,
     setting_up.router,
     money_moves.router,
+    finance_lists.router,
     accounts.router,
     log.router,
     health.router,

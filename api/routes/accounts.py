@@ -70,10 +70,14 @@ def get_balance(
     as_of: Annotated[Moment | None, Query(description="A past moment, itself included; now without it.")] = None,
     basis: Annotated[
         Literal["recorded", "effective"],
-        Query(description="By what had been recorded then, or by what counts for then."),
-    ] = "recorded",
+        Query(
+            description="Of a past balance: by what counts for that moment, whenever it was recorded (effective), or "
+            "by what had been recorded by then (recorded)."
+        ),
+    ] = "effective",
 ) -> Response:
-    """The balance, debits less credits, now or at a past moment."""
+    """The balance, debits less credits, now or at a past moment. A past balance goes by the day an entry counts for,
+    so one that was backdated later is in it; with ``basis=recorded`` it is what the book said at that moment."""
     with reading(request, "read_all") as read:
         found_account = _account(read, account, currency)
         moment = moment_or_none(as_of)
@@ -89,6 +93,7 @@ def get_balance(
         "currency": found_account.currency,
         "balance": amount(atoms, found_account.currency, scale),
         "as_of": moment_text(moment) if moment is not None else None,
+        "basis": basis if moment is not None else None,
     }
     return answer(shown)
 

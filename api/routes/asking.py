@@ -15,6 +15,7 @@ from fastapi.responses import Response
 
 from api.edge_state import asked_of, context_of
 from api.hot import BATCH, Hot, authorize_command
+from api.rendering import as_evaluated
 from api.reply import json_reply
 from api.routes.answers import PROBLEMS
 from api.schemas.authorizations import (
@@ -31,6 +32,7 @@ from api.schemas.setting_up import RunRequest, RunView
 from api.writing import Writing, asking, body_of, describes_body, response_of, writing
 from ledger.core import ids
 from ledger.core.command import OpenRun
+from ledger.core.outcome import Status
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Write = Annotated[Writing, Depends(writing)]
@@ -111,7 +113,7 @@ _add_hot(
 async def evaluate(ask: Ask, asked: Annotated[AuthorizationRequest, body_of(AuthorizationRequest, asking)]) -> Response:
     """Say what an authorization would be answered now. Nothing is recorded, and nothing is promised."""
     command = authorize_command(asked, ask.caller, "", ask.new_id(ids.AUTHORIZATION))
-    reply = await ask.reply(await ask.evaluate(command))
+    reply = await ask.reply(as_evaluated(await ask.evaluate(command)))
     content = orjson.loads(reply.body)
     shown: dict[str, Any] = {"status": reply.status}
     for name in ("decision", "approved", "budget"):
@@ -127,4 +129,8 @@ async def evaluate(ask: Ask, asked: Annotated[AuthorizationRequest, body_of(Auth
 @router.post("/runs", status_code=201, response_model=RunView, tags=["runs"])
 async def open_run(write: Write, asked: Annotated[RunRequest, body_of(RunRequest)]) -> Response:
     """Open a run on record; authorizations that name it from here on are totalled."""
-    return await write.decide(OpenRun(**write.who, id=write.new_id(ids.RUN), name=asked.name, agent=asked.agent))
+    command = OpenRun(**write.who, id=write.new_id(ids.RUN), name=asked.name, agent=asked.agent)
+    # An agent that is not the asker's is told of as one that is not there.
+    return await write.decide(
+        command, instead={Status.NOT_YOURS: (Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")}
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 
 from api.context import Context
 from api.edge_state import asked_of, context_of
+from api.logs import SERVER
 from api.metrics import CONTENT_TYPE
 from api.problems import ROWS, ProblemError
 from api.reading import answer
@@ -21,14 +23,18 @@ from ledger.storage import migrate, queries_budgets, queries_log
 from ledger.storage.errors import StorageError
 
 router = APIRouter(tags=["operations"])
+Money = list[tuple[str, str, int, int]]
+"""(book, currency, held atoms, spent atoms)."""
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Response:
     """Whether the process answers at all."""
     return answer({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: PROBLEMS[503]})
 async def readyz(request: Request) -> Response:
     """Whether requests can be served: not stopping, database reachable, tables of this version."""
@@ -40,9 +46,11 @@ async def readyz(request: Request) -> Response:
     return answer({"status": "ready"})
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """What the server counts, for Prometheus."""
+    """What the server counts, for Prometheus. What books hold and have spent is shown to whoever has the token, and
+    without a token only where the server listens on a loopback address."""
     context = context_of(request)
     if not context.settings.metrics:
         raise ProblemError("not_found", "there is nothing at this path")
@@ -52,17 +60,31 @@ async def metrics(request: Request) -> Response:
         if not hmac.compare_digest(given, b"Bearer " + token.get_secret_value().encode()):
             raise ProblemError("unauthenticated", "send the metrics token of this server as a bearer token")
     context.metrics.queue_commands.set(context.authorizer.queue_depth)
-    money = await asyncio.to_thread(_money, context)
+    money: Money = []
+    if token is not None or is_loopback(context.settings.host):
+        money = await asyncio.to_thread(_money, context)
     return response_of(Reply(200, ((b"content-type", CONTENT_TYPE),), context.metrics.exposition(money)))
 
 
-def _money(context: Context) -> list[tuple[str, str, int, int]]:
-    """(book, currency, held, spent) of every book; nothing while the database is away, so that the rest is seen."""
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _money(context: Context) -> Money:
+    """What every book holds and has spent; nothing while the database is away, so that the rest is seen."""
     try:
         with context.engine.connect() as connection:
             names = {book.book_id: book.name for book in queries_log.list_books(connection)}
             sums = queries_budgets.held_and_spent(connection)
-    except StorageError:
+    except StorageError as error:
+        context.metrics.balance_failures.inc()
+        SERVER.warning("held and spent are left out of the metrics: %s", error)
         return []
     return [(names.get(item.book_id, "?"), item.currency, item.held, item.spent) for item in sums]
 

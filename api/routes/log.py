@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from api.reading import Cursor, Limit, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
@@ -22,7 +24,19 @@ from ledger.storage import queries_log
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 INDEX_MAX = 2**53
 Index = Annotated[int, Path(ge=0, le=INDEX_MAX)]
-Kind = Annotated[str | None, Query(max_length=32, pattern="^[a-z_]*$", description=f"One of {', '.join(KINDS)}.")]
+
+
+def _known_kind(kind: str | None) -> str | None:
+    if kind is not None and kind not in KINDS:
+        raise PydanticCustomError("kind", "This is no kind of record; use one of {kinds}", {"kinds": ", ".join(KINDS)})
+    return kind
+
+
+Kind = Annotated[
+    str | None,
+    AfterValidator(_known_kind),
+    Query(description="The kind of record.", json_schema_extra={"enum": [*KINDS, None]}),
+]
 
 
 @router.get("/book", response_model=BookView, tags=["book"])
@@ -69,10 +83,12 @@ def list_log(
 
 @router.get("/log/{index}", response_model=RecordView, tags=["log"])
 def get_record(request: Request, index: Index) -> Response:
-    """One log record. Its ``body`` is written as the very bytes that were hashed."""
+    """One log record. Its ``body`` is written as the very bytes that were hashed; ``texts`` has the free texts beside
+    it (intent, reason, evidence), without those that were removed."""
     with reading(request, "read_log") as read:
         record = found(queries_log.record(read.connection, read.book_id, index), f"record {index}")
-    return answer(record_view(record, Fragment(record.body)))
+        texts = queries_log.texts_of(read.connection, read.book_id, index)
+    return answer(record_view(record, Fragment(record.body), texts))
 
 
 @router.get("/units", response_model=UnitList, tags=["units"])

@@ -45,12 +45,15 @@ from ledger.core.command import (
     RevokeKey,
     RotateKey,
 )
+from ledger.core.outcome import Status
 from ledger.core.principal import KIND_AGENT, KIND_TEAM
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Write = Annotated[Writing, Depends(writing)]
 RoleOfKey = Annotated[str, Depends(role_of_key)]
 Reference = Annotated[str, Path(max_length=64, description="Name or id.")]
+_NO_BUDGET = {Status.UNKNOWN_BUDGET: (Status.NOT_FOUND, "")}
+"""A budget that the path names and that is not there is a path that leads nowhere."""
 
 
 @router.post("/teams", status_code=201, response_model=AgentView, tags=["teams"])
@@ -144,7 +147,8 @@ async def assign_budget(
     budget: Reference, write: Write, asked: Annotated[AssignRequest, body_of(AssignRequest)]
 ) -> Response:
     """Let further agents or teams spend from a budget. The answer names those that could not before."""
-    return await write.decide(AssignBudget(**write.who, budget=budget, agents=tuple(asked.agents)))
+    command = AssignBudget(**write.who, budget=budget, agents=tuple(asked.agents))
+    return await write.decide(command, instead=_NO_BUDGET)
 
 
 @router.post("/budgets/{budget}/allocations", status_code=201, response_model=EntryResponse, tags=["budgets"])
@@ -152,16 +156,15 @@ async def allocate(
     budget: Reference, write: Write, asked: Annotated[AllocationRequest, body_of(AllocationRequest)]
 ) -> Response:
     """Move authority from the parent budget, or from the book's authority, to a budget."""
-    return await write.decide(
-        Allocate(
-            **write.who,
-            id=write.new_id(ids.ALLOCATION),
-            budget=budget,
-            amount=asked.amount.amount,
-            currency=asked.amount.currency,
-            reason=asked.reason,
-        )
+    command = Allocate(
+        **write.who,
+        id=write.new_id(ids.ALLOCATION),
+        budget=budget,
+        amount=asked.amount.amount,
+        currency=asked.amount.currency,
+        reason=asked.reason,
     )
+    return await write.decide(command, instead=_NO_BUDGET)
 
 
 @router.post("/budgets/{budget}/deallocations", status_code=201, response_model=EntryResponse, tags=["budgets"])
@@ -169,16 +172,15 @@ async def deallocate(
     budget: Reference, write: Write, asked: Annotated[AllocationRequest, body_of(AllocationRequest)]
 ) -> Response:
     """Move available authority back to where it came from."""
-    return await write.decide(
-        Deallocate(
-            **write.who,
-            id=write.new_id(ids.ALLOCATION),
-            budget=budget,
-            amount=asked.amount.amount,
-            currency=asked.amount.currency,
-            reason=asked.reason,
-        )
+    command = Deallocate(
+        **write.who,
+        id=write.new_id(ids.ALLOCATION),
+        budget=budget,
+        amount=asked.amount.amount,
+        currency=asked.amount.currency,
+        reason=asked.reason,
     )
+    return await write.decide(command, instead=_NO_BUDGET)
 
 
 @router.post("/units", status_code=201, response_model=UnitView, tags=["units"])

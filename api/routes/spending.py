@@ -14,7 +14,7 @@ from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import authorization_view, budget_view, run_view
+from api.routes.views import authorization_view, budget_view, labels_of, run_view
 from api.schemas.authorizations import AuthorizationView
 from api.schemas.fields import Moment, moment_or_none
 from api.schemas.lists import AuthorizationList, BudgetList, RunList
@@ -61,7 +61,8 @@ def list_authorizations(
             read.connection, read.book_id, wanted, after=cursor_parts(cursor, int), limit=limit
         )
         scale = read.scale(row.currency for row in page.items)
-    return answer_page(page, lambda row: authorization_view(row, scale))
+        made = queries_log.records_at(read.connection, read.book_id, [row.created_index for row in page.items])
+    return answer_page(page, lambda row: authorization_view(row, scale, labels_of(made[row.created_index].body)))
 
 
 def _agent_filter(read: Reading, agent: str | None) -> str | None:
@@ -89,7 +90,8 @@ def _authorization(request: Request, reference: str, *, again: bool) -> dict[str
         shown = found(None if hidden else row, f"authorization {reference}")
         texts = queries_log.texts_of(read.connection, read.book_id, shown.created_index)
         intent = next((text.content for text in texts if text.field == "intent"), None)
-        return authorization_view(shown, read.scale((shown.currency,)), intent)
+        made = found(queries_log.record(read.connection, read.book_id, shown.created_index), "record of it")
+        return authorization_view(shown, read.scale((shown.currency,)), labels_of(made.body), intent)
 
 
 @router.get("/authorizations/{authorization}", response_model=AuthorizationView, tags=["authorizations"])
@@ -98,8 +100,9 @@ async def get_authorization(
     authorization: Reference,
     wait_seconds: Annotated[int, Query(ge=0, le=30, description="How long to wait for an approval.")] = 0,
 ) -> Response:
-    """One authorization as it stands now. With ``wait_seconds``, answer once people have decided, or after that
-    time."""
+    """One authorization as it stands now, with its labels and its intent. With ``wait_seconds``, answer once people
+    have decided, or after that time. What settlements and releases were explained with is read from the log, beside
+    their records."""
     stopping = context_of(request).stopping
     deadline = time.monotonic() + wait_seconds
     shown = await asyncio.to_thread(_authorization, request, authorization, again=False)

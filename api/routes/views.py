@@ -5,13 +5,16 @@ Invariant: the shapes are those of ``api.schemas``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from api.rendering import Scale, decimal_text, money
+from api.rendering import Scale, decimal_text, entry_answer, money
 from ledger.core.account import BUDGETARY, Account, is_credit_normal
 from ledger.core.authorization import Authorization, flag_names
-from ledger.core.journal import LogRecord
+from ledger.core.canonical import parse
+from ledger.core.journal import LogRecord, Text
 from ledger.core.moment import moment_text
+from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import Agent, Key
 from ledger.core.run import RunTotal
 from ledger.storage.queries_accounts import Posting, TrialBalance
@@ -73,7 +76,15 @@ def budget_view(found: BudgetBalances, scale: Scale, agents: list[str] | None = 
     return shown
 
 
-def authorization_view(row: Authorization, scale: Scale, intent: str | None = None) -> dict[str, Any]:
+def labels_of(body: bytes) -> dict[str, str]:
+    """The labels that a request came with, out of its record's body."""
+    request = parse(body).get("request", {})
+    return dict(request.get("labels", ()))
+
+
+def authorization_view(
+    row: Authorization, scale: Scale, labels: dict[str, str], intent: str | None = None
+) -> dict[str, Any]:
     """An authorization or a charge as it stands now."""
     shown: dict[str, Any] = {
         "id": row.id,
@@ -95,8 +106,23 @@ def authorization_view(row: Authorization, scale: Scale, intent: str | None = No
         "created_at": moment_text(row.created_at),
         "expires_at": moment_or_none(row.expires_at),
         "intent": intent,
+        "labels": labels,
         "log": {"index": row.created_index},
+        "last_log": {"index": row.changed_index},
     }
+
+
+def entry_view(record: LogRecord, body: dict[str, Any], scale: Scale, reason: str | None) -> dict[str, Any]:
+    """A charge, refund, adjustment, allocation or deallocation in a list: what its request was answered, who asked,
+    when and why."""
+    outcome = Outcome(Status.DONE, body, record.log_index, record.leaf_hash)
+    shown = entry_answer(outcome, scale)
+    for name in ("agent", "run", "category", "payee"):
+        if name in body:
+            shown[name] = body[name]
+    if reason is not None:
+        shown["reason"] = reason
+    return {**shown, "by": body["by"]["principal"], "recorded_at": moment_text(record.recorded_at)}
 
 
 def run_view(found: RunWithTotals, scale: Scale) -> dict[str, Any]:
@@ -149,17 +175,19 @@ def posting_view(posting: Posting, currency: str, scale: Scale) -> dict[str, Any
     }
 
 
-def record_view(record: LogRecord, body: Any) -> dict[str, Any]:
-    """One record of the log."""
-    return {
+def record_view(record: LogRecord, body: Any, texts: Iterable[Text] | None = None) -> dict[str, Any]:
+    """One record of the log, and the free texts beside it where they were asked for. The body stands last."""
+    shown: dict[str, Any] = {
         "index": record.log_index,
         "kind": record.kind,
         "subject": record.subject,
         "recorded_at": moment_text(record.recorded_at),
         "effective_at": moment_text(record.effective_at),
         "leaf_hash": record.leaf_hash.hex(),
-        "body": body,
     }
+    if texts is not None:
+        shown["texts"] = {text.field: text.content for text in texts}
+    return {**shown, "body": body}
 
 
 def trial_balance_view(found: TrialBalance, scale: Scale) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """Members that one JSON object has twice: refused, because which of the two was meant is anybody's guess.
 
-Invariant: no body passes in which an object names a member twice. Nearly every body is cleared by counting colons, since
-the parsed request tells how many members it has at least; only one with more is read again, slowly.
+Invariant: no body passes in which an object names a member twice. Nearly every body is cleared by counting colons,
+since the parsed request tells how many members it has at least; only one with more is read again, slowly.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 from api.problems import ProblemError
-
-_SPACED: Final = (b" :", b"\t:", b"\n:", b"\r:")
 
 
 def refuse_duplicates(body: bytes, members: int) -> None:
@@ -20,7 +18,9 @@ def refuse_duplicates(body: bytes, members: int) -> None:
     # Each member brings a colon of its own, after its quote or after a space; texts can only bring more.
     if body.count(b":") <= members:
         return
-    if body.count(b'":') <= members and not any(spaced in body for spaced in _SPACED):
+    # Tabs and line ends stand between members only, because a text must write them otherwise.
+    laid_out = b"\n" in body or b"\t" in body or b"\r" in body
+    if not laid_out and body.count(b'":') <= members and b" :" not in body:
         return
     json.loads(body, object_pairs_hook=_once)
 

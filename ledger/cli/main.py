@@ -64,14 +64,10 @@ def load_verb(point: EntryPoint) -> click.Command:
         loaded = point.load()
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
-        message = (
-            f"'bursar {point.name}' cannot be loaded from {point.value}: {type(error).__name__}: {reason}"
-        )
+        message = f"'bursar {point.name}' cannot be loaded from {point.value}: {type(error).__name__}: {reason}"
         raise click.ClickException(message) from error
     if not isinstance(loaded, click.Command):
-        raise click.ClickException(
-            f"'bursar {point.name}' cannot be loaded: {point.value} is not a click command"
-        )
+        raise click.ClickException(f"'bursar {point.name}' cannot be loaded: {point.value} is not a click command")
     name_in_environment(loaded)
     return loaded
 

@@ -137,7 +137,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     batch.spending_names(asked.category, asked.payee)
     run, run_owner = _run_owner(batch, asked.run, agent)
     if budget.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {asked.currency}")
+        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is not in {asked.currency}")
     available = batch.balance(standing.available, budget.currency)
     held = batch.balance(standing.held, budget.currency)
     partial_ok, frozen_by = asked.partial_ok, standing.frozen_by

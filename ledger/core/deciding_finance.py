@@ -6,7 +6,7 @@ an adjustment never touches what is held and never joins authority with money.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from ledger.core.account import (
     AUTHORITY_NAME,

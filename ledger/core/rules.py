@@ -69,7 +69,7 @@ def evaluate(facts: Facts) -> Evaluation:
             RULE_PERMITTED, DENY, Status.BUDGET_NOT_PERMITTED, detail=f"the agent may not spend from {facts.budget}"
         )
     if facts.run_owner is not None:
-        run = Verdict(RULE_RUN, DENY, Status.RUN_NOT_PERMITTED, detail=f"the run belongs to {facts.run_owner}")
+        run = Verdict(RULE_RUN, DENY, Status.RUN_NOT_PERMITTED, detail="the run belongs to another agent")
     if not facts.permitted:
         # What a budget has is nobody's business who may not spend from it.
         return _first_denial((agent, permitted, run), 0)

@@ -121,8 +121,8 @@ class BatchWriter:
             (command.operation, result.status.value if isinstance(result, Outcome) else type(result).__name__)
             for command, result in zip(commands, results, strict=True)
         )
-        report = BatchReport(len(commands), self._records, time.perf_counter() - started, self._commit_seconds, counted)
-        return results, report
+        seconds = time.perf_counter() - started
+        return results, BatchReport(len(commands), self._records, seconds, self._commit_seconds, counted, dry)
 
     def _until_decided(self, book_id: int, commands: Sequence[Command], *, dry: bool) -> list[Result]:
         """Decide a batch, and again those of its commands that waited for a backlog of expiries; the rest is durable by

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     and_,
     case,
-    func,
     literal,
     select,
     tuple_,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 from ledger.core.account import Account
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.queries_log import size_at
+from ledger.storage.sums import halves, whole
 from ledger.storage.tables import accounts, book_heads, log_records, transfers
 
 Basis = Literal["recorded", "effective"]
@@ -170,10 +170,10 @@ def balance_at(connection: Connection, book_id: int, account_no: int, moment: in
     for side, sign in ((transfers.c.debit_no, 1), (transfers.c.credit_no, -1)):
         for rule, counted in ((late, 1), (early, -1)):
             # effective_at <> recorded_at is the partial index's condition, word for word.
-            statement = select(func.coalesce(func.sum(transfers.c.amount), 0)).where(
+            statement = select(*halves(transfers.c.amount)).where(
                 transfers.c.book_id == book_id, side == account_no, effective != recorded, rule
             )
-            balance += sign * counted * int(connection.execute(statement).scalar_one())
+            balance += sign * counted * whole(*connection.execute(statement).one())
     return balance
 
 

@@ -6,11 +6,12 @@ Invariant: a budget and its three balances come out of one statement, so they al
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from ledger.core.account import ROLE_AVAILABLE, ROLE_HELD, ROLE_SPENT
 from ledger.core.budget import Budget
 from ledger.storage.paging import Page, bounded, page_of
+from ledger.storage.sums import halves, whole
 from ledger.storage.tables import accounts, budget_agents, budgets
 
 
@@ -26,7 +27,7 @@ class BudgetBalances:
 
 @dataclass(frozen=True, slots=True)
 class CurrencySums:
-    """What the budgets of one book hold and have spent in one currency, in atoms."""
+    """What the budgets of one book hold and have spent in one currency, in atoms; may be more than 64 bits hold."""
 
     book_id: int
     currency: str
@@ -100,7 +101,7 @@ def budgets_of_agents(connection: Connection, book_id: int, agent_names: list[st
 def held_and_spent(connection: Connection, book_id: int | None = None) -> list[CurrencySums]:
     """Sums per book and currency over all budgets, of one book or (None) of all. Reads every account."""
     statement = (
-        select(accounts.c.book_id, accounts.c.currency, accounts.c.role, func.sum(accounts.c.balance))
+        select(accounts.c.book_id, accounts.c.currency, accounts.c.role, *halves(accounts.c.balance))
         .where(accounts.c.role.in_((ROLE_HELD, ROLE_SPENT)))
         .group_by(accounts.c.book_id, accounts.c.currency, accounts.c.role)
         .order_by(accounts.c.book_id, accounts.c.currency)
@@ -108,8 +109,8 @@ def held_and_spent(connection: Connection, book_id: int | None = None) -> list[C
     if book_id is not None:
         statement = statement.where(accounts.c.book_id == book_id)
     sums: dict[tuple[int, str], dict[str, int]] = {}
-    for book, currency, role, total in connection.execute(statement):
-        sums.setdefault((book, currency), {})[role] = int(total)
+    for book, currency, role, upper, lower in connection.execute(statement):
+        sums.setdefault((book, currency), {})[role] = whole(upper, lower)
     return [
         CurrencySums(book, currency, roles.get(ROLE_HELD, 0), roles.get(ROLE_SPENT, 0))
         for (book, currency), roles in sums.items()

@@ -4,7 +4,7 @@ Invariant: every function but those that look for books reads one book, by an in
 reads within one transaction is one moment (``engine.create_engine``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -102,6 +102,20 @@ def texts_of(connection: Connection, book_id: int, log_index: int) -> list[Text]
     """The free texts that stand beside one record."""
     statement = select(texts).where(texts.c.book_id == book_id, texts.c.log_index == log_index)
     return [Text(*row) for row in connection.execute(statement.order_by(texts.c.field))]
+
+
+def records_at(connection: Connection, book_id: int, indexes: Collection[int]) -> dict[int, LogRecord]:
+    """Log index to record, of those that are there; for the few that a page refers to."""
+    statement = select(log_records).where(log_records.c.book_id == book_id, log_records.c.log_index.in_(indexes))
+    return {row.log_index: LogRecord(*row) for row in connection.execute(statement)}
+
+
+def texts_at(connection: Connection, book_id: int, indexes: Collection[int], field: str) -> dict[int, str]:
+    """Log index to the text of one field beside it, where there is one; for the few that a page refers to."""
+    statement = select(texts.c.log_index, texts.c.content).where(
+        texts.c.book_id == book_id, texts.c.log_index.in_(indexes), texts.c.field == field
+    )
+    return {row.log_index: row.content for row in connection.execute(statement)}
 
 
 def list_units(connection: Connection, book_id: int, *, after: str | None = None, limit: int = 50) -> Page[Unit]:

@@ -296,6 +296,18 @@ def create_tables() -> None:
         sa.CheckConstraint("log_index >= 0", name=op.f("log_records_log_index_not_negative")),
         sa.PrimaryKeyConstraint("book_id", "log_index", name=op.f("log_records_pkey")),
     )
+    op.create_index(
+        "log_records_finance",
+        "log_records",
+        ["book_id", "kind", "log_index"],
+        unique=False,
+        sqlite_where=sa.text(
+            "kind = 'charge' OR kind = 'refund' OR kind = 'adjustment' OR kind = 'allocation' OR kind = 'deallocation'"
+        ),
+        postgresql_where=sa.text(
+            "kind = 'charge' OR kind = 'refund' OR kind = 'adjustment' OR kind = 'allocation' OR kind = 'deallocation'"
+        ),
+    )
     op.create_index("log_records_recorded_at", "log_records", ["book_id", "recorded_at", "log_index"], unique=False)
     op.create_table(
         "names",

@@ -61,6 +61,80 @@ def test_metrics_can_be_kept_from_strangers(tmp_path: Path) -> None:
         assert app.get("/metrics", key="scrape-me").status == 200
 
 
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"host": "127.0.0.1"}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "::1"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "ledger.example.com"}, False),
+        ({"host": "0.0.0.0", "metrics_token": "scrape-me"}, True),
+    ],
+)
+def test_money_is_shown_to_this_machine_or_for_the_token(tmp_path: Path, settings: dict[str, str], shown: bool) -> None:
+    """Whoever reaches a server from elsewhere sees counts and no balances."""
+    with RunningApp(sqlite_url(tmp_path), **settings) as app:
+        app.make_agent("crawler", budget="research")
+        text = app.get("/metrics", key="scrape-me").body.decode()
+    assert ("bursar_held_atoms{" in text) == shown
+    assert "bursar_decisions_total{" in text
+
+
+def test_money_that_cannot_be_read_is_told(own_app: RunningApp, caplog: pytest.LogCaptureFixture) -> None:
+    """Left out, logged and counted; the rest is shown. A sum beyond 64 bits is no failure."""
+    own_app.make_agent("crawler", budget="research")
+    engine = sqlalchemy.create_engine(own_app.database_url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE accounts SET balance = 9223372036854775807 WHERE role = 'spent'"))
+        connection.execute(
+            sqlalchemy.text(
+                "INSERT INTO accounts SELECT book_id, 99, 'budgets:b:spent', currency, kind, role, balance, "
+                "overdrawn_index, created_index, changed_index FROM accounts WHERE role = 'spent'"
+            )
+        )
+    text = own_app.request("GET", "/metrics").body.decode()
+    assert 'bursar_spent_atoms{book="acme",currency="USD"} 1.8446744073709552e+19' in text
+    assert "bursar_balance_read_failures_total 0.0" in text
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("ALTER TABLE accounts RENAME TO elsewhere"))
+    engine.dispose()
+    with caplog.at_level("WARNING"):
+        text = own_app.request("GET", "/metrics").body.decode()
+    assert "bursar_spent_atoms{" not in text
+    assert "bursar_balance_read_failures_total 1.0" in text
+    assert "left out of the metrics" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_head_is_answered_without_a_body(own_app: RunningApp, path: str) -> None:
+    """As a load balancer asks; what has no HEAD is a problem without a body."""
+    answer = own_app.request("HEAD", path)
+    assert (answer.status, answer.body) == (200, b"")
+    assert int(answer.headers["content-length"]) > 0
+    refused = own_app.request("HEAD", "/v1/me")
+    assert (refused.status, refused.body) == (405, b"")
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+def test_a_failed_read_speaks_of_no_record(own_app: RunningApp) -> None:
+    """There is no key to repeat it with; a write that failed says what is true of the book."""
+    key = own_app.make_agent("crawler", budget="research")
+    engine = sqlalchemy.create_engine(own_app.database_url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("ALTER TABLE api_keys RENAME TO elsewhere"))
+        connection.execute(sqlalchemy.text("ALTER TABLE book_heads RENAME TO nowhere"))
+    engine.dispose()
+    read = own_app.get("/v1/me", key=key)
+    assert (read.status, read.code) == (503, "database_unavailable")
+    assert read.json["detail"] == "The database cannot be read now; ask again."
+    write = own_app.post("/v1/runs", {"name": "r"}, key=key)
+    assert (write.status, write.code) == (503, "database_unavailable")
+    assert "same Idempotency-Key" in write.json["detail"]
+    evaluated = own_app.post("/v1/evaluations", authorization(), key=key)
+    assert (evaluated.status, evaluated.json["detail"]) == (503, read.json["detail"])
+
+
 def test_metrics_can_be_switched_off(tmp_path: Path) -> None:
     """Then there is nothing at the path."""
     with RunningApp(sqlite_url(tmp_path), metrics=False) as app:

@@ -43,7 +43,8 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ({"port": 70_000}, "--port"),
         ({"workers": 0}, "--workers"),
         ({"tls_cert_file": Path("cert.pem")}, "tls_key_file"),
-        ({"queue_commands_max": 10, "batch_commands_max": 11}, "batch_commands_max"),
+        ({"queue_commands_max": 1000, "batch_commands_max": 1001}, "batch_commands_max"),
+        ({"queue_commands_max": 999}, "--queue-commands-max"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(given: dict[str, object], named: str) -> None:

@@ -17,9 +17,7 @@ ATOM = Decimal("0.000000001")
 class FakeBursar:
     """Serves on a port of its own until closed. `busy_answers`: how many 503s come first on the hot path."""
 
-    def __init__(
-        self, *, lost_atoms: int = 0, refuse_after: int | None = None, busy_answers: int = 0
-    ) -> None:
+    def __init__(self, *, lost_atoms: int = 0, refuse_after: int | None = None, busy_answers: int = 0) -> None:
         self.balances: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.answers: dict[str, tuple[int, Any]] = {}
         self.holds: dict[str, tuple[str, Decimal, dict[str, Any]]] = {}

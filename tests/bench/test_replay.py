@@ -92,9 +92,7 @@ def test_a_busy_server_is_asked_again_with_the_same_key(ledgers: list[FakeBursar
         ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, 1, 0.1),
     ],
 )
-def test_pauses_are_what_the_server_asks_within_bounds(
-    headers: dict[str, str], attempt: int, seconds: float
-) -> None:
+def test_pauses_are_what_the_server_asks_within_bounds(headers: dict[str, str], attempt: int, seconds: float) -> None:
     assert pause_seconds(headers, attempt=attempt) == pytest.approx(seconds)
 
 

@@ -38,16 +38,12 @@ def test_rounding_at_one_atom(exact: str, held: str, settled: str) -> None:
 
 def test_a_call_of_gpt_5_mini_worked_by_hand() -> None:
     # 4,808 input tokens at 0.25 USD and 10 output tokens at 2.00 USD a million; held for 2,000 output tokens.
-    (priced,) = price_calls(
-        [Call(4808, 10)], model="gpt-5-mini", provider="openai", worst_output_tokens=2000, digits=9
-    )
+    (priced,) = price_calls([Call(4808, 10)], model="gpt-5-mini", provider="openai", worst_output_tokens=2000, digits=9)
     assert priced == PricedCall(hold=Decimal("0.005202000"), cost=Decimal("0.001222000"))
 
 
 def test_an_answer_longer_than_the_worst_case_is_held_in_full() -> None:
-    (priced,) = price_calls(
-        [Call(0, 3000)], model="gpt-5-mini", provider="openai", worst_output_tokens=2000, digits=9
-    )
+    (priced,) = price_calls([Call(0, 3000)], model="gpt-5-mini", provider="openai", worst_output_tokens=2000, digits=9)
     assert priced.hold == priced.cost == Decimal("0.006")
 
 

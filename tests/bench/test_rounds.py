@@ -21,9 +21,7 @@ RESULT = LoadResult(
     generator_busy=0.25,
     problem="",
 )
-LINE = Line(
-    scenario="authorize", what="a ÷ b", ratio=1.5, target=1.5, detail="", rates={"a": [150.0], "b": [100.0]}
-)
+LINE = Line(scenario="authorize", what="a ÷ b", ratio=1.5, target=1.5, detail="", rates={"a": [150.0], "b": [100.0]})
 
 
 @pytest.mark.parametrize(
@@ -69,9 +67,7 @@ def test_an_invalid_run_gives_no_ratio() -> None:
         interleave([broken], rounds=1)
 
 
-@pytest.mark.parametrize(
-    ("ratio", "target", "expected"), [(1.5, 1.5, "met"), (1.49, 1.5, "missed"), (0.1, None, "–")]
-)
+@pytest.mark.parametrize(("ratio", "target", "expected"), [(1.5, 1.5, "met"), (1.49, 1.5, "missed"), (0.1, None, "–")])
 def test_verdict(ratio: float, target: float | None, expected: str) -> None:
     assert verdict(replace(LINE, ratio=ratio, target=target)) == expected
 

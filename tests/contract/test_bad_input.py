@@ -204,7 +204,7 @@ def test_a_refused_request_does_not_bind_its_key(served: Served) -> None:
         ("POST", "/v1/authorizations/{authorization}/release", "agent", {}, 404),
         ("POST", "/v1/refunds", "finance", {"authorization": "{authorization}", "amount": good()["amount"]}, 404),
         ("GET", "/v1/budgets/{budget}", "admin", None, 404),
-        ("POST", "/v1/budgets/{budget}/allocations", "admin", {"amount": good()["amount"]}, 422),
+        ("POST", "/v1/budgets/{budget}/allocations", "admin", {"amount": good()["amount"]}, 404),
         ("POST", "/v1/authorizations", "agent", good(budget="{budget}"), 422),
         ("GET", "/v1/agents/{agent}", "admin", None, 404),
         ("POST", "/v1/agents/{agent}/freeze", "admin", {}, 404),

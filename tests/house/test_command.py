@@ -109,10 +109,7 @@ def test_every_option_is_a_variable_of_the_environment(install) -> None:
     install(keys=f"{__name__}:keys")
     environment = {"BURSAR_DATABASE_URL": "sqlite:///here.db"}
     runner = CliRunner()
-    assert (
-        runner.invoke(main.bursar, ["keys", "recover"], env=environment).output
-        == "database sqlite:///here.db\n"
-    )
+    assert runner.invoke(main.bursar, ["keys", "recover"], env=environment).output == "database sqlite:///here.db\n"
     assert "BURSAR_DATABASE_URL" in runner.invoke(main.bursar, ["keys", "recover", "--help"]).output
 
 

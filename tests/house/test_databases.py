@@ -87,9 +87,7 @@ def test_no_server_outlives_the_process_that_started_it() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server under another account")
-def test_binaries_that_only_root_can_reach_are_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_binaries_that_only_root_can_reach_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project cloned into root's home has its virtual environment where no other account can read."""
     bin_dir = wheel_bin_dir()
     hidden = tmp_path / "site-packages"

@@ -9,13 +9,15 @@ import pytest
 from sqlalchemy import Connection, event
 
 from ledger.core import changeset
+from ledger.core.account import Account
 from ledger.core.authorization import FLAG_PARTIAL
-from ledger.core.changeset import Changeset, update_of
+from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.journal import Transfer
 from ledger.core.needs import Needs
 from ledger.storage import queries_accounts as accounts
 from ledger.storage import queries_authorizations as authorizations
 from ledger.storage import queries_budgets as budgets
+from ledger.storage import queries_finance as finance
 from ledger.storage import queries_log as log
 from ledger.storage import queries_principals as principals
 from ledger.storage.engine import create_engine
@@ -220,6 +222,52 @@ def test_a_balance_at_a_past_moment(
     assert accounts.balance_at(connection, BOOK, account, moment, basis="effective") == effective
 
 
+LARGE = 2**63 - 1
+
+
+def large(size: int, effective_at: int) -> Changeset:
+    """Three charges of the largest amount there is, backdated, and as many back, so that each balance fits."""
+    made = Changeset(BOOK, size, rows.root(size), rows.head(size + 6))
+    logs, moved = [], []
+    for at in range(6):
+        index = size + at
+        logs.append(tuple(rows.record(index, "charge" if at % 2 == 0 else "adjustment")))
+        sides = (3, 1) if at % 2 == 0 else (1, 3)
+        when = effective_at if at % 2 == 0 else 1_000 + index
+        moved.append(tuple(Transfer(BOOK, index, 0, *sides, "USD", LARGE, 0, 0, 1_000 + index, when)))
+    made.inserts = {"log_records": logs, "transfers": moved}
+    return made
+
+
+def test_sums_beyond_64_bits_are_exact(migrated_url: str, book_writer: BookWriter) -> None:
+    """Of backdated amounts, and of what budgets hold and have spent; SQLite alone would give up."""
+    made = large(rows.SETUP_SIZE, 500)
+    made.inserts["accounts"] = [
+        row_of(Account(BOOK, 10 + at, f"budgets:b{at}:spent", "USD", "budgetary", "spent", value, None, 0, 0))
+        for at, value in enumerate((LARGE, LARGE, LARGE - 7, -3))
+    ]
+    book_writer.begin(BOOK, Needs())
+    book_writer.write_and_commit(made)
+    engine = create_engine(migrated_url)
+    with engine.connect() as opened:
+        assert accounts.balance_at(opened, BOOK, 3, 600, basis="effective") == 3 * LARGE
+        assert accounts.balance_at(opened, BOOK, 1, 600, basis="effective") == -3 * LARGE
+        assert accounts.balance_at(opened, BOOK, 3, 600) == 0
+        assert budgets.held_and_spent(opened, BOOK) == [budgets.CurrencySums(BOOK, "USD", 0, 3 * LARGE - 10)]
+    engine.dispose()
+
+
+def test_records_of_finance_are_listed_by_kind(connection: Connection) -> None:
+    """Newest first, continuing after an index; the records of others are not there."""
+    assert [record.log_index for record in finance.list_of_kind(connection, BOOK, "charge").items] == [14]
+    assert finance.list_of_kind(connection, BOOK, "charge", after=14).items == []
+    assert finance.list_of_kind(connection, BOOK, "refund").items == []
+    assert finance.list_allocations(connection, BOOK, "research", "USD") == Page([], None)
+    assert set(log.records_at(connection, BOOK, [3, 5, 99])) == {3, 5}
+    assert log.texts_at(connection, BOOK, [0, 1], "reason") == {0: "because"}
+    assert log.texts_at(connection, BOOK, [0, 1], "intent") == {}
+
+
 def test_a_balance_at_a_log_size(connection: Connection) -> None:
     """The record at the size itself is not yet in it."""
     balances = [accounts.balance_at_size(connection, BOOK, 2, size) for size in (0, 1, 2, 13, 14)]
@@ -311,6 +359,9 @@ PLANNED: list[tuple[str, Callable[[Connection], object]]] = [
     ("transfers_debit ", lambda connection: accounts.list_postings(connection, BOOK, 2)),
     ("log_records_recorded_at", lambda connection: log.size_at(connection, BOOK, 1_005)),
     ("accounts_name", lambda connection: budgets.list_budgets(connection, BOOK)),
+    ("log_records_finance", lambda connection: finance.list_of_kind(connection, BOOK, "refund")),
+    ("log_records_finance", lambda connection: finance.list_of_kind(connection, BOOK, "charge", after=5)),
+    ("log_records_finance", lambda connection: finance.list_allocations(connection, BOOK, "research", "USD")),
 ]
 
 

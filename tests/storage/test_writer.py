@@ -131,7 +131,7 @@ def test_every_fact_that_was_asked_for_is_known(book_writer: BookWriter, later: 
     assert known.aliases[crawler.id] == "crawler"
     assert known.aliases[research.id] == "research"
     assert known.aliases[rows.numbered_id("agt", 9)] is None
-    assert (known.agents["nobody"], known.agents["no_body"], known.aliases["no_body"]) == (None, None, "no_body")
+    assert (known.agents["nobody"], known.agents["no_body"]) == (None, None)
     assert known.persons["ada"] is not None
     assert known.persons["bob"] is None
     assert (known.agent_budgets["research"], known.agent_budgets["crawler"]) == (("extra", "research"), ())
