@@ -90,7 +90,7 @@ class Crashing:
 
 async def work_and_kill(crashing: Crashing, planned: list[list[Flow]], *, at_once: bool) -> None:
     """Start all clients, and kill the server's group after so many acknowledgements, at once or a moment later."""
-    after = crashing.chance.randrange(10, len(requests_of(planned)) * 3 // 4)
+    after = crashing.chance.randrange(10, len(requests_of(planned)) // 2)
     reached = asyncio.Event()
     answers = 0
 
@@ -108,7 +108,7 @@ async def work_and_kill(crashing: Crashing, planned: list[list[Flow]], *, at_onc
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     assert not working.done(), "the work ended before the crash"
     if not at_once:
-        await asyncio.sleep(crashing.chance.uniform(0, 0.02))
+        await asyncio.sleep(crashing.chance.uniform(0, 0.005))
         crashing.server.strike()
     await asyncio.to_thread(crashing.server.kill)
     await working
@@ -141,9 +141,19 @@ def test_kill_of_the_process_group(own_database_url: str, tmp_path: Path) -> Non
 
 
 async def work_and_kill_database(crashing: Crashing, planned: list[list[Flow]], postgres: PostgresServer) -> None:
-    """Start patient clients, kill PostgreSQL in their midst, and start it again."""
+    """Start patient clients, kill PostgreSQL after so many acknowledgements, and start it again."""
+    left = crashing.chance.randrange(10, len(requests_of(planned)) // 2)
+    reached = asyncio.Event()
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            reached.set()
+
+    crashing.journal.on_answer = count
     working = asyncio.create_task(work(crashing.server.port, crashing.key, planned, crashing.journal, patient=True))
-    await asyncio.sleep(crashing.chance.uniform(0.05, 0.4))
+    await reached.wait()
     assert not working.done(), "the work ended before the crash"
     await asyncio.to_thread(postgres.kill)
     await asyncio.sleep(0.3)
