@@ -24,9 +24,6 @@ from api.settings import Settings
 
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 """Requests make many small objects and few cycles: looking for cycles after every 700 takes a tenth of the time."""
-SWITCH_SECONDS: Final = 0.02
-"""The event loop and the writer hand the interpreter over where they wait anyway. Forced switches every 5 ms make
-batches smaller and answers later; see docs/performance.md."""
 
 
 def run(
@@ -46,7 +43,6 @@ def run(
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTOR_THRESHOLDS)
-        sys.setswitchinterval(SWITCH_SECONDS)
         on_ready()
 
     server = Server(config, app.context, ready)
