@@ -89,7 +89,7 @@ async def outage(postgres: PostgresServer, server: ServerProcess, planned: list,
     office = Office(server.port, key)
     refused = len(journal.refused)
     working = asyncio.create_task(work(server.port, key, planned, journal, patient=True))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.03)
     await asyncio.to_thread(postgres.stop)
     started = time.monotonic()
     for method, path, body in (

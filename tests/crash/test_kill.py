@@ -193,7 +193,7 @@ def test_kill_of_the_parent_alone(own_database_url: str, tmp_path: Path) -> None
             working = asyncio.create_task(
                 work(crashing.server.port, crashing.key, crashing.next_plan(), crashing.journal)
             )
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.1)
             os.kill(crashing.server.pid, signal.SIGKILL)
             await working
 
@@ -215,7 +215,7 @@ def test_a_worker_killed_alone_is_replaced(tmp_path: Path) -> None:
             working = asyncio.create_task(
                 work(crashing.server.port, crashing.key, crashing.next_plan(), crashing.journal, patient=True)
             )
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
             victim.kill()
             await working
 

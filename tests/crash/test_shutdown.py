@@ -33,8 +33,18 @@ def test_what_was_recorded_was_answered(own_database_url: str, tmp_path: Path, w
     planned = plan(SEED, "shutdown", flows=40)
 
     async def work_and_stop(server: ServerProcess, key: str) -> float:
+        reached = asyncio.Event()
+        left = len(requests_of(planned)) // 4
+
+        def count() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                reached.set()
+
+        journal.on_answer = count
         working = asyncio.create_task(work(server.port, key, planned, journal))
-        await asyncio.sleep(0.3)
+        await reached.wait()
         assert not working.done(), "the work ended before the signal"
         started = time.monotonic()
         server.terminate()
