@@ -24,12 +24,14 @@ from api.rendering import (
     money,
     success_http,
 )
+from api.rendering_approvals import is_still_pending
+from api.rendering_decisions import retry_after_seconds
 from api.reply import JSON_HEADER, REPLAYED_HEADER, Reply
 from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.services import errors as services
 from ledger.storage import errors as storage
 
-AMOUNT_FACTS: Final = ("available", "refundable")
+AMOUNT_FACTS: Final = ("available", "held", "refundable")
 """Facts of a refusal that are atoms of the currency beside them."""
 _JSON: Final = (JSON_HEADER,)
 _JSON_REPLAYED: Final = (JSON_HEADER, REPLAYED_HEADER)
@@ -75,6 +77,7 @@ def outcome_reply(outcome: Outcome, scale: Scale, request_id: str, extra: Mappin
             detail=denial_detail(outcome),
             facts=denial_facts(outcome, scale),
             headers=headers,
+            retry_after_seconds=retry_after_seconds(outcome.body) if outcome.body is not None else None,
         )
     body = outcome.body
     if STATUS_ROWS[status].http >= 400 or body is None:
@@ -88,7 +91,17 @@ def outcome_reply(outcome: Outcome, scale: Scale, request_id: str, extra: Mappin
     content = ANSWERS[body["kind"]](outcome, scale)
     if extra and not outcome.replayed:
         content |= extra
-    return Reply(success_http(status, body), _JSON_REPLAYED if outcome.replayed else _JSON, orjson.dumps(content))
+    reply_headers: tuple[tuple[bytes, bytes], ...] = _JSON_REPLAYED if outcome.replayed else _JSON
+    if status is Status.PENDING_APPROVAL:
+        reply_headers += _waiting_headers(body["authorization"], is_pending=is_still_pending(outcome))
+    return Reply(success_http(status, body), reply_headers, orjson.dumps(content))
+
+
+def _waiting_headers(authorization: str, *, is_pending: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """Where to ask how a request stands that persons were asked about, and after how many seconds."""
+    location = (b"location", f"/v1/authorizations/{authorization}".encode())
+    seconds = STATUS_ROWS[Status.PENDING_APPROVAL].retry_after_seconds
+    return (location, (b"retry-after", b"%d" % (seconds or 1))) if is_pending else (location,)
 
 
 def shown_facts(facts: Mapping[str, Any], scale: Scale) -> dict[str, Any]:

@@ -37,6 +37,9 @@ from ledger.storage.engine import create_engine
 from ledger.storage.errors import StorageError
 from ledger.storage.queries_due import books_due
 
+ALERTS_STOP_SECONDS = 2.0
+"""Time that webhooks which are being sent have at the end; what is not done by then is sent again later."""
+
 
 class App(NamedTuple):
     """The application to serve, FastAPI behind it, and the context they share."""
@@ -96,6 +99,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
     context: Context = inner.state.context
     context.begin()
     context.authorizer.start()
+    context.alerting.start()
     tasks = [
         asyncio.create_task(context.deadlines.run()),
         asyncio.create_task(_flush(context)),
@@ -108,6 +112,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds))
+        await asyncio.to_thread(context.alerting.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         context.metrics.flush()
         context.engine.dispose()
 

@@ -22,11 +22,38 @@ from api.rendering import MONEY_SCALE, Scale
 from api.request import Asked
 from api.settings import Settings
 from ledger.core.money import currency_digits
+from ledger.services.alerting import Alerting, AlertSettings
 from ledger.services.authorizer import Authorizer
+from ledger.services.delivering import DeliverySettings
 from ledger.services.sources import ParsedKey, Sources
 from ledger.storage import queries_log
+from ledger.storage.side_writer import SideWriter
 
 UNITS_CACHED = 10_000
+APPLYING_MAX = 2
+"""Policies that may be applied at the same time: each reads the history that its new limits look at."""
+
+
+def _alerting(settings: Settings, *, engine: Engine, side: SideWriter, sources: Sources, metrics: Metrics) -> Alerting:
+    return Alerting(
+        engine,
+        side,
+        sources,
+        AlertSettings(
+            poll_seconds=settings.webhook_poll_seconds,
+            kept_days=settings.webhook_kept_days,
+            delivery=DeliverySettings(
+                allow_http=settings.webhook_allow_http,
+                allow_private=settings.webhook_allow_private,
+                timeout_seconds=float(settings.webhook_timeout_seconds),
+                sending_max=settings.webhook_sending_max,
+                disable_after_days=settings.webhook_disable_after_days,
+            ),
+        ),
+        on_event=metrics.alert,
+        on_result=metrics.webhook,
+        on_behind=metrics.alerts_behind.set,
+    )
 
 
 class Context:
@@ -44,6 +71,9 @@ class Context:
         self.rate = RateLimit(per_second=settings.rate_limit_per_second, burst=settings.rate_limit_burst)
         self.deadlines = Deadlines(settings.request_timeout_seconds)
         self.stopping = asyncio.Event()
+        self.applying = asyncio.Semaphore(APPLYING_MAX)
+        self.side = SideWriter(settings.database_url)
+        self.alerting = _alerting(settings, engine=engine, side=self.side, sources=sources, metrics=metrics)
         self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)
         self._handover: Handover | None = None
 

@@ -67,6 +67,7 @@ def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_k
         partial_ok=asked.partial_ok,
         on_expiry=asked.on_expiry,
         labels=tuple(sorted(labels.items())) if labels else (),
+        fingerprint=asked.fingerprint,
     )
 
 

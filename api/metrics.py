@@ -84,6 +84,19 @@ class Metrics:
             "Scrapes that could not read what is held and spent.",
             registry=self.registry,
         )
+        self.alerts = Counter("bursar_alerts", "Events made for webhooks, by type.", ("type",), registry=self.registry)
+        self.webhooks = Counter(
+            "bursar_webhook_attempts",
+            "Attempts to deliver an event, by how they went: delivered, retried or failed.",
+            ("result",),
+            registry=self.registry,
+        )
+        self.alerts_behind = Gauge(
+            "bursar_alerts_behind_records",
+            "Log records of books with webhooks that were not looked at yet.",
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
         self._statuses: Tally[tuple[str, int]] = Tally()
         self._seconds: dict[str, float] = {}
         self._within: dict[str, list[int]] = {}
@@ -107,6 +120,14 @@ class Metrics:
             self.commit_seconds.observe(report.commit_seconds)
         for (operation, outcome), number in report.outcomes.items():
             self.decisions.labels(operation, outcome).inc(number)
+
+    def alert(self, kind: str) -> None:
+        """Count one event. Called by the alerts' thread."""
+        self.alerts.labels(kind).inc()
+
+    def webhook(self, result: str) -> None:
+        """Count one attempt to deliver. Called by the threads that send."""
+        self.webhooks.labels(result).inc()
 
     def flush(self) -> None:
         """Hand over what was tallied."""

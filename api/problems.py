@@ -54,6 +54,7 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.NOT_FOUND: Row(404, "Not found", "Check the path, id or name; a key sees only its own book."),
     Status.NOT_YOURS: Row(404, "Not found", "Check the path, id or name; a key sees only its own book."),
     Status.UNKNOWN_AGENT: Row(422, "Unknown agent", "Name an agent or team of this book."),
+    Status.UNKNOWN_PERSON: Row(422, "Unknown person", "Name a person who has, or had, a key of this book."),
     Status.UNKNOWN_BUDGET: Row(422, "Unknown budget", "Name a budget of this book."),
     Status.NO_BUDGET: Row(422, "No budget", "Let the agent spend from a budget first, or name one."),
     Status.BUDGET_AMBIGUOUS: Row(422, "Budget ambiguous", "Name one of the agent's budgets."),
@@ -63,6 +64,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.CURRENCY_MISMATCH: Row(422, "Currency mismatch", "Use the currency of the budget or hold."),
     Status.EFFECTIVE_AT_INVALID: Row(
         422, "Effective date not allowed", "Use a moment that is not in the future, within an open period."
+    ),
+    Status.DELEGATION_INVALID: Row(
+        422, "Delegation invalid", "Name another person as the receiver, and an end within 90 days of the start."
     ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(
@@ -81,6 +85,42 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),
     Status.INSUFFICIENT_AVAILABLE: Row(409, "Not enough available", "Move at most what the budget has available."),
     Status.BALANCE_OVERFLOW: Row(409, "Balance overflow", "Use an amount whose balances fit 64 bits of atoms."),
+    Status.POLICY_INVALID: Row(422, "Policy invalid", "Change the policy as detail says; nothing was applied."),
+    Status.POLICY_CHANGED: Row(409, "Policy changed meanwhile", "Look at the live version and apply again."),
+    Status.POLICY_UNCHANGED: Row(409, "Policy unchanged", "The live version says the same already."),
+    Status.FILL_NEEDED: Row(503, "Limits being filled", "Nothing was recorded; ask again.", 1),
+    Status.NOT_AN_APPROVER: Row(
+        403, "Not an approver", "Have somebody approve whom the policy names and who has no part in the request."
+    ),
+    Status.ALREADY_VOTED: Row(409, "Voted already", "Each person has one voice; another must approve."),
+    Status.APPROVAL_MISMATCH: Row(
+        409, "Not the request that was shown", "Look at the request again and send the request_digest it has now."
+    ),
+    Status.BUDGET_IN_USE: Row(409, "Budget in use", "End what is held, and close the budgets below it, first."),
+    Status.BOOK_FROZEN: Row(403, "Denied: book frozen", "An admin can unfreeze the book."),
+    Status.BUDGET_FROZEN: Row(403, "Denied: budget frozen", "An admin can unfreeze the budget or the one above it."),
+    Status.BUDGET_CLOSED: Row(403, "Denied: budget closed", "Spend from another budget."),
+    Status.POLICY_ERROR: Row(
+        403, "Denied: policy error", "A policy could not be evaluated, so it denies; an admin must mend it."
+    ),
+    Status.CATEGORY_NOT_ALLOWED: Row(403, "Denied: category not allowed", "Use a category that the policy allows."),
+    Status.PAYEE_NOT_ALLOWED: Row(403, "Denied: payee not allowed", "Use a payee that the policy allows."),
+    Status.RESOURCE_NOT_ALLOWED: Row(403, "Denied: resource not allowed", "Name a resource that the policy allows."),
+    Status.CONDITION_NOT_MET: Row(403, "Denied: condition not met", "Change what the policy's condition looks at."),
+    Status.RUN_REQUIRED: Row(403, "Denied: run required", "Open a run with POST /v1/runs and name it."),
+    Status.LIMIT_CURRENCY: Row(403, "Denied: limit in another currency", "Ask in the currency of the limit."),
+    Status.LIMIT_TOO_SMALL: Row(403, "Denied: above the limit itself", "Ask for at most the limit; it never fits."),
+    Status.OUTSIDE_HOURS: Row(403, "Denied: outside hours", "Ask again at fits_at."),
+    Status.LOOP_DETECTED: Row(403, "Denied: loop detected", "Stop repeating the request; do something else."),
+    Status.LIMIT_EXCEEDED: Row(403, "Denied: limit exceeded", "Ask for less, or again at fits_at."),
+    Status.APPROVAL_REQUIRED: Row(
+        403, "Denied: approval required", "Send accept_pending: true and wait until persons have decided."
+    ),
+    Status.LIMIT_HELD: Row(
+        429, "Limit held by open holds", "It would fit once open holds are settled or released; ask again.", 2
+    ),
+    Status.VELOCITY: Row(429, "Too fast", "It fits within a minute; ask again after Retry-After seconds.", 60),
+    Status.PENDING_APPROVAL: Row(202, "Pending approval", "The amount is held while persons decide.", 5),
     Status.AGENT_FROZEN: Row(403, "Denied: agent frozen", "An admin can unfreeze the agent or the team above it."),
     Status.BUDGET_NOT_PERMITTED: Row(
         403, "Denied: budget not permitted", "Name a budget that this agent may spend from."
@@ -188,12 +228,13 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
-def problem_headers(code: str) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that a code's answer carries: media type, Retry-After, WWW-Authenticate."""
+def problem_headers(code: str, retry_after_seconds: int | None = None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that a code's answer carries: media type, Retry-After (of the row unless a better one is known),
+    WWW-Authenticate."""
     row = ROWS[code]
     headers: tuple[tuple[bytes, bytes], ...] = (PROBLEM_HEADER,)
     if row.retry_after_seconds is not None:
-        headers += ((b"retry-after", b"%d" % row.retry_after_seconds),)
+        headers += ((b"retry-after", b"%d" % (retry_after_seconds or row.retry_after_seconds)),)
     if row.http == 401:
         challenge = b'Bearer realm="bursar"' if code == "unauthenticated" else b'Bearer error="invalid_token"'
         headers += ((b"www-authenticate", challenge),)
@@ -209,10 +250,11 @@ def problem_reply(
     detail: str = "",
     facts: Mapping[str, Any] | None = None,
     headers: tuple[tuple[bytes, bytes], ...] = (),
+    retry_after_seconds: int | None = None,
 ) -> Reply:
     """The answer to a request that ended with ``code``."""
     content = problem_content(code, request_id=request_id, detail=detail, facts=facts)
-    return Reply(content["status"], problem_headers(code) + headers, orjson.dumps(content))
+    return Reply(content["status"], problem_headers(code, retry_after_seconds) + headers, orjson.dumps(content))
 
 
 def is_success(outcome: Outcome) -> bool:

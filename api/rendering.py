@@ -11,45 +11,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-import orjson
-
-from ledger.core.money import MICRO_CODES, MICRO_DIGITS, NANO_CODES, NANO_DIGITS
+from api.amounts import MONEY_SCALE as MONEY_SCALE
+from api.amounts import Scale as Scale
+from api.amounts import decimal_text as decimal_text
+from api.amounts import money as money
+from api.rendering_approvals import delegation_said, tiers_said, vote_said
+from api.rendering_budgets import BUDGET_ANSWERS
+from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
+from api.rendering_policies import policy_answer
+from api.rendering_webhooks import webhook_answer
 from ledger.core.outcome import Outcome, Status
 
-Scale = Mapping[str, int]
-"""Currency or unit to its digits after the point; complete for the currencies of the record at hand."""
-MONEY_SCALE: Final[Scale] = {
-    **dict.fromkeys(NANO_CODES, NANO_DIGITS),
-    **dict.fromkeys(MICRO_CODES, MICRO_DIGITS),
-}
-
-_APPROVED: Final = orjson.Fragment(b'{"outcome":"approved","reasons":[],"policies":[],"limits":[]}')
-_ATOMS_OF_A_REASON: Final = ("observed", "limit", "remaining")
-_NOT_PERMITTED: Final = Status.BUDGET_NOT_PERMITTED.value
 _KINDS_DONE: Final = frozenset(
-    ("settlement", "release", "extension", "freeze", "unfreeze", "key_revocation", "budget_agents")
+    (
+        "settlement",
+        "release",
+        "extension",
+        "freeze",
+        "unfreeze",
+        "key_revocation",
+        "budget_agents",
+        "webhook_removal",
+        "policy_retirement",
+        "approval_vote",
+        "approval_granted",
+        "approval_refused",
+        "delegation_revocation",
+        *BUDGET_ANSWERS,
+    )
 )
 """Kinds of record whose answer is 200: they change what is there. Every other success answers 201."""
-
-
-def decimal_text(atoms: str, digits: int) -> str:
-    """Exact decimal text, at least two digits after the point where the scale has them, of atoms as text."""
-    if not digits:
-        return atoms
-    sign = ""
-    if atoms[0] == "-":
-        sign, atoms = "-", atoms[1:]
-    if len(atoms) <= digits:
-        atoms = atoms.zfill(digits + 1)
-    fraction = atoms[-digits:].rstrip("0")
-    if len(fraction) < 2:
-        fraction = fraction.ljust(min(2, digits), "0")
-    return f"{sign}{atoms[:-digits]}.{fraction}"
-
-
-def money(atoms: str, currency: str, digits: int) -> dict[str, str]:
-    """An amount as answers write it."""
-    return {"amount": decimal_text(atoms, digits), "currency": currency}
 
 
 def answered_status(outcome: Outcome) -> Status:
@@ -57,13 +48,17 @@ def answered_status(outcome: Outcome) -> Status:
     if outcome.status is not Status.REPLAYED or outcome.body is None:
         return outcome.status
     kind = outcome.body["kind"]
-    if kind == "denial":
+    if kind in ("denial", "run_denial"):
         return Status(outcome.body["decision"]["reasons"][0]["code"])
+    if kind == "approval_requested":
+        return Status.PENDING_APPROVAL
     return Status.APPROVED if kind == "hold" else Status.DONE
 
 
 def success_http(status: Status, body: Mapping[str, Any]) -> int:
     """The HTTP status of a success, by the kind of its record."""
+    if status is Status.PENDING_APPROVAL:
+        return 202
     return 201 if status is Status.APPROVED or body["kind"] not in _KINDS_DONE else 200
 
 
@@ -81,34 +76,6 @@ def balances(budget: Mapping[str, str], currency: str, digits: int) -> dict[str,
         "available": {"amount": decimal_text(budget["available"], digits), "currency": currency},
         "held": {"amount": decimal_text(budget["held"], digits), "currency": currency},
         "spent": {"amount": decimal_text(budget["spent"], digits), "currency": currency},
-    }
-
-
-def is_strangers(decision: Mapping[str, Any]) -> bool:
-    """Whether the budget was not the asker's to spend from: what it has is then none of the asker's business."""
-    return any(reason["code"] == _NOT_PERMITTED for reason in decision["reasons"])
-
-
-def decision_of(decision: Mapping[str, Any], currency: str, digits: int) -> Any:
-    """A decision in an answer: its verdicts by rule stay in the log, its reasons carry decimal text."""
-    if not decision["reasons"] and not decision["policies"] and decision["outcome"] == "approved":
-        return _APPROVED
-    reasons = []
-    without_amounts = is_strangers(decision)
-    for reason in decision["reasons"]:
-        if without_amounts and "observed" in reason:
-            continue
-        shown = {name: value for name, value in reason.items() if name != "verdict"}
-        for name in _ATOMS_OF_A_REASON:
-            if name in shown:
-                shown[name] = decimal_text(shown[name], digits)
-                shown["currency"] = currency
-        reasons.append(shown)
-    return {
-        "outcome": decision["outcome"],
-        "reasons": reasons,
-        "policies": decision["policies"],
-        "limits": decision["limits"],
     }
 
 
@@ -133,20 +100,28 @@ def authorization_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         if name in body:
             shown[name] = body[name]
     if "decision" in body:
-        shown["decision"] = decision_of(body["decision"], currency, digits)
+        shown["decision"] = decision_of(body["decision"], currency, digits, body)
+    if body["kind"] == "approval_requested":
+        shown["approvals"] = tiers_said(body)
+        # A repeat of the request says how it stands now: an agent whose request was granted learns it here too.
+        shown["state"] = outcome.facts.get("state", body["state"])
     shown["budget"] = balances(body["budget"], currency, digits)
     shown["log"] = log_of(outcome)
     return shown
 
 
 def denial_facts(outcome: Outcome, scale: Scale) -> dict[str, Any]:
-    """What a denial's problem carries beside its code: the decision, the budget unless it is none of the asker's, where
-    it is on record."""
+    """What a denial's problem carries beside its code: the decision, when it would fit, the budget unless it is none of
+    the asker's, where it is on record."""
     body = outcome.body or {}
-    currency, decision = body["currency"], body["decision"]
+    decision = body["decision"]
+    if body["kind"] == "run_denial":
+        return {"decision": decision_of(decision, "", 0, body), **patience_of(body), "log": log_of(outcome)}
+    currency = body["currency"]
     digits = scale[currency]
     facts = {
-        "decision": decision_of(decision, currency, digits),
+        "decision": decision_of(decision, currency, digits, body),
+        **patience_of(body),
         "authorization": body["authorization"],
         "state": body["state"],
         "budget": balances(body["budget"], currency, digits),
@@ -195,9 +170,10 @@ _ENTRY_IDS: Final = {
 
 
 def as_evaluated(outcome: Outcome) -> Outcome:
-    """The outcome of an evaluation, with the budget as it is now: nothing is held, whatever the decision would be."""
+    """The outcome of an evaluation, with the budget and the limits as they are now: nothing is held, whatever the
+    decision would be."""
     body = outcome.body
-    if body is None or body["kind"] != "hold":
+    if body is None or body["kind"] not in ("hold", "approval_requested"):
         return outcome
     budget, approved = body["budget"], int(body["approved"])
     now = {
@@ -205,7 +181,17 @@ def as_evaluated(outcome: Outcome) -> Outcome:
         "available": str(int(budget["available"]) + approved),
         "held": str(int(budget["held"]) - approved),
     }
-    return replace(outcome, body={**body, "budget": now})
+    return replace(outcome, body={**body, "budget": now, EVALUATED: True})
+
+
+def _vote(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    body = outcome.body or {}
+    budget = balances(body["budget"], body["currency"], scale[body["currency"]])
+    return {**vote_said(body), "budget": budget, "log": log_of(outcome)}
+
+
+def _delegation(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    return {**delegation_said(outcome.body or {}), "log": log_of(outcome)}
 
 
 def _agent(outcome: Outcome, scale: Scale) -> dict[str, Any]:
@@ -248,6 +234,7 @@ def _run(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         "agent": body["agent"],
         "opened_at": body["time"],
         "totals": [],
+        **({"decision": decision_of(body["decision"], "", 0, body)} if "decision" in body else {}),
         "log": log_of(outcome),
     }
 
@@ -262,7 +249,9 @@ def _name(outcome: Outcome, scale: Scale) -> dict[str, Any]:
 
 
 ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
-    **dict.fromkeys(("hold", "settlement", "release", "extension"), authorization_answer),
+    **dict.fromkeys(("hold", "approval_requested", "settlement", "release", "extension"), authorization_answer),
+    **dict.fromkeys(("approval_vote", "approval_granted", "approval_refused"), _vote),
+    **dict.fromkeys(("delegation", "delegation_revocation"), _delegation),
     **dict.fromkeys(_ENTRY_IDS, entry_answer),
     **dict.fromkeys(("agent", "freeze", "unfreeze"), _agent),
     **dict.fromkeys(("key", "key_rotation", "key_revocation"), _key),
@@ -270,5 +259,8 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     "run": _run,
     "unit": _unit,
     "name": _name,
+    **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
+    **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
+    **BUDGET_ANSWERS,
 }
 """Kind of record to the answer of the request that wrote it."""

@@ -92,6 +92,28 @@ class Settings(BaseSettings):
     rate_limit_burst: int = Field(
         default=100, ge=1, le=1_000_000, description="Requests that one key may send at once before the rate counts."
     )
+    webhook_poll_seconds: int = Field(
+        default=1,
+        ge=0,
+        le=60,
+        description="How often alerts are looked for and what is due is sent; 0 leaves it to other processes.",
+    )
+    webhook_timeout_seconds: int = Field(
+        default=10, ge=1, le=60, description="Time that one attempt to deliver a webhook may take."
+    )
+    webhook_sending_max: int = Field(
+        default=16, ge=1, le=256, description="Webhooks that each process sends at once at most."
+    )
+    webhook_disable_after_days: int = Field(
+        default=5, ge=1, le=365, description="An endpoint that has only failed for so many days is disabled."
+    )
+    webhook_kept_days: int = Field(
+        default=30, ge=1, le=3650, description="How long events and their deliveries are kept."
+    )
+    webhook_allow_http: bool = Field(default=False, description="Let webhooks go to plain http URLs.")
+    webhook_allow_private: bool = Field(
+        default=False, description="Let webhooks go to private, loopback and link-local addresses."
+    )
     metrics: bool = Field(default=True, description="Answer GET /metrics.")
     metrics_token: SecretStr | None = Field(
         default=None,

@@ -28,6 +28,7 @@ from rich.console import Console
 
 from bench import sample
 from bench.context import CONNECTIONS, Context, Lasting, Line, Settings
+from bench.decision_cost import NotComparable
 from bench.facts import machine_facts
 from bench.history import HistoryFailed
 from bench.http_client import RequestFailed, UnexpectedStatus
@@ -42,7 +43,8 @@ from bench.wire import Principal
 
 DEFAULT_JSON = Path(__file__).with_name("results") / "latest.json"
 BREAKAGES = (
-    HistoryFailed, InvalidRun, NotVerified, OSError, PostgresServerError, RequestFailed, ServerFailed, UnexpectedStatus,
+    HistoryFailed, InvalidRun, NotComparable, NotVerified, OSError, PostgresServerError, RequestFailed, ServerFailed,
+    UnexpectedStatus,
 )  # fmt: skip
 
 

@@ -2,16 +2,34 @@
 
 from typing import Final
 
-from api.routes import accounts, asking, finance_lists, health, log, money_moves, principals, setting_up, spending
+from api.routes import (
+    accounts,
+    approvals,
+    asking,
+    budgets_life,
+    finance_lists,
+    health,
+    log,
+    money_moves,
+    policies,
+    principals,
+    setting_up,
+    spending,
+)
+from api.routes import webhooks as webhook_routes
 
 ROUTERS: Final = (
     asking.router,
     spending.router,
     principals.router,
     setting_up.router,
+    policies.router,
+    budgets_life.router,
     money_moves.router,
     finance_lists.router,
+    approvals.router,
     accounts.router,
+    webhook_routes.router,
     log.router,
     health.router,
 )

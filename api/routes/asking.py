@@ -59,11 +59,22 @@ def _add_hot(route: str, path: str, body: type, answer: type, *, status: int, su
         methods=["POST"],
         status_code=status,
         response_model=answer,
+        responses=_WAITING if route == "authorize" else None,
         tags=["authorizations"],
         openapi_extra=_PATH_PARAMETER if "{" in path else None,
     )
 
 
+_WAITING: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": AuthorizationResponse,
+        "description": "People must approve; the amount is held meanwhile. Only where accept_pending was sent.",
+        "headers": {
+            "Location": {"description": "The authorization, to be asked for.", "schema": {"type": "string"}},
+            "Retry-After": {"description": "Seconds; absent once it is granted.", "schema": {"type": "integer"}},
+        },
+    }
+}
 _PATH_PARAMETER = {
     "parameters": [{"name": "authorization", "in": "path", "required": True, "schema": {"type": "string"}}]
 }

@@ -1,4 +1,4 @@
-"""Routes that list what finance and admins booked: charges, refunds, adjustments, and a budget's allocations.
+"""Routes that list what finance and admins booked: charges, refunds, adjustments, a budget's allocations and renewals.
 
 Invariant: an item says what the answer to its request said, because both are rendered from the record by one function.
 """
@@ -11,9 +11,10 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from api.reading import Cursor, Limit, Reading, answer_page, cursor_parts, found, reading
+from api.rendering_budgets import renewed_view
 from api.routes.answers import PROBLEMS
 from api.routes.views import entry_view
-from api.schemas.lists import EntryList
+from api.schemas.lists import EntryList, RenewalList
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord
 from ledger.storage import queries_budgets, queries_finance, queries_log
@@ -64,6 +65,18 @@ def list_refunds(request: Request, limit: Limit = 50, cursor: Cursor = None) -> 
 def list_adjustments(request: Request, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """List adjustments, newest first."""
     return _list(request, "adjustment", limit, cursor)
+
+
+@router.get("/budgets/{budget}/renewals", response_model=RenewalList, tags=["budgets"])
+def list_renewals(request: Request, budget: Reference, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """List the renewals of a budget, newest first: what lapsed, what was carried over, what came and what was short."""
+    with reading(request, "read_all") as read:
+        named = found(queries_budgets.budget(read.connection, read.book_id, budget), f"budget {budget}").budget
+        page = queries_finance.list_renewals(
+            read.connection, read.book_id, named.name, after=cursor_parts(cursor, int), limit=limit
+        )
+        digits = read.scale((named.currency,))[named.currency]
+    return answer_page(page, lambda record: renewed_view(record, digits))
 
 
 @router.get("/budgets/{budget}/allocations", response_model=EntryList, tags=["budgets"])

@@ -50,6 +50,7 @@ def get_book(request: Request) -> Response:
         "currency": book.currency,
         "timezone": book.timezone,
         "strict_names": book.strict_names,
+        "frozen": bool(head.frozen),
         "opened_at": moment_text(book.opened_at),
         "log_size": head.size,
         "root": head.root.hex(),

@@ -7,14 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from api.reading import Cursor, Limit, answer, answer_page, cursor_parts, found, reading
+from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
+from api.rendering_remaining import currencies_in, policy_left_view
 from api.routes.answers import PROBLEMS
 from api.routes.views import agent_view, budget_view, key_view
 from api.schemas.lists import AgentList, KeyList
 from api.schemas.setting_up import AgentView, KeyView, MeView
 from ledger.core import roles
-from ledger.core.principal import KIND_AGENT, KIND_TEAM
+from ledger.core.principal import KIND_AGENT, KIND_TEAM, Agent
+from ledger.services.policies.remaining import Holder, what_remains
 from ledger.storage import queries_budgets, queries_log, queries_principals
+from ledger.storage.queries_budgets import BudgetBalances
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Reference = Annotated[str, Path(max_length=64, description="Name or id.")]
@@ -23,7 +26,7 @@ Printable = Annotated[str | None, Query(max_length=128, pattern="^[ -~]*$")]
 
 @router.get("/me", response_model=MeView, tags=["keys"])
 def me(request: Request) -> Response:
-    """Say who this key is, what it may do, and the budgets it may spend from."""
+    """Say who this key is, what it may do, the budgets it may spend from, and what policies leave it."""
     with reading(request, "read_own") as read:
         book = found(queries_log.book_by_id(read.connection, read.book_id), "book")
         budgets = queries_budgets.budgets_of_agents(read.connection, read.book_id, read.own_agents())
@@ -36,8 +39,26 @@ def me(request: Request) -> Response:
             "agent": agent_view(read.agent) if read.agent is not None else None,
             "budgets": [budget_view(item, scale) for item in budgets],
             "may": sorted(name for name in roles.PERMISSIONS if roles.allowed(name, read.key.role)),
+            **(_policies(read, read.agent, budgets, book.timezone) if read.agent is not None else {"policies": []}),
         }
     return answer(shown)
+
+
+def _policies(read: Reading, agent: Agent, budgets: list[BudgetBalances], timezone: str) -> dict[str, Any]:
+    """The policies that judge the agent, with what is left of their limits."""
+    now = read.context.sources.now_us()
+    holders = [Holder(item.budget.name, item.budget.path) for item in budgets]
+    policies, more = what_remains(
+        read.connection,
+        read.book_id,
+        agent=Holder(agent.name, agent.path),
+        budgets=holders,
+        timezone=timezone,
+        now=now,
+    )
+    scale = read.scale(currencies_in(policies))
+    shown: dict[str, Any] = {"policies": [policy_left_view(item, scale, now) for item in policies]}
+    return shown | {"more_policies": True} if more else shown
 
 
 def _list(request: Request, kind: str, limit: int, cursor: str | None, parent: str | None) -> Response:

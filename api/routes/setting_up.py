@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from api.reading import role_of_key
 from api.routes.answers import PROBLEMS
+from api.schemas.budgets_life import UnfreezeRequest
 from api.schemas.money_moves import EntryResponse
 from api.schemas.setting_up import (
     AgentRequest,
@@ -82,9 +83,9 @@ async def freeze_agent(
 
 @router.post("/agents/{agent}/unfreeze", response_model=AgentView, tags=["agents"])
 async def unfreeze_agent(
-    agent: Reference, write: Write, asked: Annotated[FreezeRequest, body_of(FreezeRequest)]
+    agent: Reference, write: Write, asked: Annotated[UnfreezeRequest, body_of(UnfreezeRequest)]
 ) -> Response:
-    """Undo a freeze."""
+    """Undo a freeze, with a reason."""
     return await write.decide(FreezeAgent(**write.who, agent=agent, frozen=False, reason=asked.reason))
 
 

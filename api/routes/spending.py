@@ -14,13 +14,14 @@ from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import authorization_view, budget_view, labels_of, run_view
+from api.routes.views import authorization_view, budget_view, labels_of, recorded_decision, run_view
+from api.routes.views_approvals import seen_of, tier_view
 from api.schemas.authorizations import AuthorizationView
 from api.schemas.fields import Moment, moment_or_none
 from api.schemas.lists import AuthorizationList, BudgetList, RunList
 from api.schemas.setting_up import BudgetView, RunView
 from ledger.core.authorization import FLAGS, PENDING
-from ledger.storage import queries_authorizations, queries_budgets, queries_log
+from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log
 from ledger.storage.paging import Page
 from ledger.storage.queries_authorizations import AuthorizationFilter, RunWithTotals
 from ledger.storage.queries_budgets import BudgetBalances
@@ -30,7 +31,7 @@ POLL_SECONDS = 0.25
 Reference = Annotated[str, Path(max_length=128, description="Name or id.")]
 Printable = Annotated[str | None, Query(max_length=128, pattern="^[ -~]*$")]
 State = Literal["denied", "pending_approval", "held", "settled", "released", "expired", "refused"]
-Flag = Literal["overrun", "late", "mismatch", "unauthorized", "unknown", "partial"]
+Flag = Literal["overrun", "late", "mismatch", "unauthorized", "unknown", "partial", "forced"]
 
 
 @router.get("/authorizations", response_model=AuthorizationList, tags=["authorizations"])
@@ -91,7 +92,13 @@ def _authorization(request: Request, reference: str, *, again: bool) -> dict[str
         texts = queries_log.texts_of(read.connection, read.book_id, shown.created_index)
         intent = next((text.content for text in texts if text.field == "intent"), None)
         made = found(queries_log.record(read.connection, read.book_id, shown.created_index), "record of it")
-        return authorization_view(shown, read.scale((shown.currency,)), labels_of(made.body), intent)
+        scale = read.scale((shown.currency,))
+        view = authorization_view(shown, scale, labels_of(made.body), intent)
+        tiers = queries_approvals.approvals_of(read.connection, read.book_id, [shown.id]).get(shown.id)
+        if tiers:
+            seen = seen_of(read.connection, read.book_id, tiers)
+            view["approvals"] = [tier_view(tier, seen) for tier in tiers]
+        return view | {"decision": recorded_decision(made.body, scale)}
 
 
 @router.get("/authorizations/{authorization}", response_model=AuthorizationView, tags=["authorizations"])

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.rendering import Scale, decimal_text, entry_answer, money
+from api.rendering_decisions import decision_of
 from ledger.core.account import BUDGETARY, Account, is_credit_normal
 from ledger.core.authorization import Authorization, flag_names
+from ledger.core.budget import Renewal
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord, Text
 from ledger.core.moment import moment_text
@@ -66,6 +68,9 @@ def budget_view(found: BudgetBalances, scale: Scale, agents: list[str] | None = 
         "name": budget.name,
         "parent": budget.parent,
         "currency": budget.currency,
+        "frozen": budget.frozen,
+        "closed_at": moment_or_none(budget.closed_at),
+        "renewal": renewal_view(found.renewal, scale),
         "available": amount(found.available, budget.currency, scale),
         "held": amount(found.held, budget.currency, scale),
         "spent": amount(found.spent, budget.currency, scale),
@@ -76,10 +81,30 @@ def budget_view(found: BudgetBalances, scale: Scale, agents: list[str] | None = 
     return shown
 
 
+def renewal_view(row: Renewal | None, scale: Scale) -> dict[str, Any] | None:
+    """How a budget renews, None where it does not."""
+    if row is None or row.next_at is None:
+        return None
+    return {
+        "every": row.every,
+        "amount": amount(row.amount, row.currency, scale),
+        "carry_over": amount(row.carry_over, row.currency, scale),
+        "next_at": moment_text(row.next_at),
+    }
+
+
 def labels_of(body: bytes) -> dict[str, str]:
     """The labels that a request came with, out of its record's body."""
     request = parse(body).get("request", {})
     return dict(request.get("labels", ()))
+
+
+def recorded_decision(body: bytes, scale: Scale) -> Any:
+    """The decision in a record's body as answers show it; None where it carries none."""
+    said = parse(body)
+    if "decision" not in said:
+        return None
+    return decision_of(said["decision"], said["currency"], scale[said["currency"]], said)
 
 
 def authorization_view(

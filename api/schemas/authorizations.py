@@ -12,6 +12,7 @@ from api.schemas.duplicates import members_of_text
 from api.schemas.fields import (
     Amount,
     Evidence,
+    Fingerprint,
     Labels,
     Line,
     Name,
@@ -61,6 +62,10 @@ class AuthorizationRequest(RequestModel):
         default="release", description="At expiry: give the money back, or keep it held until someone settles it."
     )
     labels: Labels = Field(default_factory=dict)
+    fingerprint: Fingerprint | None = Field(
+        default=None,
+        description="What makes two requests the same for the loop rules of policies, beside what they ask for.",
+    )
 
     def members(self) -> int:
         """As of every request; an amount has two."""
@@ -156,6 +161,9 @@ class AuthorizationResponse(BaseModel):
     flags: list[str] | None = None
     expires_at: str | None = None
     decision: Decision | None = None
+    approvals: list[dict[str, Any]] | None = Field(
+        default=None, description="With 202: the persons' approvals that it waits for, in their sequence."
+    )
     budget: BudgetBalances
     log: Log | None = None
 
@@ -184,7 +192,13 @@ class AuthorizationView(BaseModel):
     created_at: str
     expires_at: str | None = None
     intent: str | None = Field(default=None, description="Only where one authorization is asked for.")
+    decision: Decision | None = Field(
+        default=None, description="As it was made on the request; only where one authorization is asked for."
+    )
     labels: dict[str, str] = Field(default_factory=dict)
+    approvals: list[dict[str, Any]] | None = Field(
+        default=None, description="The approvals it needed, with their votes; only where one authorization is asked for."
+    )
     log: Log
     last_log: Log = Field(description="The newest record about this authorization.")
 

@@ -82,6 +82,8 @@ RunReference = Annotated[str, StringConstraints(pattern=f"^(?:{_RUN}|{_ID})$")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._:-]{0,199}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
 """One line of text."""
+Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""What a client says makes two requests the same."""
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 """Text in which tabs and line feeds are allowed."""
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]

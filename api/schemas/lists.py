@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from api.schemas.authorizations import AuthorizationView
+from api.schemas.budgets_life import RenewedView
 from api.schemas.money_moves import AccountView, EntryView, PostingView, RecordView
 from api.schemas.setting_up import AgentView, BudgetView, KeyView, NameView, RunView, UnitView
 
@@ -61,6 +62,12 @@ class EntryList(PageModel):
     """A page of charges, refunds, adjustments, or a budget's allocations and deallocations."""
 
     items: list[EntryView]
+
+
+class RenewalList(PageModel):
+    """A page of a budget's renewals."""
+
+    items: list[RenewedView]
 
 
 class RecordList(PageModel):

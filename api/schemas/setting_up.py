@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.answers import Log, MoneyAnswer
+from api.schemas.answers import Decision, Log, MoneyAnswer
+from api.schemas.budgets_life import RenewalView
 from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, Text
+from api.schemas.remaining import PolicyLeftView
 
 SECONDS_PER_YEAR = 31_536_000
 Agents = Annotated[list[Reference], Field(max_length=200)]
@@ -32,7 +34,7 @@ class AgentRequest(RequestModel):
 
 
 class FreezeRequest(RequestModel):
-    """Freeze or unfreeze an agent or a team with all below it."""
+    """Freeze an agent, a team or a budget with all below it, or the whole book."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "it loops"}]})
 
@@ -158,6 +160,9 @@ class BudgetView(BaseModel):
     name: str
     parent: str | None = None
     currency: str
+    frozen: bool = False
+    closed_at: str | None = None
+    renewal: RenewalView | None = None
     agents: list[str] | None = None
     available: MoneyAnswer
     held: MoneyAnswer
@@ -193,6 +198,9 @@ class RunView(BaseModel):
     agent: str
     opened_at: str | None = None
     totals: list[RunTotalView] | None = None
+    decision: Decision | None = Field(
+        default=None, description="Where policies limit the opening of runs; only in the answer that opened it."
+    )
     log: Log | None = None
 
 
@@ -218,6 +226,7 @@ class BookView(BaseModel):
     currency: str
     timezone: str
     strict_names: bool
+    frozen: bool
     opened_at: str
     log_size: int
     root: str
@@ -234,3 +243,7 @@ class MeView(BaseModel):
     agent: AgentView | None = None
     budgets: list[BudgetView]
     may: list[str]
+    policies: list[PolicyLeftView] = Field(
+        default_factory=list, description="What judges the agent, and what is left of each limit, at most 100."
+    )
+    more_policies: bool | None = None

@@ -4,7 +4,7 @@ Invariant: every scenario is in `SCENARIOS`, under the name that `--only` takes.
 """
 
 from bench.context import Scenario
-from bench.scenarios import authorize, batch, budgets, connections, growth, pairs, verify
+from bench.scenarios import authorize, batch, budgets, connections, growth, pairs, policies, simulate, verify
 
 SCENARIOS: dict[str, Scenario] = {
     "authorize": authorize.run,
@@ -13,5 +13,7 @@ SCENARIOS: dict[str, Scenario] = {
     "budgets": budgets.run,
     "connections": connections.run,
     "growth": growth.run,
+    "policies": policies.run,
     "verify": verify.run,
+    "simulate": simulate.run,
 }

@@ -22,6 +22,12 @@ SUMMARIES: Mapping[str, str] = {
     "verify": "Prove the books: recompute every record, balance and root.",
     "migrate": "Bring the database's tables up to this version.",
     "keys": "Recover an admin key as the owner of the database.",
+    "freeze": "Stop an agent, a team, a budget or the whole book.",
+    "unfreeze": "Let go on what was frozen, with a reason.",
+    "approvals": "See the requests that wait for people, and grant or refuse them.",
+    "delegations": "Let somebody approve in your place for a time.",
+    "policy": "Write, try and change the rules of who may spend what.",
+    "explain": "Tell why a request to spend was approved or denied.",
     "demo": "Run a day of agent work against a real server.",
 }
 

@@ -29,6 +29,7 @@ FLAG_MISMATCH: Final = 4
 FLAG_UNAUTHORIZED: Final = 8
 FLAG_UNKNOWN: Final = 16
 FLAG_PARTIAL: Final = 32
+FLAG_FORCED: Final = 64
 FLAGS: Final = {
     "overrun": FLAG_OVERRUN,
     "late": FLAG_LATE,
@@ -36,9 +37,11 @@ FLAGS: Final = {
     "unauthorized": FLAG_UNAUTHORIZED,
     "unknown": FLAG_UNKNOWN,
     "partial": FLAG_PARTIAL,
+    "forced": FLAG_FORCED,
 }
 """Flag name to bit: settled above its hold; settled after its end; settled as something else than asked; spent
-without authorization; its time ran out and its outcome is not known; approved for less than asked."""
+without authorization; its time ran out and its outcome is not known; approved for less than asked; granted
+by an admin against the approval that was asked for."""
 
 TTL_SECONDS_DEFAULT: Final = 600
 TTL_SECONDS_MAX: Final = 30 * 24 * 3600
@@ -52,7 +55,8 @@ class Authorization:
     ``amount`` was asked, ``approved`` is authorized in all (extensions included), ``held`` is still reserved,
     ``due_at`` is when an open hold must be looked at next (None: never); only a charge
     may lack an ``agent``. ``splits`` lists what each (category,
-    payee) pair settled and got refunded, as canonical JSON, once settlements name more than one pair.
+    payee) pair settled and got refunded, as canonical JSON, once settlements name more than one pair. ``labels`` are
+    sorted pairs and ``portions`` the parts of an extended hold (``core.uses``), both as canonical JSON.
     """
 
     book_id: int
@@ -79,6 +83,8 @@ class Authorization:
     settled_category: str | None
     settled_payee: str | None
     splits: str | None
+    labels: str | None
+    portions: str | None
     created_index: int
     changed_index: int
 

@@ -28,7 +28,8 @@ class Book:
 @dataclass(slots=True)
 class Head:
     """One row of ``book_heads``, which is also the book's lock. ``frontier`` packs the Merkle tree's right edge;
-    ``recorded_at`` (microseconds) is the time of the last record; ``account_count`` numbers new accounts."""
+    ``recorded_at`` (microseconds) is the time of the last record; ``account_count`` numbers new accounts; ``frozen``
+    says that nothing new is approved in the whole book."""
 
     book_id: int
     size: int
@@ -36,6 +37,7 @@ class Head:
     frontier: bytes
     recorded_at: int
     account_count: int
+    frozen: bool
 
 
 @dataclass(slots=True)

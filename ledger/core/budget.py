@@ -1,6 +1,7 @@
 """Budgets: authority to spend in one currency, in a tree.
 
-Invariant: a budget's name, parent and currency never change; its three accounts are made with it.
+Invariants: a budget's name, parent and currency never change; its three accounts are made with it; once closed it
+stays closed.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ DEPTH_MAX: Final = 16
 
 @dataclass(slots=True)
 class Budget:
-    """One row of ``budgets``. ``path`` names the budget's ancestors, root first, joined by ``/``."""
+    """One row of ``budgets``. ``path`` names the budget's ancestors, root first, joined by ``/``; ``closed_at`` in
+    microseconds (None: open)."""
 
     book_id: int
     name: str
@@ -19,7 +21,26 @@ class Budget:
     parent: str | None
     path: str
     currency: str
+    frozen: bool
+    closed_at: int | None
     created_index: int
+    changed_index: int
+
+
+@dataclass(slots=True)
+class Renewal:
+    """One row of ``renewals``: at each midnight of the book that ``every`` names, what is available above
+    ``carry_over`` lapses and ``amount`` is allocated (atoms). ``next_at`` in microseconds (None: stopped)."""
+
+    book_id: int
+    budget: str
+    currency: str
+    every: str
+    amount: int
+    carry_over: int
+    next_at: int | None
+    created_index: int
+    changed_index: int
 
 
 @dataclass(slots=True)

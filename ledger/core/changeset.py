@@ -11,12 +11,16 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from ledger.core.account import Account
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
-from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.budget import Budget, BudgetAgent, Renewal
+from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.webhook import Webhook
 
 LOG: Final = "log"
 PROJECTION: Final = "projection"
@@ -34,7 +38,14 @@ class TableSpec(NamedTuple):
     mutable: tuple[str, ...]
 
 
+_COUNTER_COLUMNS: Final = (
+    "book_id", "meter", "key", "starts_at", "settled", "held", "count", "buckets", "changed_index",
+)  # fmt: skip
+
+
 def _columns(row_type: type) -> tuple[str, ...]:
+    if row_type is Counter:
+        return _COUNTER_COLUMNS
     named: tuple[str, ...] | None = getattr(row_type, "_fields", None)
     return named if named is not None else tuple(column.name for column in fields(row_type))
 
@@ -44,7 +55,7 @@ def _spec(name: str, sort: str, row_type: type, key: str, mutable: str = "") -> 
 
 
 BOOKS: Final = _spec("books", PROJECTION, Book, "")
-HEADS: Final = _spec("book_heads", PROJECTION, Head, "", "size root frontier recorded_at account_count")
+HEADS: Final = _spec("book_heads", PROJECTION, Head, "", "size root frontier recorded_at account_count frozen")
 LOG_RECORDS: Final = _spec("log_records", LOG, LogRecord, "log_index")
 TRANSFERS: Final = _spec("transfers", PROJECTION, Transfer, "log_index position")
 IDEMPOTENCY_KEYS: Final = _spec("idempotency_keys", PROJECTION, IdempotencyKey, "digest")
@@ -55,7 +66,8 @@ AUTHORIZATIONS: Final = _spec(
     PROJECTION,
     Authorization,
     "id",
-    "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits changed_index",
+    "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits "
+    "portions changed_index",
 )
 RUNS: Final = _spec("runs", PROJECTION, Run, "name")
 RUN_TOTALS: Final = _spec(
@@ -64,14 +76,30 @@ RUN_TOTALS: Final = _spec(
 AGENTS: Final = _spec("agents", PROJECTION, Agent, "name", "frozen changed_index")
 PERSONS: Final = _spec("persons", PROJECTION, Person, "name")
 KEYS: Final = _spec("api_keys", PROJECTION, Key, "digest", "expires_at revoked_at changed_index")
-BUDGETS: Final = _spec("budgets", PROJECTION, Budget, "name")
+AGENT_COUNTS: Final = _spec("agent_counts", PROJECTION, AgentCount, "agent", "mismatches changed_index")
+BUDGETS: Final = _spec("budgets", PROJECTION, Budget, "name", "frozen closed_at changed_index")
+RENEWALS: Final = _spec("renewals", PROJECTION, Renewal, "budget", "every amount carry_over next_at changed_index")
 BUDGET_AGENTS: Final = _spec("budget_agents", PROJECTION, BudgetAgent, "agent budget")
 UNITS: Final = _spec("units", PROJECTION, Unit, "name")
 NAMES: Final = _spec("names", PROJECTION, Name, "kind name")
+WEBHOOKS: Final = _spec(
+    "webhook_endpoints", PROJECTION, Webhook, "id", "secret previous_secret previous_until removed_at changed_index"
+)
+POLICIES: Final = _spec(
+    "policies", PROJECTION, Policy, "name", "version scope_kind scope digest packed retired changed_index"
+)
+POLICY_VERSIONS: Final = _spec("policy_versions", PROJECTION, PolicyVersion, "policy version")
+COUNTERS: Final = _spec(
+    "counters", PROJECTION, Counter, "meter key", "starts_at settled held count buckets changed_index"
+)
+APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_at expires_at decided_at changed_index")
+VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
+DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
-    AGENTS, PERSONS, KEYS, BUDGETS, BUDGET_AGENTS, UNITS, NAMES,
+    AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
+    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -84,7 +112,12 @@ _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
 }
 
 
-_MONEY_FACTS: Final = frozenset(("accounts", "authorizations", "run_totals"))
+_MONEY_FACTS: Final = frozenset(
+    (
+        "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
+        "renewals",
+    )
+)  # fmt: skip
 
 
 def row_of(entity: Any) -> tuple[Any, ...]:
@@ -100,6 +133,8 @@ def update_of(spec: TableSpec, entity: Any) -> tuple[Any, ...]:
 def copy_of(entity: Any) -> Any:
     """An independent copy of an entity."""
     kind = type(entity)
+    if kind is Counter:
+        return entity.copy()
     return kind(*_ROW_GETTERS[kind](entity))
 
 

@@ -31,7 +31,8 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize(Command):
-    """Ask to spend at most ``amount``. ``labels`` are sorted pairs."""
+    """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
+    requests the same."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -48,6 +49,7 @@ class Authorize(Command):
     partial_ok: bool = False
     on_expiry: str = ON_EXPIRY_RELEASE
     labels: tuple[tuple[str, str], ...] = ()
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,31 @@
 """The core: ``decide(snapshot, commands, now) -> outcomes, changeset``.
 
 Pure: no I/O, clock, randomness, logging or SQL; the same arguments give the same bytes. Invariants: the snapshot is
-left as it was; what is due expires first; commands are decided in order, each seeing what those before it did; a
-command that is refused leaves nothing behind.
+left as it was; what is due expires first, then renews; commands are decided in order, each seeing what those before
+it did; a command that is refused leaves nothing behind.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ledger.core import command as commands_
+from ledger.core import command_approvals, command_budgets, command_policies, command_webhooks
+from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
+from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
+from ledger.core import deciding_policies as policies
+from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
+from ledger.core import deciding_webhooks as webhooks
 from ledger.core.changeset import Changeset
 from ledger.core.command import Command
 from ledger.core.merkle import Frontier
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import Refusal
+from ledger.core.renewing import renew_due
 from ledger.core.snapshot import CACHE_ENTRIES, Snapshot
 from ledger.core.working import Batch
 
@@ -45,9 +53,24 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.RevokeKey: setup.revoke_key,
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
-    commands_.OpenRun: setup.open_run,
+    commands_.OpenRun: runs.open_run,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
+    command_approvals.GrantApproval: approvals.grant_approval,
+    command_approvals.RefuseApproval: approvals.refuse_approval,
+    command_approvals.ForceApproval: approvals.force_approval,
+    command_approvals.Delegate: delegations.delegate,
+    command_approvals.RevokeDelegation: delegations.revoke_delegation,
+    command_policies.ApplyPolicy: policies.apply_policy,
+    command_policies.RetirePolicy: policies.retire_policy,
+    command_budgets.SetRenewal: budgets.set_renewal,
+    command_budgets.StopRenewal: budgets.stop_renewal,
+    command_budgets.CloseBudget: budgets.close_budget,
+    command_budgets.FreezeBudget: budgets.freeze_budget,
+    command_budgets.FreezeBook: budgets.freeze_book,
+    command_webhooks.RegisterWebhook: webhooks.register_webhook,
+    command_webhooks.RotateWebhook: webhooks.rotate_webhook,
+    command_webhooks.RemoveWebhook: webhooks.remove_webhook,
 }
 
 
@@ -62,8 +85,12 @@ def decide(snapshot: Snapshot, commands: Sequence[Command], now: int) -> tuple[l
         found = batch.authorization(reference)
         if found is not None and found.due_at is not None and found.due_at <= batch.now:
             holds.expire(batch, reference)
+    renewed = renew_due(batch)
     outcomes = []
     for asked in commands:
+        if not renewed and type(asked) is not commands_.ExpireDue:
+            outcomes.append(Outcome(Status.EXPIRY_BACKLOG, detail="more budgets are due to renew first"))
+            continue
         try:
             outcomes.append(DECIDERS[type(asked)](batch, asked))
         except Refusal as refusal:
@@ -83,9 +110,14 @@ def accept(snapshot: Snapshot, changeset: Changeset) -> None:
     for row in changeset.touched.get("authorizations", {}).values():
         if row.due_at is not None and row.due_at < snapshot.next_due_at:
             snapshot.next_due_at = row.due_at
+    for renewal in changeset.touched.get("renewals", {}).values():
+        if renewal.next_at is not None and renewal.next_at < snapshot.next_renewal_at:
+            snapshot.next_renewal_at = renewal.next_at
     if changeset.touches_settings:
         snapshot.ready.clear()
         snapshot.standings.clear()
+        if changeset.touched.get("bindings"):
+            snapshot.plans.clear()
     else:
         snapshot.standings.update(changeset.standings)
     snapshot.head = changeset.head
@@ -96,9 +128,13 @@ def accept(snapshot: Snapshot, changeset: Changeset) -> None:
 def tidy(snapshot: Snapshot) -> None:
     """Bound what a snapshot remembers. To be called after every batch, also one that wrote nothing: what was looked
     for in vain is remembered too."""
-    snapshot.due = []
+    snapshot.due, snapshot.due_renewals = [], []
     snapshot.idempotency.clear()
+    snapshot.open_children.clear()
     forgot = [known.trim() for known in snapshot.known()]
+    if len(snapshot.plans) > CACHE_ENTRIES or len(snapshot.compiled) > CACHE_ENTRIES:
+        snapshot.plans.clear()
+        snapshot.compiled.clear()
     if any(forgot) or len(snapshot.ready) + len(snapshot.standings) > CACHE_ENTRIES:
         snapshot.ready.clear()
         snapshot.standings.clear()

@@ -4,7 +4,7 @@ Invariants: nothing is approved beyond what its budget has available; real spend
 a final settlement, a release and an expiry leave nothing held.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from ledger.core.account import budget_accounts
 from ledger.core.authorization import (
@@ -15,38 +15,33 @@ from ledger.core.authorization import (
     flag_names,
 )
 from ledger.core.budget import Budget
+from ledger.core.budget_said import budget_after
+from ledger.core.canonical import canonical_bytes
 from ledger.core.command import Authorize
+from ledger.core.deciding_consequences import freeze_by_policy
+from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
-from ledger.core.outcome import Outcome, Status
+from ledger.core.judging import Asking, Judgement, Tier, judge
+from ledger.core.moment import moment_text
+from ledger.core.outcome import AWAITING_EXPIRIES, PRECEDENCE, UNBOUND_DENIALS, Outcome, Status
 from ledger.core.overlay import Standing
+from ledger.core.planning import Plan
+from ledger.core.policy import Subject
 from ledger.core.principal import agent_name, lineage
 from ledger.core.refusal import refuse
-from ledger.core.rules import Evaluation, Facts, evaluate
+from ledger.core.requesting_approval import request_approval
+from ledger.core.rules import DENY, RULE_APPROVAL, Evaluation, Facts, Verdict, evaluate
 from ledger.core.working import Batch, Posting, by_of, request_of
 
-
-def budget_after(batch: Batch, budget: str, currency: str, postings: list[Posting]) -> dict[str, str]:
-    """A budget's three balances once ``postings`` are made, as a body and an answer say them (atoms)."""
-    names = budget_accounts(budget)
-    balances = {name: batch.balance(name, currency) for name in names}
-    for debit, credit, atoms, _ in postings:
-        if debit in balances:
-            balances[debit] += atoms
-        if credit in balances:
-            balances[credit] -= atoms
-    available, held, spent = balances.values()
-    return {
-        "id": batch.fact("budgets", budget).id,
-        "name": budget,
-        "available": str(available),
-        "held": str(held),
-        "spent": str(spent),
-    }
+LARGE: Final = 2**60
+"""Above this many atoms, 64 bits are watched where limits do not keep what is counted far below."""
 
 
-def decision_said(evaluation: Evaluation) -> dict[str, Any]:
-    """A decision as a body says it. A rule is [name, verdict] and, where it observed a value, that value, its limit
-    and what remains (atoms)."""
+def decision_said(evaluation: Evaluation, judgement: Judgement, plan: Plan) -> dict[str, Any]:
+    """A decision as a body says it. A rule is [rule, verdict] and, where it observed a value, that value, its limit and
+    what remains (atoms); a limit is [place of its policy, id, "money" or "count" or "attempts", window, limit, used
+    before, window start, window end (microseconds, 0: none), key]; an approval is [place of its policy, id, window,
+    above, used before, verdict]."""
     denial = evaluation.denial
     rules = [
         [verdict.rule, verdict.verdict]
@@ -54,21 +49,46 @@ def decision_said(evaluation: Evaluation) -> dict[str, Any]:
         else [verdict.rule, verdict.verdict, str(verdict.observed), str(verdict.limit), str(verdict.remaining)]
         for verdict in evaluation.verdicts
     ]
+    if judgement.rules:
+        rules += judgement.rules
+    outcome = "denied" if denial is not None else "pending_approval" if judgement.tiers else "approved"
+    said: dict[str, Any] = {
+        "outcome": outcome,
+        "reasons": [],
+        "policies": plan.said,
+        "limits": judgement.limits,
+        "rules": rules,
+    }
+    if judgement.approvals:
+        said["approvals"] = judgement.approvals
+    if judgement.shadow:
+        said["shadow"] = [_reason(verdict) for verdict in judgement.shadow]
     if denial is None:
-        return {"outcome": "approved", "reasons": [], "policies": [], "limits": [], "rules": rules}
-    reasons: list[dict[str, str]] = []
-    for verdict in evaluation.verdicts:
-        if verdict.status is not None:
-            reason = {"code": verdict.status.value, "rule": verdict.rule, "detail": verdict.detail}
-            if verdict.observed is not None:
-                reason["observed"] = str(verdict.observed)
-                reason["limit"] = str(verdict.limit)
-                reason["remaining"] = str(verdict.remaining)
-            reasons.append(reason)
-    if denial.status is not None:
-        first = denial.status.value
-        reasons.sort(key=lambda reason: reason["code"] != first)
-    return {"outcome": "denied", "reasons": reasons, "policies": [], "limits": [], "rules": rules}
+        return said
+    refusing = [verdict for verdict in (*evaluation.verdicts, *judgement.denials) if verdict.status is not None]
+    refusing.sort(key=lambda verdict: PRECEDENCE[verdict.status])  # type: ignore[index]
+    said["reasons"] = [_reason(verdict) for verdict in refusing]
+    return said
+
+
+def _reason(verdict: Verdict) -> dict[str, Any]:
+    """A refusal as a body says it. Values are atoms, or authorizations where ``unit`` is count."""
+    reason: dict[str, Any] = {
+        "code": verdict.status.value if verdict.status is not None else "",
+        "rule": verdict.rule,
+        "detail": verdict.detail,
+    }
+    if verdict.observed is not None:
+        reason["observed"] = str(verdict.observed)
+        reason["limit"] = str(verdict.limit)
+        reason["remaining"] = str(verdict.remaining)
+    if verdict.counted:
+        reason["unit"] = "count"
+    if verdict.fits_at is not None:
+        reason["fits_at"] = moment_text(verdict.fits_at)
+    if verdict.never:
+        reason["never_fits"] = True
+    return reason
 
 
 def _standing(batch: Batch, asked: Authorize, agent: str) -> Standing:
@@ -77,7 +97,10 @@ def _standing(batch: Batch, asked: Authorize, agent: str) -> Standing:
     standing = batch.standing(sort)
     if standing is None:
         budget, permitted = _choose_budget(batch, asked, agent)
-        standing = Standing(budget, permitted, batch.frozen_by(agent), *budget_accounts(budget.name))
+        standing = Standing(
+            budget, permitted, batch.frozen_by(agent), *budget_accounts(budget.name),
+            batch.budget_frozen_by(budget.name), batch.plan(agent, budget.name),
+        )  # fmt: skip
         batch.keep_standing(sort, standing)
     return standing
 
@@ -94,14 +117,16 @@ def _choose_budget(batch: Batch, asked: Authorize, agent: str) -> tuple[Budget, 
             refuse(Status.UNKNOWN_BUDGET, f"there is no budget {asked.budget}", budgets=usable)
     elif not usable:
         refuse(Status.NO_BUDGET, f"agent {agent} has no budget; an admin can give it one")
-    elif len(usable) > 1:
-        refuse(
-            Status.BUDGET_AMBIGUOUS,
-            f"agent {agent} has {len(usable)} budgets; name one of them in budget: " + ", ".join(usable[:20]),
-            budgets=usable[:20],
-        )
     else:
-        name = usable[0]
+        # Those that are closed are no choice, unless there is no other.
+        choice = [one for one in usable if batch.fact("budgets", one).closed_at is None] or usable
+        if len(choice) > 1:
+            refuse(
+                Status.BUDGET_AMBIGUOUS,
+                f"agent {agent} has {len(choice)} budgets; name one of them in budget: " + ", ".join(choice[:20]),
+                budgets=choice[:20],
+            )
+        name = choice[0]
     return batch.fact("budgets", name), name in usable
 
 
@@ -140,10 +165,25 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is not in {asked.currency}")
     available = batch.balance(standing.available, budget.currency)
     held = batch.balance(standing.held, budget.currency)
-    partial_ok, frozen_by = asked.partial_ok, standing.frozen_by
+    plan = standing.plan
+    fingerprints = fingerprints_of(batch.snapshot.text_secret, asked)
+    subject = Subject(
+        agent, budget.name, run, asked.category, asked.payee, asked.resource, asked.currency, asked.labels
+    )  # fmt: skip
+    wanted = min(atoms, available) if asked.partial_ok and available > 0 else atoms
+    run_open = run is not None and batch.fact("runs", run) is not None
+    asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, asked.partial_ok, fingerprints)
+    judgement = judge(plan, asking, batch.counter)
+    if judgement.tiers and not asked.accept_pending:
+        judgement.denials.append(approval_verdict(judgement.tiers))
     evaluation = evaluate(
-        Facts(atoms, available, held, partial_ok, budget.name, standing.permitted, frozen_by, run_owner)
-    )
+        Facts(
+            atoms, available, held, asked.partial_ok, budget.name, standing.permitted, standing.frozen_by, run_owner,
+            batch.frozen, standing.budget_frozen_by, budget.closed_at is not None,
+        ),
+        judgement.denials,
+    )  # fmt: skip
+    approved = min(evaluation.approved, judgement.amount)
     body: dict[str, Any] = {
         "by": by_of(principal, key_id),
         "request": fragment,
@@ -151,7 +191,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         "agent": agent,
         "currency": asked.currency,
         "amount": str(atoms),
-        "decision": decision_said(evaluation),
+        "fingerprint": fingerprints[0][1],
+        "decision": decision_said(evaluation, judgement, plan),
     }
     if asked.idempotency_key:
         body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
@@ -160,23 +201,58 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     row = Authorization(
         batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,
         asked.currency, atoms, 0, 0, 0, 0, DENIED, 0, None, asked.on_expiry, batch.now, None, None,
-        None, None, None, batch.index, batch.index,
+        None, None, None, labels_text(asked.labels), None, batch.index, batch.index,
     )  # fmt: skip
     if evaluation.denial is not None:
-        return batch.conclude(asked, principal, digest, _deny(batch, row, body, evaluation))
-    if evaluation.approved < atoms:
+        if evaluation.denial.status in AWAITING_EXPIRIES:
+            batch.await_expiries()
+        _count_attempt(batch, plan, fingerprints, evaluation.denial.status)
+        return batch.conclude(asked, principal, digest, _deny(batch, row, body, evaluation, judgement.freezers))
+    if approved < atoms or judgement.tiers:
         batch.await_expiries()
     if run is not None:
-        batch.check_run_room(run, asked.currency, batch.index, held=evaluation.approved)
-    return batch.conclude(asked, principal, digest, _hold(batch, asked, standing, row, body, evaluation.approved))
+        batch.check_run_room(run, asked.currency, batch.index, held=approved)
+    if plan.policies:
+        counted = plan.applied(subject).counted
+        if plan.unbounded or approved > LARGE:
+            batch.check_counter_room(counted, approved)
+        _count_attempt(batch, plan, fingerprints, None)
+        batch.count_hold(counted, approved)
+    if judgement.tiers:
+        hold = request_approval(batch, asked, row, body, approved, judgement.tiers, digest)
+    else:
+        hold = _hold(batch, asked, standing, row, body, approved)
+    return batch.conclude(asked, principal, digest, hold)
 
 
-def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Evaluation) -> Outcome:
+def labels_text(labels: tuple[tuple[str, str], ...]) -> str | None:
+    """Labels as a row keeps them."""
+    return canonical_bytes([list(pair) for pair in labels]).decode() if labels else None
+
+
+def approval_verdict(tiers: tuple[Tier, ...]) -> Verdict:
+    """The denial of a request that persons would have to approve, and that does not accept to wait for them."""
+    rules = ", ".join(f"{tier.policy}/{tier.rule}" for tier in tiers)
+    return Verdict(
+        RULE_APPROVAL, DENY, Status.APPROVAL_REQUIRED,
+        detail=f"{rules} asks for the approval of persons; send accept_pending: true to wait for it",
+    )  # fmt: skip
+
+
+def _count_attempt(batch: Batch, plan: Plan, fingerprints: tuple[tuple[str, str], ...], status: Status | None) -> None:
+    """Count an attempt towards loops, also one that is refused; not one that was told to come back in a moment."""
+    if status in UNBOUND_DENIALS or not plan.has_loops():
+        return
+    counted = [(meter, key) for _, _, meter, key in plan.loop_keys(fingerprints)]
+    batch.count(counted, ((batch.now, (0, 0, 1)),))
+
+
+def _deny(
+    batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Evaluation, freezers: tuple[str, ...]
+) -> Outcome:
     status = evaluation.denial.status if evaluation.denial is not None else None
     if status is None:
         raise ValueError("a denial without a status")
-    if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET):
-        batch.await_expiries()
     row.reason = status.value
     body["state"] = DENIED
     body["command"] = "authorize"
@@ -188,6 +264,8 @@ def _deny(batch: Batch, row: Authorization, body: dict[str, Any], evaluation: Ev
         total.denied_count += 1
     batch.authorizations[row.id] = row
     index, leaf = batch.record("denial", row.id, body, [])
+    for policy in freezers:
+        freeze_by_policy(batch, str(row.agent), policy, row.id, Status.LOOP_DETECTED.value)
     return Outcome(status, body, index, leaf)
 
 
@@ -243,6 +321,8 @@ def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: in
         request["partial_ok"] = True
     if asked.labels:
         request["labels"] = [list(pair) for pair in asked.labels]
+    if asked.fingerprint is not None:
+        request["fingerprint"] = asked.fingerprint
     if asked.intent is not None:
         request["intent"] = batch.salted(asked, principal, "intent", asked.intent)
     return request

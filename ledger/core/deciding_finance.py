@@ -23,16 +23,18 @@ from ledger.core.account import (
 )
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.book import CATEGORY, PAYEE, Name
-from ledger.core.budget import Budget
+from ledger.core.budget_said import budget_after
 from ledger.core.changeset import row_of
 from ledger.core.command import Adjust, Allocate, Charge, Command, Deallocate, Refund
-from ledger.core.deciding_authorizations import budget_after
+from ledger.core.finding_budgets import existing_budget, open_budget
 from ledger.core.ids import is_id_of
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
+from ledger.core.planning import subject_of
 from ledger.core.refusal import Refusal, refuse
 from ledger.core.splits import refund_split
+from ledger.core.uses import NO_USE, uses_of
 from ledger.core.working import Batch, Posting, by_of, request_of
 
 T = TypeVar("T")
@@ -45,17 +47,6 @@ _NAMED: Final = (
 BACKDATED_SECONDS_MAX: Final = 366 * 24 * 3600
 """How long before its opening a book takes entries: a new book may begin with last year's invoices, and a mistyped
 century is refused."""
-
-
-def existing_budget(batch: Batch, reference: str, currency: str | None) -> Budget:
-    """The budget a command names; refuses an unknown one, or one in another currency."""
-    name = batch.name_of("budgets", reference)
-    if name is None:
-        refuse(Status.UNKNOWN_BUDGET, f"there is no budget {reference}")
-    budget: Budget = batch.fact("budgets", name)
-    if currency is not None and budget.currency != currency:
-        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is in {budget.currency}, not {currency}")
-    return budget
 
 
 def effective(batch: Batch, effective_at: int | None) -> int | None:
@@ -104,7 +95,9 @@ def _moved(batch: Batch, asked: Allocate | Deallocate, kind: str) -> Outcome:
     replay = batch.answered(asked, who[0], packed[1])
     if replay is not None:
         return replay
-    budget = existing_budget(batch, asked.budget, asked.currency)
+    # What is left of a closed budget can be taken out of it, and nothing can be put in.
+    found = open_budget if kind == "allocation" else existing_budget
+    budget = found(batch, asked.budget, asked.currency)
     above = AUTHORITY_NAME if budget.parent is None else available_name(budget.parent)
     own = available_name(budget.name)
     giver, taker = (above, own) if kind == "allocation" else (own, above)
@@ -182,9 +175,13 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     row = Authorization(
         batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,
         budget.currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None, ON_EXPIRY_RELEASE, batch.now, None,
-        None, asked.category, asked.payee, None, index, index,
+        None, asked.category, asked.payee, None, None, None, index, index,
     )  # fmt: skip
+    plan = batch.plan(agent, budget.name)
+    if plan.policies:
+        batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
     batch.authorizations[asked.id] = row
+    batch.recount(row, NO_USE)
     total = batch.run_total(run, budget.currency, index)
     if total is not None:
         total.spent += atoms
@@ -247,8 +244,10 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
     batch.check_room(postings)
     row = batch.change_authorization(found.id)
+    before = uses_of(row)
     row.refunded += atoms
     row.splits = splits
+    batch.recount(row, before)
     total = batch.run_total(row.run, row.currency, row.created_index)
     if total is not None:
         total.spent -= atoms
@@ -260,11 +259,14 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         "category": chosen.category,
         "payee": chosen.payee,
         "state": row.state,
+        "held": str(row.held),
         "settled": str(row.settled),
         "refunded": str(row.refunded),
         "previous": row.changed_index,
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
+    if row.portions is not None:
+        body["portions"] = row.portions
     if row.agent is not None:
         body["agent"] = row.agent
     if row.run is not None:

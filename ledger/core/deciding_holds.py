@@ -7,6 +7,8 @@ held.
 from typing import Any, Final
 
 from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.approval import EXPIRED as APPROVAL_EXPIRED
+from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
     EXPIRED,
     FLAG_LATE,
@@ -15,21 +17,28 @@ from ledger.core.authorization import (
     FLAG_UNKNOWN,
     HELD,
     ON_EXPIRY_UNKNOWN,
+    OPEN_STATES,
     RELEASED,
     SETTLED,
     TTL_SECONDS_MAX,
     Authorization,
     flag_names,
 )
+from ledger.core.budget_said import budget_after
+from ledger.core.closing_approvals import close_approvals
 from ledger.core.command import Extend, Release, Settle
-from ledger.core.deciding_authorizations import budget_after, decision_said
+from ledger.core.deciding_authorizations import approval_verdict, decision_said
+from ledger.core.deciding_consequences import count_mismatch, follow_settlement, is_mismatch
+from ledger.core.judging import Asking, judge
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, currency_digits
-from ledger.core.outcome import Outcome, Status
+from ledger.core.outcome import AWAITING_EXPIRIES, Outcome, Status
+from ledger.core.planning import subject_of
 from ledger.core.principal import agent_name
 from ledger.core.refusal import refuse
 from ledger.core.rules import Facts, evaluate
 from ledger.core.splits import settle_split
+from ledger.core.uses import portions_of, portions_text, uses_of
 from ledger.core.working import Batch, Posting, by_of, request_of
 
 _LATE_STATES: Final = (RELEASED, EXPIRED)
@@ -58,7 +67,7 @@ def _wrong_state(found: Authorization, what: str) -> None:
     )
 
 
-def _outcome_body(row: Authorization) -> dict[str, Any]:
+def outcome_body(row: Authorization) -> dict[str, Any]:
     """The state of an authorization after a command, as its record says it."""
     body: dict[str, Any] = {
         "authorization": row.id,
@@ -75,6 +84,10 @@ def _outcome_body(row: Authorization) -> dict[str, Any]:
         body["run"] = row.run
     if row.flags:
         body["flags"] = flag_names(row.flags)
+    if row.refunded:
+        body["refunded"] = str(row.refunded)
+    if row.portions is not None:
+        body["portions"] = row.portions
     if row.expires_at is not None:
         body["expires_at"] = moment_text(row.expires_at)
     return body
@@ -134,9 +147,14 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
     if found.settled + atoms > ATOMS_MAX:
         refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
+    plan = batch.plan(found.agent, found.budget)
+    if plan.policies and atoms > held:
+        batch.check_counter_room(plan.applied(subject_of(found)).counted, atoms - held)
     row = batch.change_authorization(found.id)
-    _apply_settlement(batch, row, asked, atoms, category, payee, splits)
-    body = _outcome_body(row)
+    before = uses_of(row)
+    mismatched = _apply_settlement(batch, row, asked, atoms, category, payee, splits)
+    batch.recount(row, before)
+    body = outcome_body(row)
     body |= {
         "by": by_of(principal, key_id),
         "request": fragment,
@@ -146,24 +164,27 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         "final": asked.final,
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
-    return _finish(batch, asked, principal, digest, "settlement", row, body, postings)
+    outcome = _finish(batch, asked, principal, digest, "settlement", row, body, postings)
+    follow_settlement(batch, row, overrun=atoms > held, mismatched=mismatched)
+    return outcome
 
 
 def _apply_settlement(
     batch: Batch, row: Authorization, asked: Settle, atoms: int, category: str, payee: str, splits: str | None
-) -> None:
+) -> bool:
+    """Change the row; returns whether this settlement is not what was asked for."""
     held = row.held
     within = min(atoms, held)
     if row.state in _LATE_STATES:
         row.flags |= FLAG_LATE
     elif atoms > held:
         row.flags |= FLAG_OVERRUN
-    if (
-        category != row.category
-        or payee != row.payee
-        or (asked.resource is not None and row.resource is not None and asked.resource != row.resource)
-    ):
+    mismatched = is_mismatch(
+        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.settled + atoms > row.approved
+    )
+    if mismatched:
         row.flags |= FLAG_MISMATCH
+        count_mismatch(batch, row)
     row.held = 0 if asked.final else held - within
     row.settled += atoms
     row.splits = splits
@@ -178,6 +199,7 @@ def _apply_settlement(
         total.held += row.held - held
         total.spent += atoms
     batch.meet_names(category, payee)
+    return mismatched
 
 
 def _finish(
@@ -209,15 +231,16 @@ def release(batch: Batch, asked: Release) -> Outcome:
     if replay is not None:
         return replay
     found = _owned(batch, asked.authorization, principal)
-    if found.state != HELD:
+    if found.state not in OPEN_STATES:
         _wrong_state(found, "released")
     held = found.held
     postings: list[Posting] = []
     if held:
         postings.append((available_name(found.budget), held_name(found.budget), held, found.currency))
     row = batch.change_authorization(found.id)
-    _end(batch, row, RELEASED)
-    body = _outcome_body(row)
+    approvals = close_approvals(batch, row, WITHDRAWN)
+    end_hold(batch, row, RELEASED)
+    body = outcome_body(row) | approvals
     body |= {
         "by": by_of(principal, key_id),
         "request": fragment,
@@ -227,7 +250,9 @@ def release(batch: Batch, asked: Release) -> Outcome:
     return _finish(batch, asked, principal, digest, "release", row, body, postings)
 
 
-def _end(batch: Batch, row: Authorization, state: str) -> None:
+def end_hold(batch: Batch, row: Authorization, state: str) -> None:
+    """Let nothing of a hold be held any more; what was settled stays spent."""
+    before = uses_of(row)
     total = batch.run_total(row.run, row.currency, row.created_index)
     if total is not None:
         total.held -= row.held
@@ -235,6 +260,7 @@ def _end(batch: Batch, row: Authorization, state: str) -> None:
     row.state = state
     row.flags &= ~FLAG_UNKNOWN
     row.due_at = None
+    batch.recount(row, before)
 
 
 def expire(batch: Batch, reference: str) -> None:
@@ -242,15 +268,17 @@ def expire(batch: Batch, reference: str) -> None:
     row = batch.change_authorization(reference)
     postings: list[Posting] = []
     held = row.held
-    if row.on_expiry == ON_EXPIRY_UNKNOWN:
+    approvals: dict[str, Any] = {}
+    if row.on_expiry == ON_EXPIRY_UNKNOWN and row.state == HELD:
         row.flags |= FLAG_UNKNOWN
         row.due_at = None
         held = 0
     else:
         if held:
             postings.append((available_name(row.budget), held_name(row.budget), held, row.currency))
-        _end(batch, row, EXPIRED)
-    body = _outcome_body(row)
+        approvals = close_approvals(batch, row, APPROVAL_EXPIRED)
+        end_hold(batch, row, EXPIRED)
+    body = outcome_body(row) | approvals
     body |= {
         "amount": str(held),
         "on_expiry": row.on_expiry,
@@ -289,20 +317,43 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
     held = batch.balance(held_name(found.budget), found.currency) - found.held
     available = max(available, 0) if not atoms else available
     frozen_by = batch.frozen_by(found.agent)
-    evaluation = evaluate(Facts(atoms, available, held, False, found.budget, True, frozen_by, None))
-    head = {"by": by_of(principal, key_id), "request": fragment, "decision": decision_said(evaluation)}
+    plan = batch.plan(found.agent, found.budget)
+    subject = subject_of(found)
+    run_open = found.run is not None and batch.fact("runs", found.run) is not None
+    judgement = judge(plan, Asking(subject, atoms, found.approved + atoms, 0, batch.now, run_open), batch.counter)
+    if judgement.tiers and atoms:
+        judgement.denials.append(approval_verdict(judgement.tiers))
+    elif judgement.tiers:
+        # More time alone is no more money: whoever had to approve the amount has.
+        judgement = judgement._replace(tiers=())
+    budget = batch.fact("budgets", found.budget)
+    evaluation = evaluate(
+        Facts(
+            atoms, available, held, False, found.budget, True, frozen_by, None, batch.frozen,
+            batch.budget_frozen_by(found.budget), budget.closed_at is not None,
+        ),
+        judgement.denials,
+    )  # fmt: skip
+    decision = decision_said(evaluation, judgement, plan)
+    head = {"by": by_of(principal, key_id), "request": fragment, "decision": decision}
     if evaluation.denial is not None and evaluation.denial.status is not None:
         status = evaluation.denial.status
-        if status in (Status.BUDGET_HELD, Status.INSUFFICIENT_BUDGET):
+        if status in AWAITING_EXPIRIES:
             batch.await_expiries()
         row = batch.change_authorization(found.id)
-        body = _outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
+        body = outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
         body["budget"] = budget_after(batch, row.budget, row.currency, [])
         return _finish(batch, asked, principal, digest, "denial", row, body, [], status)
     batch.check_run_room(found.run, found.currency, found.created_index, held=atoms)
+    if plan.policies:
+        batch.check_counter_room(plan.applied(subject).counted, atoms)
     row = batch.change_authorization(found.id)
+    before = uses_of(row)
+    if atoms:
+        row.portions = portions_text([*portions_of(row), (batch.now, atoms)])
     row.approved += atoms
     row.held += atoms
+    batch.recount(row, before)
     row.expires_at = expires_at
     if asked.ttl_seconds:
         row.due_at = expires_at
@@ -313,6 +364,6 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
     postings: list[Posting] = []
     if atoms:
         postings.append((held_name(row.budget), available_name(row.budget), atoms, row.currency))
-    body = _outcome_body(row) | head
+    body = outcome_body(row) | head
     body |= {"amount": str(atoms), "budget": budget_after(batch, row.budget, row.currency, postings)}
     return _finish(batch, asked, principal, digest, "extension", row, body, postings)

@@ -20,15 +20,16 @@ from ledger.core.command import (
     CreateKey,
     DefineUnit,
     FreezeAgent,
-    OpenRun,
     RevokeKey,
     RotateKey,
 )
-from ledger.core.deciding_finance import existing_budget, finish
+from ledger.core.deciding_finance import finish
+from ledger.core.finding_budgets import open_budget
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.money import UNIT_DIGITS_MAX, currency_digits
 from ledger.core.outcome import Outcome, Status
+from ledger.core.policy_row import SCOPE_AGENT, SCOPE_BUDGET
 from ledger.core.principal import (
     DEPTH_MAX,
     KIND_AGENT,
@@ -36,13 +37,11 @@ from ledger.core.principal import (
     Agent,
     Key,
     Person,
-    agent_name,
     lineage,
 )
 from ledger.core.refusal import refuse
 from ledger.core.roles import ADMIN
 from ledger.core.roles import AGENT as ROLE_AGENT
-from ledger.core.run import Run
 from ledger.core.snapshot import Snapshot
 from ledger.core.working import Batch, request_of
 
@@ -51,7 +50,7 @@ OWNER_PERSON = "owner"
 
 def open_book(*, book: Book, text_secret: bytes, key_id: str, key_digest: bytes) -> Changeset:
     """The changeset that opens a book: its first record, and the first admin key's. ``book.opened_at`` is the time."""
-    empty = Snapshot(book, Head(book.book_id, 0, EMPTY_ROOT, b"", 0, 0), Frontier(), text_secret)
+    empty = Snapshot(book, Head(book.book_id, 0, EMPTY_ROOT, b"", 0, 0, False), Frontier(), text_secret)
     batch = Batch(empty, book.opened_at)
     batch.inserts["books"].append(row_of(book))
     body: dict[str, Any] = {
@@ -73,7 +72,7 @@ def open_book(*, book: Book, text_secret: bytes, key_id: str, key_digest: bytes)
     return batch.changeset()
 
 
-def _begin(
+def begin(
     batch: Batch, asked: Command, request: dict[str, Any], currency: str | None = None
 ) -> tuple[tuple[str, str | None], Any, Outcome | None]:
     """Gate, canonical request, and the recorded answer where there is one; refuses an unknown ``currency``."""
@@ -92,7 +91,7 @@ def create_agent(batch: Batch, asked: CreateAgent) -> Outcome:
     request = {"name": asked.name, "kind": asked.kind}
     if asked.parent is not None:
         request["parent"] = asked.parent
-    who, packed, replay = _begin(batch, asked, request)
+    who, packed, replay = begin(batch, asked, request)
     if replay is not None:
         return replay
     path, parent = "", None
@@ -113,6 +112,7 @@ def create_agent(batch: Batch, asked: CreateAgent) -> Outcome:
     batch.make("agents", asked.name, row)
     batch.make("aliases", asked.id, asked.name)
     batch.make("agent_budgets", asked.name, ())
+    batch.make("bindings", (SCOPE_AGENT, asked.name), ())
     body: dict[str, Any] = {"agent": asked.name, "id": asked.id, "agent_kind": asked.kind}
     if parent is not None:
         body["parent"] = parent
@@ -121,7 +121,7 @@ def create_agent(batch: Batch, asked: CreateAgent) -> Outcome:
 
 def freeze_agent(batch: Batch, asked: FreezeAgent) -> Outcome:
     """Freeze or unfreeze; effective for the next decision in every process. What is in flight can still settle."""
-    who, packed, replay = _begin(batch, asked, {"agent": asked.agent, "frozen": asked.frozen})
+    who, packed, replay = begin(batch, asked, {"agent": asked.agent, "frozen": asked.frozen})
     if replay is not None:
         return replay
     name = batch.name_of("agents", asked.agent)
@@ -135,6 +135,7 @@ def freeze_agent(batch: Batch, asked: FreezeAgent) -> Outcome:
     row.frozen = asked.frozen
     row.changed_index = batch.index
     batch.agents[name] = row
+    batch.change_settings()
     body = {"agent": name, "id": row.id, "frozen": asked.frozen}
     return finish(batch, asked, who, packed, "freeze" if asked.frozen else "unfreeze", name, body, [])
 
@@ -166,7 +167,7 @@ def create_key(batch: Batch, asked: CreateKey) -> Outcome:
         value = getattr(asked, field)
         if value is not None:
             request[field] = value
-    who, packed, replay = _begin(batch, asked, request)
+    who, packed, replay = begin(batch, asked, request)
     if replay is not None:
         return replay
     if (asked.role == ROLE_AGENT) != (asked.agent is not None) or (asked.role == ROLE_AGENT) == (
@@ -209,7 +210,7 @@ def rotate_key(batch: Batch, asked: RotateKey) -> Outcome:
     request: dict[str, Any] = {"key": asked.key, "overlap_seconds": asked.overlap_seconds}
     if asked.ttl_seconds is not None:
         request["ttl_seconds"] = asked.ttl_seconds
-    who, packed, replay = _begin(batch, asked, request)
+    who, packed, replay = begin(batch, asked, request)
     if replay is not None:
         return replay
     found = _key_by_id(batch, asked.key)
@@ -234,7 +235,7 @@ def rotate_key(batch: Batch, asked: RotateKey) -> Outcome:
 
 def revoke_key(batch: Batch, asked: RevokeKey) -> Outcome:
     """End a key at once, in every process."""
-    who, packed, replay = _begin(batch, asked, {"key": asked.key})
+    who, packed, replay = begin(batch, asked, {"key": asked.key})
     if replay is not None:
         return replay
     found = _key_by_id(batch, asked.key)
@@ -273,23 +274,25 @@ def create_budget(batch: Batch, asked: CreateBudget) -> Outcome:
     request: dict[str, Any] = {"name": asked.name, "currency": asked.currency, "agents": list(asked.agents)}
     if asked.parent is not None:
         request["parent"] = asked.parent
-    who, packed, replay = _begin(batch, asked, request, asked.currency)
+    who, packed, replay = begin(batch, asked, request, asked.currency)
     if replay is not None:
         return replay
     names = _existing_agents(batch, asked.agents)
     path, parent = "", None
     if asked.parent is not None:
-        above = existing_budget(batch, asked.parent, asked.currency)
+        above = open_budget(batch, asked.parent, asked.currency)
         parent = above.name
         path = f"{above.path}/{parent}" if above.path else parent
         if len(lineage(path)) > BUDGET_DEPTH_MAX:
             refuse(Status.TREE_TOO_DEEP, f"at most {BUDGET_DEPTH_MAX} budgets may stand above another")
     if batch.fact("budgets", asked.name) is not None:
         refuse(Status.NAME_TAKEN, f"the name {asked.name} is taken by a budget; names are never reused")
-    budget = Budget(batch.book_id, asked.name, asked.id, parent, path, asked.currency, batch.index)
-    batch.make("budgets", asked.name, budget)
+    budget = Budget(
+        batch.book_id, asked.name, asked.id, parent, path, asked.currency, False, None, batch.index, batch.index
+    )
+    batch.add("budgets", asked.name, budget)
     batch.make("aliases", asked.id, asked.name)
-    batch.inserts["budgets"].append(row_of(budget))
+    batch.make("bindings", (SCOPE_BUDGET, asked.name), ())
     made = [accounts.available_name(asked.name), accounts.held_name(asked.name), accounts.spent_name(asked.name)]
     for account_name in made:
         batch.make("accounts", account_name, None)
@@ -309,42 +312,14 @@ def create_budget(batch: Batch, asked: CreateBudget) -> Outcome:
 
 def assign_budget(batch: Batch, asked: AssignBudget) -> Outcome:
     """Let further agents or teams spend from a budget."""
-    who, packed, replay = _begin(batch, asked, {"budget": asked.budget, "agents": list(asked.agents)})
+    who, packed, replay = begin(batch, asked, {"budget": asked.budget, "agents": list(asked.agents)})
     if replay is not None:
         return replay
     names = _existing_agents(batch, asked.agents)
-    budget = existing_budget(batch, asked.budget, None)
+    budget = open_budget(batch, asked.budget, None)
     added = _assign(batch, budget.name, names)
     body = {"budget": budget.name, "id": budget.id, "currency": budget.currency, "agents": added}
     return finish(batch, asked, who, packed, "budget_agents", budget.name, body, [])
-
-
-def open_run(batch: Batch, asked: OpenRun) -> Outcome:
-    """Open a run on record; what names it from here on is totalled."""
-    request = {"name": asked.name}
-    if asked.agent is not None:
-        request["agent"] = asked.agent
-    who, packed, replay = _begin(batch, asked, request)
-    if replay is not None:
-        return replay
-    own = agent_name(who[0])
-    agent = own
-    if asked.agent is not None:
-        agent = batch.name_of("agents", asked.agent)
-        if agent is None:
-            refuse(Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")
-        if own is not None and own != agent and own not in lineage(batch.agent(agent).path):
-            refuse(Status.NOT_YOURS, f"agent {own} may open runs for itself and for agents below it only")
-    if agent is None:
-        refuse(Status.UNKNOWN_AGENT, "name the agent that the run is for")
-    if batch.fact("runs", asked.name) is not None:
-        refuse(Status.NAME_TAKEN, f"the run {asked.name} was opened before; names are never reused")
-    run = Run(batch.book_id, asked.name, asked.id, agent, batch.now, batch.index)
-    batch.make("runs", asked.name, run)
-    batch.make("aliases", asked.id, asked.name)
-    batch.inserts["runs"].append(row_of(run))
-    body = {"run": asked.name, "id": asked.id, "agent": agent}
-    return finish(batch, asked, who, packed, "run", asked.name, body, [])
 
 
 def define_unit(batch: Batch, asked: DefineUnit) -> Outcome:
@@ -353,7 +328,7 @@ def define_unit(batch: Batch, asked: DefineUnit) -> Outcome:
     if currency_digits(asked.name) is not None or not 0 <= asked.digits <= UNIT_DIGITS_MAX:
         batch.admit(asked)
         refuse(Status.UNKNOWN_CURRENCY, f"{asked.name} is a currency, or has more than {UNIT_DIGITS_MAX} digits")
-    who, packed, replay = _begin(batch, asked, request)
+    who, packed, replay = begin(batch, asked, request)
     if replay is not None:
         return replay
     if batch.fact("units", asked.name) is not None:
@@ -366,7 +341,7 @@ def define_unit(batch: Batch, asked: DefineUnit) -> Outcome:
 
 def add_name(batch: Batch, asked: AddName) -> Outcome:
     """Make a category or a payee known to the book."""
-    who, packed, replay = _begin(batch, asked, {"kind": asked.kind, "name": asked.name})
+    who, packed, replay = begin(batch, asked, {"kind": asked.kind, "name": asked.name})
     if replay is not None:
         return replay
     if batch.fact("names", (asked.kind, asked.name)) is not None:

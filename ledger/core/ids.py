@@ -16,8 +16,19 @@ CHARGE: Final = "chg"
 REFUND: Final = "ref"
 ADJUSTMENT: Final = "adj"
 ALLOCATION: Final = "alc"
+WEBHOOK: Final = "whk"
+WEBHOOK_SECRET: Final = "whs"
+EVENT: Final = "evt"
 
-PREFIXES: Final = (AUTHORIZATION, KEY, AGENT, TEAM, BUDGET, RUN, CHARGE, REFUND, ADJUSTMENT, ALLOCATION)
+POLICY: Final = "pol"
+APPROVAL: Final = "apr"
+DELEGATION: Final = "dlg"
+
+PREFIXES: Final = (
+    AUTHORIZATION, KEY, AGENT, TEAM, BUDGET, RUN, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, WEBHOOK, WEBHOOK_SECRET,
+    EVENT, POLICY, APPROVAL, DELEGATION,
+)  # fmt: skip
+TIME_LENGTH: Final = 10
 BODY_LENGTH: Final = 26
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32 in lower case: 26 characters carry 50 bits of milliseconds and 80 random bits, so that ids

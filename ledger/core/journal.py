@@ -13,11 +13,13 @@ SEMANTICS: Final = 1
 
 ENTRY_KINDS: Final = (
     "allocation", "deallocation", "hold", "extension", "settlement", "release", "expiry", "refund", "charge",
-    "adjustment",
+    "adjustment", "approval_requested", "approval_granted", "approval_refused", "renewal", "budget_closure",
 )  # fmt: skip
 OTHER_KINDS: Final = (
     "book", "denial", "agent", "freeze", "unfreeze", "key", "key_rotation", "key_revocation", "budget",
-    "budget_agents", "run", "unit", "name",
+    "budget_agents", "run", "unit", "name", "approval_vote", "delegation", "delegation_revocation", "webhook",
+    "webhook_rotation", "webhook_removal", "budget_renewal", "budget_freeze", "budget_unfreeze", "book_freeze",
+    "book_unfreeze", "policy", "policy_retirement", "run_denial",
 )  # fmt: skip
 KINDS: Final = ENTRY_KINDS + OTHER_KINDS
 

@@ -36,6 +36,7 @@ class Status(Enum):
     NOT_FOUND = "not_found"
     NOT_YOURS = "not_yours"
     UNKNOWN_AGENT = "unknown_agent"
+    UNKNOWN_PERSON = "unknown_person"
     UNKNOWN_BUDGET = "unknown_budget"
     NO_BUDGET = "no_budget"
     BUDGET_AMBIGUOUS = "budget_ambiguous"
@@ -44,6 +45,7 @@ class Status(Enum):
     UNKNOWN_RUN = "unknown_run"
     CURRENCY_MISMATCH = "currency_mismatch"
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
+    DELEGATION_INVALID = "delegation_invalid"
     TREE_TOO_DEEP = "tree_too_deep"
     # The state it is in.
     NAME_TAKEN = "name_taken"
@@ -52,35 +54,97 @@ class Status(Enum):
     TOO_MANY_SPLITS = "too_many_splits"
     REFUND_AMBIGUOUS = "refund_ambiguous"
     REFUND_TOO_LARGE = "refund_too_large"
+    POLICY_INVALID = "policy_invalid"
+    POLICY_CHANGED = "policy_changed"
+    POLICY_UNCHANGED = "policy_unchanged"
+    FILL_NEEDED = "fill_needed"
+    NOT_AN_APPROVER = "not_an_approver"
+    ALREADY_VOTED = "already_voted"
+    APPROVAL_MISMATCH = "approval_mismatch"
+    BUDGET_IN_USE = "budget_in_use"
     INSUFFICIENT_AVAILABLE = "insufficient_available"
     BALANCE_OVERFLOW = "balance_overflow"
     # Denied, on record.
+    BOOK_FROZEN = "book_frozen"
     AGENT_FROZEN = "agent_frozen"
+    BUDGET_FROZEN = "budget_frozen"
+    BUDGET_CLOSED = "budget_closed"
     BUDGET_NOT_PERMITTED = "budget_not_permitted"
     RUN_NOT_PERMITTED = "run_not_permitted"
+    # Denied by a policy, on record.
+    POLICY_ERROR = "policy_error"
+    CATEGORY_NOT_ALLOWED = "category_not_allowed"
+    PAYEE_NOT_ALLOWED = "payee_not_allowed"
+    RESOURCE_NOT_ALLOWED = "resource_not_allowed"
+    CONDITION_NOT_MET = "condition_not_met"
+    RUN_REQUIRED = "run_required"
+    LIMIT_CURRENCY = "limit_currency"
+    LIMIT_TOO_SMALL = "limit_too_small"
+    OUTSIDE_HOURS = "outside_hours"
+    LOOP_DETECTED = "loop_detected"
     # Internal: whether there is money is known once all that is due has expired, so this is decided again.
     EXPIRY_BACKLOG = "expiry_backlog"
+    # Denied by a limit that is used up, on record.
+    LIMIT_EXCEEDED = "limit_exceeded"
     # Denied for lack of money, on record.
     INSUFFICIENT_BUDGET = "insufficient_budget"
+    # Denied for want of a person's approval, which the caller did not accept to wait for, on record.
+    APPROVAL_REQUIRED = "approval_required"
+    # Denied for the moment, on record.
+    LIMIT_HELD = "limit_held"
+    VELOCITY = "velocity"
     BUDGET_HELD = "budget_held"
     # Done, on record.
+    PENDING_APPROVAL = "pending_approval"
     APPROVED = "approved"
     DONE = "done"
 
 
 DENIALS = frozenset(
     (
+        Status.BOOK_FROZEN,
         Status.AGENT_FROZEN,
+        Status.BUDGET_FROZEN,
+        Status.BUDGET_CLOSED,
         Status.BUDGET_NOT_PERMITTED,
         Status.RUN_NOT_PERMITTED,
+        Status.POLICY_ERROR,
+        Status.CATEGORY_NOT_ALLOWED,
+        Status.PAYEE_NOT_ALLOWED,
+        Status.RESOURCE_NOT_ALLOWED,
+        Status.CONDITION_NOT_MET,
+        Status.RUN_REQUIRED,
+        Status.LIMIT_CURRENCY,
+        Status.LIMIT_TOO_SMALL,
+        Status.OUTSIDE_HOURS,
+        Status.LOOP_DETECTED,
+        Status.LIMIT_EXCEEDED,
         Status.INSUFFICIENT_BUDGET,
+        Status.APPROVAL_REQUIRED,
+        Status.LIMIT_HELD,
+        Status.VELOCITY,
         Status.BUDGET_HELD,
     )
 )
 """Decisions against a request: each is one log record."""
 
-UNBOUND_DENIALS = frozenset((Status.BUDGET_HELD,))
+UNBOUND_DENIALS = frozenset((Status.LIMIT_HELD, Status.VELOCITY, Status.BUDGET_HELD))
 """Denials that do not bind the idempotency key, because the same request may fit soon."""
+
+AWAITING_EXPIRIES = frozenset(
+    (
+        Status.LIMIT_EXCEEDED,
+        Status.INSUFFICIENT_BUDGET,
+        Status.APPROVAL_REQUIRED,
+        Status.LIMIT_HELD,
+        Status.VELOCITY,
+        Status.BUDGET_HELD,
+    )
+)
+"""Denials that may turn out otherwise once all holds that are due have ended."""
+
+PRECEDENCE = {status: place for place, status in enumerate(Status)}
+"""The place of each status: of several, the one with the lowest is answered."""
 
 
 @dataclass(slots=True)

@@ -4,21 +4,39 @@ Owns reading. Invariants: the snapshot is never changed; what is to be changed i
 that is thrown away leaves no trace.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from ledger.core import changeset as tables
 from ledger.core.account import Account
 from ledger.core.authorization import Authorization
 from ledger.core.budget import Budget
 from ledger.core.changeset import copy_of
+from ledger.core.counter import Counter, Frame, Sums
 from ledger.core.ids import is_id_of
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import Status
+from ledger.core.planning import CounterKey, Plan, make_plan, scopes_of, subject_of
+from ledger.core.policy import Meter
 from ledger.core.principal import Agent, Key, lineage
 from ledger.core.refusal import refuse
 from ledger.core.run import RunTotal
 from ledger.core.snapshot import Snapshot
+from ledger.core.uses import Uses, change_of, uses_of
+from ledger.core.webhook import Webhook
+
+ROW_KINDS: Final = (
+    "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals",
+)  # fmt: skip
+"""Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
+SETTING_KINDS: Final = frozenset(("budgets", "policies"))
+"""Those on which standings and the policies of a path depend."""
+_UNSETTING_KINDS: Final = frozenset(("names", "approvals_of", "votes", "delegations_to", "persons"))
+
+
+_ONE: Final = (0, 0, 1)
 
 
 class Standing(NamedTuple):
@@ -30,6 +48,8 @@ class Standing(NamedTuple):
     available: str
     held: str
     spent: str
+    budget_frozen_by: str | None
+    plan: Plan
 
 
 class Overlay:
@@ -43,15 +63,21 @@ class Overlay:
         "book_id",
         "book_name",
         "frontier",
+        "frozen",
         "index",
         "inserts",
         "keys",
         "made",
         "now",
         "now_text",
+        "plans",
+        "policies_changed",
+        "rows",
         "run_totals",
+        "settings_changed",
         "snapshot",
         "standings",
+        "webhooks",
     )
 
     def __init__(self, snapshot: Snapshot, now: int) -> None:
@@ -69,19 +95,57 @@ class Overlay:
         self.run_totals: dict[tuple[str, str], RunTotal] = {}
         self.agents: dict[str, Agent] = {}
         self.keys: dict[bytes, Key] = {}
+        self.webhooks: dict[str, Webhook] = {}
         self.made: dict[str, dict[Any, Any]] = {}
         self.standings: dict[tuple[str, str | None], Standing] = {}
+        self.rows: dict[str, dict[Any, Any]] = {kind: {} for kind in ROW_KINDS}
+        self.plans: dict[tuple[str | None, str | None], Any] = {}
+        self.settings_changed = False
+        self.policies_changed = False
+        self.frozen = bool(snapshot.head.frozen)
 
     def fact(self, kind: str, key: Any) -> Any:
         """What the batch made, else what the snapshot knows, of ``kind`` (a map of ``Snapshot``) under ``key``."""
         made = self.made.get(kind)
         if made is not None and key in made:
             return made[key]
+        rows = self.rows.get(kind)
+        if rows and key in rows:
+            return rows[key]
         return getattr(self.snapshot, kind)[key]
 
     def make(self, kind: str, key: Any, value: Any) -> None:
         """Know a new fact from here on; ``kind`` is a map of ``Snapshot``."""
         self.made.setdefault(kind, {})[key] = value
+        if kind not in _UNSETTING_KINDS:
+            self.change_settings()
+        if kind == "bindings":
+            self.policies_changed = True
+            self.plans.clear()
+
+    def change(self, kind: str, key: Any) -> Any:
+        """The batch's own copy of a row of ``kind`` (one of ``ROW_KINDS``) that exists, to be changed."""
+        rows = self.rows[kind]
+        found = rows.get(key)
+        if found is None:
+            known = getattr(self.snapshot, kind)[key]
+            if known is None:
+                raise LookupError(f"{kind} {key} vanished from the facts")
+            found = rows[key] = copy_of(known)
+        if kind in SETTING_KINDS:
+            self.change_settings()
+        return found
+
+    def add(self, kind: str, key: Any, row: Any) -> None:
+        """A new row of ``kind`` (one of ``ROW_KINDS``)."""
+        self.rows[kind][key] = row
+        if kind in SETTING_KINDS:
+            self.change_settings()
+
+    def change_settings(self) -> None:
+        """Forget what was found out about standings, because it may be otherwise from here on."""
+        self.settings_changed = True
+        self.standings.clear()
 
     def name_of(self, kind: str, reference: str) -> str | None:
         """The name behind a name or id of an agent, budget or run, or None when there is no such thing."""
@@ -108,6 +172,89 @@ class Overlay:
             if self.agent(ancestor).frozen:
                 return ancestor
         return None
+
+    def budget_frozen_by(self, name: str) -> str | None:
+        """The budget itself, or the nearest one above it, that is frozen."""
+        budget = self.fact("budgets", name)
+        for one in (name, *reversed(lineage(budget.path))):
+            if self.fact("budgets", one).frozen:
+                return str(one)
+        return None
+
+    def plan(self, agent: str | None, budget: str | None) -> Plan:
+        """The policies on the path of an agent and a budget, either of which may be absent."""
+        sort = (agent, budget)
+        found: Plan | None = self.plans.get(sort)
+        if found is None and not self.policies_changed:
+            found = self.snapshot.plans.get(sort)
+        if found is None:
+            agents = [*lineage(self.agent(agent).path), agent] if agent is not None else []
+            budgets = [*lineage(self.fact("budgets", budget).path), budget] if budget is not None else []
+            compiled = {} if self.policies_changed else dict(self.snapshot.compiled)
+            found = self.plans[sort] = make_plan(
+                agent,
+                scopes_of(agents, budgets),
+                partial(self.fact, "bindings"),
+                compiled,
+                timezone=self.snapshot.book.timezone,
+            )
+        return found
+
+    def counter(self, key: CounterKey) -> Counter | None:
+        """A counter as it stands in this batch, or None where nothing was counted; not to be changed."""
+        found = self.rows["counters"].get(key)
+        if found is None:
+            found = self.snapshot.counters[key]
+        return found
+
+    def count(self, counted: Sequence[tuple[Meter, CounterKey]], changes: Sequence[tuple[int, Sums]]) -> None:
+        """Count changes of use, and of the number of authorizations, in every meter that has them in its window. The
+        record that explains them is the one that is written next."""
+        now, rows = self.now, self.rows["counters"]
+        for meter, key in counted:
+            frame = meter.frame(now)
+            if meter.currency is None:
+                inside = [(at, (0, 0, change[2])) for at, change in changes if change[2] and frame.has(at)]
+            else:
+                inside = [(at, change) for at, change in changes if frame.has(at)]
+            if not inside:
+                continue
+            counter = rows.get(key)
+            if counter is None:
+                counter = self._own_counter(key, frame)
+            for at, change in inside:
+                counter.add(frame, at, change)
+            counter.changed_index = self.index
+
+    def count_hold(self, counted: Sequence[tuple[Meter, CounterKey]], atoms: int) -> None:
+        """Count a new authorization that holds ``atoms``, at the time of the batch."""
+        now, index, rows, change = self.now, self.index, self.rows["counters"], (0, atoms, 1)
+        for meter, key in counted:
+            counter = rows.get(key)
+            frame = meter.frame(now)
+            if counter is None:
+                counter = self._own_counter(key, frame)
+            counter.add_now(frame, now, change if meter.currency is not None else _ONE)
+            counter.changed_index = index
+
+    def _own_counter(self, key: CounterKey, frame: Frame) -> Counter:
+        """The batch's own copy of a counter, rolled to the batch's time."""
+        known = self.snapshot.counters[key]
+        if known is None:
+            counter = Counter(self.book_id, *key, frame.starts_at, 0, 0, 0, "[]" if frame.width else None, 0)
+        else:
+            counter = known.copy()
+            counter.roll(frame)
+        self.rows["counters"][key] = counter
+        return counter
+
+    def recount(self, row: Authorization, before: Uses) -> None:
+        """Count what changed of an authorization's use; ``before`` is ``uses_of`` the row as it was."""
+        after = uses_of(row)
+        if before != after:
+            plan = self.plan(row.agent, row.budget)
+            if plan.policies:
+                self.count(plan.applied(subject_of(row)).counted, change_of(before, after))
 
     def authorization(self, reference: str) -> Authorization | None:
         """An authorization as it stands in this batch; to be changed only through ``change_authorization``."""
@@ -145,14 +292,14 @@ class Overlay:
 
     def standing(self, sort: tuple[str, str | None]) -> Standing | None:
         """Where an agent stands before a budget, as found before; forgotten once this batch changes a setting."""
-        if self.made or self.agents:
-            return None
-        return self.standings.get(sort) or self.snapshot.standings.get(sort)
+        found = self.standings.get(sort)
+        if found is not None or self.settings_changed:
+            return found
+        return self.snapshot.standings.get(sort)
 
     def keep_standing(self, sort: tuple[str, str | None], standing: Standing) -> None:
         """Keep what ``standing`` gives back."""
-        if not self.made and not self.agents:
-            self.standings[sort] = standing
+        self.standings[sort] = standing
 
     def digits(self, currency: str) -> int:
         """Digits after the point of a currency or unit; refuses an unknown one."""

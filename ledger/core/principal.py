@@ -30,6 +30,16 @@ class Agent:
 
 
 @dataclass(slots=True)
+class AgentCount:
+    """One row of ``agent_counts``: how many of an agent's settlements were not what it had asked for."""
+
+    book_id: int
+    agent: str
+    mismatches: int
+    changed_index: int
+
+
+@dataclass(slots=True)
 class Person:
     """One row of ``persons``: somebody who holds keys with a role other than agent."""
 

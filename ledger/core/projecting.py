@@ -9,14 +9,27 @@ what an honest writer would have written, column by column.
 from collections.abc import Callable
 from typing import Any, Final
 
-from ledger.core import projecting_finance, projecting_setup, projecting_spending
+from ledger.core import (
+    projecting_approvals,
+    projecting_budgets,
+    projecting_finance,
+    projecting_policies,
+    projecting_setup,
+    projecting_spending,
+    projecting_webhooks,
+)
 from ledger.core.deriving import Columns
 from ledger.core.projecting_record import Progress, Record, TransferRow
+from ledger.core.replaying import DECISIONS, check_decision
 
 HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_spending.HANDLERS,
     **projecting_finance.HANDLERS,
     **projecting_setup.HANDLERS,
+    **projecting_policies.HANDLERS,
+    **projecting_approvals.HANDLERS,
+    **projecting_webhooks.HANDLERS,
+    **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""
 
@@ -31,6 +44,8 @@ class Fold(Progress):
         those of no size, and nothing more can be applied.
         """
         record = Record(self, self.size, body, columns)
+        if columns.kind in DECISIONS:
+            check_decision(record)
         HANDLERS[columns.kind](record)
         if "idempotency" in body:
             record.bind_key()

@@ -1,13 +1,29 @@
-"""The fold over what moves authority and corrects: allocations, deallocations and adjustments.
+"""The fold over what moves authority and what finance books: allocations, deallocations, charges, refunds, adjustments.
 
-Invariants: written from the accounting rules, without the code that decided; an adjustment never touches what is held.
+Invariants: written from the accounting rules, without the code that decided; an adjustment never touches what is held;
+a refund never exceeds what was settled.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from ledger.core.account import AUTHORITY_NAME, EXPENSE, ROLE_HELD, ROLE_SPENT, available_name, classify
+from ledger.core.account import (
+    AUTHORITY_NAME,
+    EXPENSE,
+    ROLE_HELD,
+    ROLE_SPENT,
+    available_name,
+    classify,
+    expense_name,
+    payable_name,
+    spent_name,
+)
+from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.book import CATEGORY, PAYEE
+from ledger.core.money import currency_digits
+from ledger.core.projecting_policies import count_use
 from ledger.core.projecting_record import Record
+from ledger.core.projecting_spending import changed_row, count_split, spent_transfers, total_of
+from ledger.core.uses import NO_USE, uses_of
 
 _NAMED_ACCOUNTS: Final = (("expenses:", CATEGORY), ("payables:", PAYEE))
 
@@ -19,6 +35,8 @@ def _moved(record: Record) -> None:
     budget = record.store.budgets.get(name)
     if budget is None or budget.currency != currency:
         raise LookupError(f"there is no budget {name} in {currency}")
+    if budget.closed_at is not None and record.columns.kind == "allocation":
+        record.differ(f"something is allocated to {name}, which is closed", "", body["amount"])
     above = AUTHORITY_NAME if budget.parent is None else available_name(budget.parent)
     own = available_name(name)
     taker, giver = (own, above) if record.columns.kind == "allocation" else (above, own)
@@ -49,5 +67,69 @@ def _adjustment(record: Record) -> None:
                     record.meet_name(named, name.removeprefix(prefix))
 
 
-HANDLERS: Final = {"allocation": _moved, "deallocation": _moved, "adjustment": _adjustment}
+def _charge(record: Record) -> None:
+    body, request = record.body, record.body["request"]
+    atoms = record.atoms("amount")
+    budget, currency = body["budget"]["name"], body["currency"]
+    row = Authorization(
+        record.fold.book_id, body["authorization"], body.get("agent"), budget, body.get("run"), body["category"],
+        body["payee"], request.get("resource"), currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None,
+        ON_EXPIRY_RELEASE, record.time, None, None, body["category"], body["payee"], None, None, None,
+        record.index, record.index,
+    )  # fmt: skip
+    for field in ("amount", "currency", "category", "payee"):
+        record.expect(field, request[field])
+    record.post(spent_transfers(row, row.category, row.payee, within=0, beyond=atoms, rest=0))
+    total = total_of(record, row.run, currency, record.index)
+    if total is not None:
+        total.spent += atoms
+    record.meet_name(CATEGORY, row.category)
+    record.meet_name(PAYEE, row.payee)
+    record.store.authorizations.add(row.id, row)
+    count_use(record, row, NO_USE)
+    record.expect("state", SETTLED)
+    record.expect("flags", flag_names(row.flags))
+    record.expect_budget("budget", budget, currency)
+
+
+def _refund(record: Record) -> None:
+    body, request = record.body, record.body["request"]
+    previous, row = changed_row(record)
+    atoms = record.atoms("amount")
+    category, payee = body["category"], body["payee"]
+    for field, expected in (("amount", request["amount"]), ("currency", row.currency)):
+        record.expect(field, expected)
+    if count_split(row, category, payee, refunded=atoms) < 0:
+        record.differ("more is refunded than was settled", "", atoms)
+    before = uses_of(row)
+    row.refunded += atoms
+    count_use(record, row, before)
+    total = total_of(record, row.run, row.currency, row.created_index)
+    if total is not None:
+        total.spent -= atoms
+    moved: list[list[Any]] = [[available_name(row.budget), spent_name(row.budget), body["amount"], row.currency]]
+    if currency_digits(row.currency) is not None:
+        moved.append([payable_name(payee), expense_name(category), body["amount"], row.currency])
+    record.post(moved)
+    for field, expected_after in (
+        ("state", row.state),
+        ("held", str(row.held)),
+        ("settled", str(row.settled)),
+        ("refunded", str(row.refunded)),
+        ("portions", row.portions),
+        ("previous", previous),
+        ("agent", row.agent),
+        ("run", row.run),
+    ):
+        record.expect(field, expected_after)
+    record.expect_budget("budget", row.budget, row.currency)
+
+
+HANDLERS: Final = {
+    "allocation": _moved,
+    "deallocation": _moved,
+    "adjustment": _adjustment,
+    "charge": _charge,
+    "refund": _refund,
+}
 """What each kind of record of finance does."""

@@ -5,14 +5,17 @@ bodies goes in; a balance is the sum of what was posted; accounts are numbered i
 named.
 """
 
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
 from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Name, Unit
-from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import canonical_bytes
+from ledger.core.counter import Counter
 from ledger.core.deriving import Columns
 from ledger.core.invariants import (
     ENTRIES_FOLLOW_RULES,
@@ -24,8 +27,11 @@ from ledger.core.invariants import (
 from ledger.core.journal import IdempotencyKey
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy import CompiledPolicy
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.webhook import Webhook
 
 K = TypeVar("K", contravariant=True)
 V = TypeVar("V")
@@ -49,7 +55,8 @@ class Rows(Protocol[K, V]):
 
 
 class Store(Protocol):
-    """The projections. Accounts are looked up by (name, currency), API keys by id, all others by their primary key."""
+    """The projections. Accounts are looked up by (name, currency), API keys by id, approvals by (authorization, place
+    in its sequence), all others by their primary key."""
 
     @property
     def accounts(self) -> Rows[tuple[str, str], Account]: ...
@@ -72,17 +79,44 @@ class Store(Protocol):
     @property
     def budget_agents(self) -> Rows[tuple[str, str], BudgetAgent]: ...
     @property
+    def renewals(self) -> Rows[str, Renewal]: ...
+    @property
     def units(self) -> Rows[str, Unit]: ...
     @property
     def names(self) -> Rows[tuple[str, str], Name]: ...
+    @property
+    def policies(self) -> Rows[str, Policy]: ...
+    @property
+    def policy_versions(self) -> Rows[tuple[str, int], PolicyVersion]: ...
+    @property
+    def counters(self) -> Rows[tuple[int, str], Counter]: ...
+    @property
+    def agent_counts(self) -> Rows[str, AgentCount]: ...
+
+    def all_authorizations(self) -> Iterator[Authorization]:
+        """Every row so far, in no order."""
+
+    def all_runs(self) -> Iterator[Run]:
+        """Every run so far, in no order."""
+
+    @property
+    def approvals(self) -> Rows[tuple[str, int], Approval]: ...
+    @property
+    def approval_votes(self) -> Rows[tuple[str, str], Vote]: ...
+    @property
+    def delegations(self) -> Rows[str, Delegation]: ...
+    @property
+    def webhook_endpoints(self) -> Rows[str, Webhook]: ...
 
 
 class Progress:
     """What a fold knows beside its rows.
 
-    ``size``, ``recorded_at`` and ``account_count`` are what the head must say (its hashes are the frontier's);
-    ``adjusted`` is what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say
-    that the rules do not give, until somebody takes it away.
+    ``size``, ``recorded_at``, ``account_count`` and ``frozen`` (the whole book is) are what the head must say; its
+    hashes are the frontier's. ``bindings`` are the live policies of each scope, ``meters`` those of each policy, and
+    ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
+    what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
+    do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -93,7 +127,14 @@ class Progress:
         self.recorded_at = 0
         self.account_count = 0
         self.adjusted: dict[str, tuple[int, int]] = {}
+        self.open_children: dict[str, int] = {}
         self.differences: list[Difference] = []
+        self.frozen = False
+        self.bindings: dict[tuple[str, str], tuple[Policy, ...]] = {}
+        self.compiled: dict[tuple[str, int], CompiledPolicy] = {}
+        self.plans: dict[tuple[str | None, str | None], Any] = {}
+        self.votes: dict[str, list[Vote]] = {}
+        self.meters: dict[str, list[list[Any]]] = {}
 
 
 class Record:

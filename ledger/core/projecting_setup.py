@@ -11,6 +11,7 @@ from ledger.core.book import Book, Unit
 from ledger.core.budget import Budget, BudgetAgent
 from ledger.core.moment import moment_of
 from ledger.core.principal import Agent, Key, Person
+from ledger.core.projecting_policies import count_run
 from ledger.core.projecting_record import Record
 from ledger.core.run import Run
 
@@ -104,9 +105,16 @@ def _budget(record: Record) -> None:
         above = record.store.budgets.get(parent)
         if above is None or above.currency != currency:
             raise LookupError(f"there is no budget {parent} in {currency}")
+        if above.closed_at is not None:
+            record.differ(f"a budget is made below {parent}, which is closed", "", name)
+        record.fold.open_children[parent] = record.fold.open_children.get(parent, 0) + 1
     record.store.budgets.add(
-        name, Budget(record.fold.book_id, name, body["id"], parent, _path(above), currency, record.index)
-    )
+        name,
+        Budget(
+            record.fold.book_id, name, body["id"], parent, _path(above), currency, False, None, record.index,
+            record.index,
+        ),
+    )  # fmt: skip
     for account in budget_accounts(name):
         record.account(account, currency)
     _let_spend(record)
@@ -116,6 +124,8 @@ def _budget_agents(record: Record) -> None:
     budget = record.store.budgets.get(record.body["budget"])
     if budget is None:
         raise LookupError(f"there is no budget {record.body['budget']}")
+    if budget.closed_at is not None:
+        record.differ(f"agents are added to {budget.name}, which is closed", "", record.body["agents"])
     record.expect("id", budget.id)
     record.expect("currency", budget.currency)
     _let_spend(record)
@@ -132,6 +142,15 @@ def _run(record: Record) -> None:
     body = record.body
     row = Run(record.fold.book_id, body["run"], body["id"], body["agent"], record.time, record.index)
     record.store.runs.add(row.name, row)
+    count_run(record, row.agent)
+
+
+def _run_denial(record: Record) -> None:
+    """A run that policies refused leaves nothing but its record."""
+    if record.store.runs.get(record.body["run"]) is not None:
+        record.differ("a run that was opened is refused")
+    if record.body["decision"]["outcome"] != "denied":
+        record.differ("a denial that was not denied", "denied", record.body["decision"]["outcome"])
 
 
 def _unit(record: Record) -> None:
@@ -154,6 +173,7 @@ HANDLERS: Final = {
     "budget": _budget,
     "budget_agents": _budget_agents,
     "run": _run,
+    "run_denial": _run_denial,
     "unit": _unit,
     "name": _name,
 }

@@ -1,5 +1,5 @@
-"""The fold over spending: what holds, denials, extensions, settlements, releases, expiries, charges and refunds do to
-authorizations, run totals and accounts.
+"""The fold over spending: what holds, denials, extensions, settlements, releases and expiries do to authorizations, run
+totals and accounts.
 
 Invariants: written from the accounting rules, without the code that decided; a settled authorization's total changes by
 a refund only; what a hold still holds is what its records left.
@@ -8,6 +8,8 @@ a refund only; what a hold still holds is what its records left.
 from typing import Any, Final
 
 from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.approval import EXPIRED as TIER_EXPIRED
+from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
     DENIED,
     EXPIRED,
@@ -15,11 +17,10 @@ from ledger.core.authorization import (
     FLAG_MISMATCH,
     FLAG_OVERRUN,
     FLAG_PARTIAL,
-    FLAG_UNAUTHORIZED,
     FLAG_UNKNOWN,
     HELD,
-    ON_EXPIRY_RELEASE,
     ON_EXPIRY_UNKNOWN,
+    PENDING,
     RELEASED,
     SETTLED,
     Authorization,
@@ -30,13 +31,17 @@ from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.invariants import SETTLED_IS_FINAL
 from ledger.core.moment import SECOND, moment_of
 from ledger.core.money import ATOMS_MAX, currency_digits
-from ledger.core.projecting_record import Record, atoms_of
+from ledger.core.planning import subject_of, would_refuse
+from ledger.core.projecting_policies import count_attempt, count_mismatch, count_use, plan_of
+from ledger.core.projecting_record import UNBOUND_CODES, Record, atoms_of
+from ledger.core.projecting_tiers import close_tiers
 from ledger.core.run import RunTotal
+from ledger.core.uses import NO_USE, portions_of, uses_of
 
 _ENDED: Final = (RELEASED, EXPIRED)
 
 
-def _total(record: Record, run: str | None, currency: str, since: int) -> RunTotal | None:
+def total_of(record: Record, run: str | None, currency: str, since: int) -> RunTotal | None:
     """The run total that an authorization made at log index ``since`` counts towards, if the run was open by then."""
     if run is None:
         return None
@@ -51,7 +56,7 @@ def _total(record: Record, run: str | None, currency: str, since: int) -> RunTot
     return total
 
 
-def _asked(record: Record) -> Authorization:
+def asked_row(record: Record) -> Authorization:
     """The row of a request to spend as it is when denied; a hold fills in the rest."""
     body, request = record.body, record.body["request"]
     amount = atoms_of(request["amount"])
@@ -63,13 +68,19 @@ def _asked(record: Record) -> Authorization:
     return Authorization(
         record.fold.book_id, body["authorization"], body["agent"], body["budget"]["name"], body.get("run"),
         request["category"], request["payee"], request.get("resource"), request["currency"], amount, 0, 0, 0, 0, DENIED,
-        0, None, request["on_expiry"], record.time, None, None, None, None, None, record.index, record.index,
+        0, None, request["on_expiry"], record.time, None, None, None, None, None, _labels(request), None, record.index,
+        record.index,
     )  # fmt: skip
+
+
+def _labels(request: dict[str, Any]) -> str | None:
+    """Labels as the row keeps them."""
+    return canonical_bytes(request["labels"]).decode() if request.get("labels") else None
 
 
 def _hold(record: Record) -> None:
     body, request = record.body, record.body["request"]
-    row = _asked(record)
+    row = asked_row(record)
     approved = record.atoms("approved")
     if approved > row.amount or (approved < row.amount and not request.get("partial_ok")):
         record.differ("more or less is approved than was asked", row.amount, approved)
@@ -78,13 +89,15 @@ def _hold(record: Record) -> None:
     row.flags = FLAG_PARTIAL if approved < row.amount else 0
     row.expires_at = row.due_at = record.time + request["ttl_seconds"] * SECOND
     record.post([[held_name(row.budget), available_name(row.budget), body["approved"], row.currency]])
-    total = _total(record, row.run, row.currency, record.index)
+    total = total_of(record, row.run, row.currency, record.index)
     if total is not None:
         total.approved_count += 1
         total.held += approved
     record.meet_name(CATEGORY, row.category)
     record.meet_name(PAYEE, row.payee)
     record.store.authorizations.add(row.id, row)
+    count_attempt(record, body["agent"], row.budget)
+    count_use(record, row, NO_USE, new=True)
     record.expect("state", HELD)
     record.expect("flags", flag_names(row.flags) or None)
     _expect_expiry(record, row)
@@ -99,21 +112,23 @@ def _denial(record: Record) -> None:
     if body["decision"]["outcome"] != "denied":
         record.differ("a denial that was not denied", "denied", body["decision"]["outcome"])
     if body["command"] == "extend":
-        previous, row = _changed(record)
-        _expect_row(record, row, previous)
+        previous, row = changed_row(record)
+        expect_row(record, row, previous)
         return
-    row = _asked(record)
+    row = asked_row(record)
     row.reason = body["decision"]["reasons"][0]["code"]
     stranger = any(reason["code"] == "run_not_permitted" for reason in body["decision"]["reasons"])
-    total = _total(record, row.run, row.currency, record.index) if not stranger else None
+    total = total_of(record, row.run, row.currency, record.index) if not stranger else None
     if total is not None:
         total.denied_count += 1
     record.store.authorizations.add(row.id, row)
+    if row.reason not in UNBOUND_CODES:
+        count_attempt(record, body["agent"], row.budget)
     record.expect("state", DENIED)
     record.expect_budget("budget", row.budget, row.currency)
 
 
-def _changed(record: Record) -> tuple[int, Authorization]:
+def changed_row(record: Record) -> tuple[int, Authorization]:
     """The authorization that a record is about, to be changed, and the log index of the record before on it."""
     row = record.store.authorizations.change(record.body["authorization"])
     previous, row.changed_index = row.changed_index, record.index
@@ -126,7 +141,7 @@ def _expect_expiry(record: Record, row: Authorization) -> None:
         record.differ("expires_at is not what the records before it give", row.expires_at, text)
 
 
-def _expect_row(record: Record, row: Authorization, previous: int) -> None:
+def expect_row(record: Record, row: Authorization, previous: int) -> None:
     """The body says how the authorization stands after it."""
     body = record.body
     if (
@@ -139,6 +154,8 @@ def _expect_row(record: Record, row: Authorization, previous: int) -> None:
         or body.get("agent") != row.agent
         or body.get("run") != row.run
         or body.get("flags", []) != flag_names(row.flags)
+        or body.get("portions") != row.portions
+        or body.get("refunded", "0") != str(row.refunded)
     ):
         for field, expected in (
             ("state", row.state),
@@ -150,6 +167,8 @@ def _expect_row(record: Record, row: Authorization, previous: int) -> None:
             ("agent", row.agent),
             ("run", row.run),
             ("flags", flag_names(row.flags) or None),
+            ("portions", row.portions),
+            ("refunded", str(row.refunded) if row.refunded else None),
         ):
             record.expect(field, expected)
     _expect_expiry(record, row)
@@ -163,28 +182,33 @@ def _require_held(record: Record, row: Authorization) -> None:
 
 def _extension(record: Record) -> None:
     request = record.body["request"]
-    previous, row = _changed(record)
+    previous, row = changed_row(record)
     _require_held(record, row)
     atoms = record.atoms("amount")
     if str(atoms) != request.get("amount", "0"):
         record.differ("the amount added is not what was asked", request.get("amount", "0"), atoms)
+    before = uses_of(row)
+    if atoms:
+        portions = [*portions_of(row), (record.time, atoms)]
+        row.portions = canonical_bytes([[moment, str(part)] for moment, part in portions]).decode()
     row.approved += atoms
     row.held += atoms
+    count_use(record, row, before)
     seconds = request.get("ttl_seconds", 0)
     if seconds and row.expires_at is not None:
         row.expires_at = row.due_at = max(row.expires_at, record.time) + seconds * SECOND
         row.flags &= ~FLAG_UNKNOWN
-    total = _total(record, row.run, row.currency, row.created_index)
+    total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.held += atoms
     added = [[held_name(row.budget), available_name(row.budget), str(atoms), row.currency]] if atoms else []
     record.post(added)
-    _expect_row(record, row, previous)
+    expect_row(record, row, previous)
 
 
 def _settlement(record: Record) -> None:
     body, request = record.body, record.body["request"]
-    previous, row = _changed(record)
+    previous, row = changed_row(record)
     if row.state != HELD and row.state not in _ENDED:
         record.differ(f"{row.id} is {row.state} and changes by a refund only", HELD, row.state, check=SETTLED_IS_FINAL)
     atoms, final = record.atoms("amount"), body["final"]
@@ -193,22 +217,22 @@ def _settlement(record: Record) -> None:
     record.expect("payee", payee)
     record.expect("amount", request["amount"])
     record.expect("final", request["final"])
+    before = uses_of(row)
     within = min(atoms, row.held)
     rest = row.held - within if final else 0
     if row.state in _ENDED:
         row.flags |= FLAG_LATE
     elif atoms > within:
         row.flags |= FLAG_OVERRUN
-    resource = request.get("resource")
-    if (category, payee) != (row.category, row.payee) or (
-        resource is not None and row.resource is not None and resource != row.resource
-    ):
+    if _is_mismatch(record, row, category, payee, beyond=row.settled + atoms > row.approved):
         row.flags |= FLAG_MISMATCH
-    total = _total(record, row.run, row.currency, row.created_index)
+        if row.agent is not None:
+            count_mismatch(record, row.agent)
+    total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.held -= within + rest
         total.spent += atoms
-    _split(row, category, payee, settled=atoms)
+    count_split(row, category, payee, settled=atoms)
     row.held -= within + rest
     row.settled += atoms
     if row.settled > ATOMS_MAX:
@@ -219,13 +243,29 @@ def _settlement(record: Record) -> None:
         row.state = SETTLED
         row.flags &= ~FLAG_UNKNOWN
         row.due_at = None
+    count_use(record, row, before)
     record.meet_name(CATEGORY, category)
     record.meet_name(PAYEE, payee)
-    record.post(_spent(row, category, payee, within=within, beyond=atoms - within, rest=rest))
-    _expect_row(record, row, previous)
+    record.post(spent_transfers(row, category, payee, within=within, beyond=atoms - within, rest=rest))
+    expect_row(record, row, previous)
 
 
-def _spent(row: Authorization, category: str, payee: str, *, within: int, beyond: int, rest: int) -> list[list[str]]:
+def _is_mismatch(record: Record, row: Authorization, category: str, payee: str, *, beyond: bool) -> bool:
+    """Spent on something else, or more of it, than was asked; or on what the lists refuse, where nothing was named."""
+    if beyond or (category, payee) != (row.category, row.payee):
+        return True
+    resource = record.body["request"].get("resource")
+    if resource in (None, row.resource):
+        return False
+    if row.resource is not None:
+        return True
+    plan = plan_of(record.fold, row.agent, row.budget)
+    return bool(plan.policies) and would_refuse(plan, subject_of(row)._replace(resource=resource))
+
+
+def spent_transfers(
+    row: Authorization, category: str, payee: str, *, within: int, beyond: int, rest: int
+) -> list[list[str]]:
     """The transfers of spend: what the hold covers, what it does not, what goes back, and the cost itself in money."""
     available, held, spent = available_name(row.budget), held_name(row.budget), spent_name(row.budget)
     moved = [(spent, held, within), (spent, available, beyond), (available, held, rest)]
@@ -234,7 +274,7 @@ def _spent(row: Authorization, category: str, payee: str, *, within: int, beyond
     return [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in moved if atoms]
 
 
-def _split(row: Authorization, category: str, payee: str, *, settled: int = 0, refunded: int = 0) -> int:
+def count_split(row: Authorization, category: str, payee: str, *, settled: int = 0, refunded: int = 0) -> int:
     """Count towards the pair that spend was for or a refund goes back to, before the row's own totals move; returns
     what can still be refunded to the pair."""
     if row.splits is not None:
@@ -254,94 +294,51 @@ def _split(row: Authorization, category: str, payee: str, *, settled: int = 0, r
     return after[0] - after[1]
 
 
-def _end(record: Record, row: Authorization, state: str) -> list[list[str]]:
+def end_row(record: Record, row: Authorization, state: str) -> list[list[str]]:
     """End a hold; the transfers that give back what it still held."""
     held = row.held
-    total = _total(record, row.run, row.currency, row.created_index)
+    before = uses_of(row)
+    total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.held -= held
     row.held = 0
     row.state = state
     row.flags &= ~FLAG_UNKNOWN
     row.due_at = None
+    count_use(record, row, before)
     return [[available_name(row.budget), held_name(row.budget), str(held), row.currency]] if held else []
 
 
 def _release(record: Record) -> None:
-    previous, row = _changed(record)
-    _require_held(record, row)
+    previous, row = changed_row(record)
+    if row.state == PENDING:
+        close_tiers(record, row, WITHDRAWN)
+    else:
+        _require_held(record, row)
     record.expect("amount", str(row.held))
-    record.post(_end(record, row, RELEASED))
-    _expect_row(record, row, previous)
+    record.post(end_row(record, row, RELEASED))
+    expect_row(record, row, previous)
 
 
 def _expiry(record: Record) -> None:
-    previous, row = _changed(record)
-    _require_held(record, row)
+    previous, row = changed_row(record)
+    pending = row.state == PENDING
+    if pending:
+        close_tiers(record, row, TIER_EXPIRED)
+    else:
+        _require_held(record, row)
     if row.due_at is None or row.due_at > record.time:
         record.differ(f"{row.id} expired before its time", row.due_at, record.time)
     record.expect("on_expiry", row.on_expiry)
-    if row.on_expiry == ON_EXPIRY_UNKNOWN:
+    if row.on_expiry == ON_EXPIRY_UNKNOWN and not pending:
         row.flags |= FLAG_UNKNOWN
         row.due_at = None
         record.expect("amount", "0")
         record.post([])
     else:
         record.expect("amount", str(row.held))
-        record.post(_end(record, row, EXPIRED))
-    _expect_row(record, row, previous)
-
-
-def _charge(record: Record) -> None:
-    body, request = record.body, record.body["request"]
-    atoms = record.atoms("amount")
-    budget, currency = body["budget"]["name"], body["currency"]
-    row = Authorization(
-        record.fold.book_id, body["authorization"], body.get("agent"), budget, body.get("run"), body["category"],
-        body["payee"], request.get("resource"), currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None,
-        ON_EXPIRY_RELEASE, record.time, None, None, body["category"], body["payee"], None, record.index, record.index,
-    )  # fmt: skip
-    for field in ("amount", "currency", "category", "payee"):
-        record.expect(field, request[field])
-    record.post(_spent(row, row.category, row.payee, within=0, beyond=atoms, rest=0))
-    total = _total(record, row.run, currency, record.index)
-    if total is not None:
-        total.spent += atoms
-    record.meet_name(CATEGORY, row.category)
-    record.meet_name(PAYEE, row.payee)
-    record.store.authorizations.add(row.id, row)
-    record.expect("state", SETTLED)
-    record.expect("flags", flag_names(row.flags))
-    record.expect_budget("budget", budget, currency)
-
-
-def _refund(record: Record) -> None:
-    body, request = record.body, record.body["request"]
-    previous, row = _changed(record)
-    atoms = record.atoms("amount")
-    category, payee = body["category"], body["payee"]
-    for field, expected in (("amount", request["amount"]), ("currency", row.currency)):
-        record.expect(field, expected)
-    if _split(row, category, payee, refunded=atoms) < 0:
-        record.differ("more is refunded than was settled", "", atoms)
-    row.refunded += atoms
-    total = _total(record, row.run, row.currency, row.created_index)
-    if total is not None:
-        total.spent -= atoms
-    moved: list[list[Any]] = [[available_name(row.budget), spent_name(row.budget), body["amount"], row.currency]]
-    if currency_digits(row.currency) is not None:
-        moved.append([payable_name(payee), expense_name(category), body["amount"], row.currency])
-    record.post(moved)
-    for field, expected_after in (
-        ("state", row.state),
-        ("settled", str(row.settled)),
-        ("refunded", str(row.refunded)),
-        ("previous", previous),
-        ("agent", row.agent),
-        ("run", row.run),
-    ):
-        record.expect(field, expected_after)
-    record.expect_budget("budget", row.budget, row.currency)
+        record.post(end_row(record, row, EXPIRED))
+    expect_row(record, row, previous)
 
 
 HANDLERS: Final = {
@@ -351,7 +348,5 @@ HANDLERS: Final = {
     "settlement": _settlement,
     "release": _release,
     "expiry": _expiry,
-    "charge": _charge,
-    "refund": _refund,
 }
 """What each kind of record about spending does."""

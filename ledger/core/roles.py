@@ -15,6 +15,8 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
+APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
+"""Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
 
 PERMISSIONS: Final[dict[str, frozenset[str]]] = {
@@ -36,12 +38,29 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "revoke_key": _ADMIN_ONLY,
     "create_budget": _ADMIN_ONLY,
     "assign_budget": _ADMIN_ONLY,
+    "set_renewal": _ADMIN_ONLY,
+    "stop_renewal": _ADMIN_ONLY,
+    "close_budget": _ADMIN_ONLY,
+    "freeze_budget": _ADMIN_ONLY,
+    "freeze_book": _ADMIN_ONLY,
     "define_unit": _ADMIN_ONLY,
     "add_name": _ADMIN_ONLY,
+    "grant_approval": APPROVING_ROLES,
+    "refuse_approval": APPROVING_ROLES,
+    "force_approval": _ADMIN_ONLY,
+    "delegate": APPROVING_ROLES,
+    "revoke_delegation": APPROVING_ROLES,
+    "apply_policy": _ADMIN_ONLY,
+    "retire_policy": _ADMIN_ONLY,
+    "register_webhook": _ADMIN_ONLY,
+    "rotate_webhook": _ADMIN_ONLY,
+    "remove_webhook": _ADMIN_ONLY,
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),
+    "read_approvals": _READERS,
     "read_log": frozenset((FINANCE, ADMIN, AUDITOR)),
+    "read_webhooks": frozenset((ADMIN, AUDITOR)),
 }
 """Operation to the roles that may do it. An agent acts on its own authorizations and runs only."""
 

@@ -1,27 +1,31 @@
 """The rules of a decision: facts in, rule verdicts out.
 
 Owns the built-in rules (who may spend from where, and whether there is money) and the shape of a verdict, which
-policies share. Invariant: ``evaluate`` is a pure and total function of the facts; deny beats allow; of several
-denials the one that stands first in ``Status`` is answered.
+policies share. Invariant: ``evaluate`` is a pure and total function of the facts and of what policies said; deny beats
+approval, approval beats allow; of several denials the one that stands first in ``Status`` is answered.
 """
 
 from typing import Final, NamedTuple
 
-from ledger.core.outcome import Status
+from ledger.core.outcome import PRECEDENCE, Status
 
 ALLOW: Final = "allow"
 DENY: Final = "deny"
+RULE_BOOK: Final = "book_active"
 RULE_AGENT: Final = "agent_active"
+RULE_BUDGET: Final = "budget_open"
 RULE_PERMITTED: Final = "budget_permitted"
 RULE_RUN: Final = "run_permitted"
 RULE_AVAILABLE: Final = "budget_available"
+RULE_APPROVAL: Final = "approval"
 
 
 class Facts(NamedTuple):
     """What the built-in rules look at. Amounts in atoms of the request's currency.
 
     ``frozen_by`` is the agent, or the team or agent above it, that is frozen; ``permitted`` says that the budget lists
-    the agent or one above it; ``run_owner`` is the agent of a run that the asking agent may not use.
+    the agent or one above it; ``run_owner`` is the agent of a run that the asking agent may not use; ``book_frozen``
+    and ``budget_frozen_by`` (the budget or one above it) stop everything; ``budget_closed`` is for good.
     """
 
     amount: int
@@ -32,10 +36,15 @@ class Facts(NamedTuple):
     permitted: bool
     frozen_by: str | None
     run_owner: str | None
+    book_frozen: bool = False
+    budget_frozen_by: str | None = None
+    budget_closed: bool = False
 
 
 class Verdict(NamedTuple):
-    """One rule's verdict with the value it observed, its limit and what remains, where it has such values (atoms)."""
+    """One rule's verdict with the value it observed, its limit and what remains, where it has such values (atoms, or
+    authorizations where ``counted``). ``fits_at`` (microseconds) is when the same request would fit if nothing else
+    happened; ``never`` says that it cannot."""
 
     rule: str
     verdict: str
@@ -44,26 +53,38 @@ class Verdict(NamedTuple):
     limit: int | None = None
     remaining: int | None = None
     detail: str = ""
+    fits_at: int | None = None
+    never: bool = False
+    counted: bool = False
 
 
 class Evaluation(NamedTuple):
-    """All verdicts, the amount that may be held (0 when denied), and the denial that is answered (None: approved)."""
+    """All built-in verdicts, the amount that may be held (0 when denied), and the denial that is answered (None:
+    approved, or to be approved by persons)."""
 
     verdicts: tuple[Verdict, ...]
     approved: int
     denial: Verdict | None
 
 
+_BOOK_ALLOWED: Final = Verdict(RULE_BOOK, ALLOW)
 _AGENT_ALLOWED: Final = Verdict(RULE_AGENT, ALLOW)
+_BUDGET_ALLOWED: Final = Verdict(RULE_BUDGET, ALLOW)
 _PERMITTED: Final = Verdict(RULE_PERMITTED, ALLOW)
 _RUN_ALLOWED: Final = Verdict(RULE_RUN, ALLOW)
 
 
-def evaluate(facts: Facts) -> Evaluation:
-    """Judge one request by the built-in rules."""
-    agent, permitted, run = _AGENT_ALLOWED, _PERMITTED, _RUN_ALLOWED
+def evaluate(facts: Facts, denials: list[Verdict] | None = None) -> Evaluation:
+    """Judge one request by the built-in rules, beside what policies deny."""
+    book, agent, budget, permitted, run = _BOOK_ALLOWED, _AGENT_ALLOWED, _BUDGET_ALLOWED, _PERMITTED, _RUN_ALLOWED
+    if facts.book_frozen:
+        book = Verdict(RULE_BOOK, DENY, Status.BOOK_FROZEN, detail="the whole book is frozen")
     if facts.frozen_by is not None:
         agent = Verdict(RULE_AGENT, DENY, Status.AGENT_FROZEN, detail=f"{facts.frozen_by} is frozen")
+    if facts.budget_frozen_by is not None:
+        budget = Verdict(RULE_BUDGET, DENY, Status.BUDGET_FROZEN, detail=f"budget {facts.budget_frozen_by} is frozen")
+    elif facts.budget_closed:
+        budget = Verdict(RULE_BUDGET, DENY, Status.BUDGET_CLOSED, detail=f"budget {facts.budget} is closed")
     if not facts.permitted:
         permitted = Verdict(
             RULE_PERMITTED, DENY, Status.BUDGET_NOT_PERMITTED, detail=f"the agent may not spend from {facts.budget}"
@@ -72,16 +93,27 @@ def evaluate(facts: Facts) -> Evaluation:
         run = Verdict(RULE_RUN, DENY, Status.RUN_NOT_PERMITTED, detail="the run belongs to another agent")
     if not facts.permitted:
         # What a budget has is nobody's business who may not spend from it.
-        return _first_denial((agent, permitted, run), 0)
+        return _first_denial((book, agent, budget, permitted, run), 0, denials)
     available, approved = _judge_available(facts)
-    return _first_denial((agent, permitted, run, available), approved)
+    return _first_denial((book, agent, budget, permitted, run, available), approved, denials)
 
 
-def _first_denial(verdicts: tuple[Verdict, ...], approved: int) -> Evaluation:
-    for verdict in verdicts:
-        if verdict.verdict == DENY:
-            return Evaluation(verdicts, 0, verdict)
-    return Evaluation(verdicts, approved, None)
+def _first_denial(verdicts: tuple[Verdict, ...], approved: int, denials: list[Verdict] | None) -> Evaluation:
+    refusing = [verdict for verdict in verdicts if verdict.status is not None]
+    if denials:
+        refusing += denials
+    if not refusing:
+        return Evaluation(verdicts, approved, None)
+    return Evaluation(verdicts, 0, first_denial(refusing))
+
+
+def first_denial(refusing: list[Verdict]) -> Verdict | None:
+    """The denial that is answered, of several; None where there is none."""
+    return min(refusing, key=_precedence) if refusing else None
+
+
+def _precedence(verdict: Verdict) -> int:
+    return PRECEDENCE[verdict.status] if verdict.status is not None else len(PRECEDENCE)
 
 
 def _judge_available(facts: Facts) -> tuple[Verdict, int]:

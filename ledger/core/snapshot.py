@@ -9,15 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ledger.core.account import Account
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
-from ledger.core.budget import Budget
+from ledger.core.budget import Budget, Renewal
+from ledger.core.counter import Counter
 from ledger.core.merkle import Frontier
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.webhook import Webhook
 
 CACHE_ENTRIES: Final = 20_000
 AUTHORIZATION_ENTRIES: Final = 4_000
+COUNTER_ENTRIES: Final = 20_000
 NEVER: Final = 2**63 - 1
 K = TypeVar("K")
 V = TypeVar("V")
@@ -92,7 +97,11 @@ class Snapshot:
     ``ready`` remembers kinds of requests whose every fact was found known, until a setting changes or facts are
     forgotten: it spares the walk, and nothing is ever decided from it.
     ``standings`` likewise remembers where agents stand before budgets (``working.Standing``), which changes only with
-    a setting.
+    a setting; ``plans`` the policies on the path of an agent and a budget (``planning.Plan``), ``compiled`` each
+    version of a policy in the form that decides. ``bindings`` maps (scope kind, name) to the live policies bound there;
+    ``approvals_of`` an authorization, ``delegations_to`` a person, to ids; ``votes`` an approval to its votes;
+    ``due_renewals`` are budgets whose renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps
+    a budget to the open ones right below it, read anew for each batch.
     """
 
     book: Book
@@ -112,16 +121,38 @@ class Snapshot:
     run_totals: Known[tuple[str, str], RunTotal] = field(default_factory=Known)
     units: Known[str, Unit] = field(default_factory=Known)
     names: Known[tuple[str, str], Name] = field(default_factory=Known)
+    webhooks: Known[str, Webhook] = field(default_factory=Known)
+    policies: Known[str, Policy] = field(default_factory=Known)
+    policy_versions: Known[tuple[str, int], PolicyVersion] = field(default_factory=Known)
+    bindings: Known[tuple[str, str], tuple[Policy, ...]] = field(default_factory=Known)
+    counters: Known[tuple[int, str], Counter] = field(default_factory=lambda: Known(COUNTER_ENTRIES))
+    agent_counts: Known[str, AgentCount] = field(default_factory=Known)
+    approvals: Known[str, Approval] = field(default_factory=Known)
+    approvals_of: Known[str, tuple[str, ...]] = field(default_factory=Known)
+    votes: Known[str, tuple[Vote, ...]] = field(default_factory=Known)
+    delegations: Known[str, Delegation] = field(default_factory=Known)
+    delegations_to: Known[str, tuple[str, ...]] = field(default_factory=Known)
+    renewals: Known[str, Renewal] = field(default_factory=Known)
+    open_children: Known[str, tuple[str, ...]] = field(default_factory=Known)
+    bodies: Known[int, bytes] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
+    due_renewals: list[str] = field(default_factory=list)
+    renewals_complete: bool = False
+    next_renewal_at: int = 0
     due: list[str] = field(default_factory=list)
     due_complete: bool = False
     next_due_at: int = 0
-    ready: set[tuple[Any, ...]] = field(default_factory=set)
+    ready: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     standings: dict[tuple[str, str | None], Any] = field(default_factory=dict)
+    plans: dict[tuple[str | None, str | None], Any] = field(default_factory=dict)
+    compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def known(self) -> tuple[Known[Any, Any], ...]:
         """Every map of facts, for trimming and forgetting."""
         return (
             self.keys, self.keys_by_id, self.agents, self.persons, self.agent_budgets, self.budgets, self.aliases,
-            self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.idempotency,
+            self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
+            self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
+            self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
+            self.idempotency, self.webhooks,
         )  # fmt: skip

@@ -5,6 +5,7 @@ never changed; a command is refused before it has changed anything; every record
 posted with it, and the balances stored with a transfer are those right after it.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from ledger.core import account as accounts
 from ledger.core import changeset as tables
 from ledger.core import roles
 from ledger.core.account import Account
-from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.authorization import EXPIRED, HELD, ON_EXPIRY_UNKNOWN, OPEN_STATES
 from ledger.core.book import CATEGORY, PAYEE, Head, Name
 from ledger.core.canonical import (
     Fragment,
@@ -29,7 +30,9 @@ from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, MoneyError, parse_atoms
 from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
 from ledger.core.overlay import Overlay
-from ledger.core.principal import OWNER_PRINCIPAL
+from ledger.core.planning import CounterKey
+from ledger.core.policy import Meter
+from ledger.core.principal import OWNER_PRINCIPAL, Key
 from ledger.core.refusal import refuse
 from ledger.core.snapshot import PriorAnswer, Snapshot
 
@@ -41,6 +44,15 @@ _MONEY_STATUS: Final = {
     "digits": Status.AMOUNT_TOO_PRECISE,
     "range": Status.AMOUNT_TOO_LARGE,
 }
+
+
+ANSWERING_KINDS: Final = ("hold", "extension", "approval_requested")
+"""Records that answer with a hold, which a repeat must not revive."""
+_ROW_TABLES: Final = (
+    ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
+    ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
+    ("renewals", tables.RENEWALS),
+)  # fmt: skip
 
 
 class Batch(Overlay):
@@ -67,7 +79,7 @@ class Batch(Overlay):
             if not asked.caller.as_owner:
                 refuse(Status.KEY_UNKNOWN, "no key came with this request")
             return OWNER_PRINCIPAL, None
-        key = self.keys.get(digest) or self.snapshot.keys[digest]
+        key = self.key_of(digest)
         if key is None:
             refuse(Status.KEY_UNKNOWN, "this key is not known; check for a typing error or ask for a new key")
         if key.revoked_at is not None:
@@ -81,6 +93,10 @@ class Batch(Overlay):
                 + ", ".join(sorted(roles.PERMISSIONS[asked.operation])),
             )
         return key.principal, key.id
+
+    def key_of(self, digest: bytes) -> Key | None:
+        """A key as it stands in this batch."""
+        return self.keys.get(digest) or self.snapshot.keys[digest]
 
     def atoms(self, text: str, currency: str, *, zero_ok: bool = False) -> int:
         """Decimal text as positive atoms; refuses what is malformed, too precise, not positive or too large."""
@@ -109,13 +125,17 @@ class Batch(Overlay):
             )
         body = parse(prior.body)
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
-        if isinstance(asked, (Authorize, Extend)) and body["kind"] in ("hold", "extension"):
+        if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:
             hold = self.authorization(body["authorization"])
             state = hold.state if hold is not None else "unknown"
             if hold is not None and hold.due_at is not None and hold.due_at <= self.now:
                 # Its time has come, and many that are due stand before it: it ends in one of the next batches.
-                state = "held" if hold.on_expiry == ON_EXPIRY_UNKNOWN else "expired"
-            if state != "held":
+                unknown = hold.on_expiry == ON_EXPIRY_UNKNOWN and state == HELD
+                state = HELD if unknown else EXPIRED
+            if state == HELD and body["kind"] == "approval_requested":
+                # It was granted meanwhile: what is answered is still the request, with the state beside it.
+                outcome.facts["state"] = state
+            if state not in OPEN_STATES:
                 outcome.status = Status.REPLAY_CLOSED
                 outcome.facts["state"] = state
                 outcome.facts["authorization"] = body["authorization"]
@@ -190,6 +210,16 @@ class Batch(Overlay):
             made = self.snapshot.run_totals[opened.name, currency]
         if made is not None and (made.held + held > ATOMS_MAX or made.spent + spent > ATOMS_MAX):
             refuse(Status.BALANCE_OVERFLOW, f"run {opened.name} would hold or have spent more than 64 bits hold")
+
+    def check_counter_room(self, counted: Sequence[tuple[Meter, CounterKey]], increase: int) -> None:
+        """Refuse what adds ``increase`` atoms to a counter and takes it beyond 64 bits."""
+        for meter, key in counted:
+            if meter.currency is not None:
+                counter = self.counter(key)
+                if counter is not None and counter.settled + counter.held + increase > ATOMS_MAX:
+                    refuse(
+                        Status.BALANCE_OVERFLOW, f"{meter.policy}/{meter.id} would have counted more than 64 bits hold"
+                    )
 
     def await_expiries(self) -> None:
         """Refuse, to be decided again, while money may come free from holds that are due and have not ended yet."""
@@ -301,6 +331,7 @@ class Batch(Overlay):
             (tables.AUTHORIZATIONS, self.authorizations.values()),
             (tables.AGENTS, self.agents.values()),
             (tables.KEYS, self.keys.values()),
+            (tables.WEBHOOKS, self.webhooks.values()),
         ):
             changed = []
             for entity in entities:
@@ -317,9 +348,19 @@ class Batch(Overlay):
             else:
                 changed.append(update_of(tables.RUN_TOTALS, total))
         updates["run_totals"] = changed
+        for kind, spec in _ROW_TABLES:
+            known = getattr(self.snapshot, kind)
+            changed = []
+            for key, entity in self.rows[kind].items():
+                if key in known and known[key] is not None:
+                    changed.append(update_of(spec, entity))
+                else:
+                    inserts[spec.name].append(row_of(entity))
+            updates[spec.name] = changed
         after = Head(
             self.book_id, self.index, self.frontier.root(), self.frontier.to_bytes(),
             self.now if self.index > head.size else head.recorded_at, self.account_count,
+            self.frozen,
         )  # fmt: skip
         touched: dict[str, dict[Any, Any]] = {kind: dict(made) for kind, made in self.made.items()}
         touched.setdefault("accounts", {}).update(self.accounts)
@@ -327,6 +368,9 @@ class Batch(Overlay):
         touched.setdefault("agents", {}).update(self.agents)
         touched.setdefault("run_totals", {}).update(self.run_totals)
         touched.setdefault("keys", {}).update(self.keys)
+        touched.setdefault("webhooks", {}).update(self.webhooks)
+        for kind, rows in self.rows.items():
+            touched.setdefault(kind, {}).update(rows)
         touched.setdefault("keys_by_id", {}).update({key.id: key for key in self.keys.values()})
         return Changeset(
             self.book_id, head.size, head.root, after,
@@ -334,7 +378,7 @@ class Batch(Overlay):
             {name: rows for name, rows in updates.items() if rows},
             touched,
             {pair: answer.leaf_hash for pair, answer in self.answers.items()},
-            self.standings,
+            {} if self.settings_changed else self.standings,
         )  # fmt: skip
 
 

@@ -17,8 +17,10 @@ from ledger.core.changeset import AUTHORIZATIONS, KEYS, Changeset, TableSpec
 from ledger.core.command import Caller, Command, ExpireDue
 from ledger.core.decide import accept, decide, tidy
 from ledger.core.merkle import Frontier
-from ledger.core.needs import ROUNDS_MAX, Needs, missing
+from ledger.core.missing import ROUNDS_MAX, missing
+from ledger.core.needs import Needs
 from ledger.core.outcome import Outcome, Status
+from ledger.core.renewing import RENEWALS_MAX
 from ledger.core.snapshot import NEVER, Snapshot
 from ledger.services.batch_report import BatchReport
 from ledger.services.clock import ClockGuard
@@ -220,7 +222,9 @@ class BatchWriter:
             connection.rollback()
             return lost.outcomes
         now = self._guard.check(self._sources.decision_time(opening.clock_us))
-        self._read_due(connection, snapshot, max(now, snapshot.head.recorded_at))
+        moment = max(now, snapshot.head.recorded_at)
+        self._read_due(connection, snapshot, moment)
+        self._read_renewals(connection, snapshot, moment)
         for _ in range(ROUNDS_MAX):
             needs = missing(snapshot, commands)
             if not needs:
@@ -230,6 +234,7 @@ class BatchWriter:
         if dry or changeset.is_empty:
             connection.rollback()
             snapshot.due_complete = snapshot.due_complete and not snapshot.due
+            snapshot.renewals_complete = snapshot.renewals_complete and not snapshot.due_renewals
             tidy(snapshot)
         else:
             self._commit(connection, changeset, outcomes)
@@ -256,6 +261,18 @@ class BatchWriter:
         snapshot.due = due[:DUE_MAX]
         snapshot.due_complete = len(due) <= DUE_MAX
         snapshot.next_due_at = later[0] if later else (NEVER if len(rows) <= DUE_MAX else 0)
+
+    def _read_renewals(self, connection: BookWriter, snapshot: Snapshot, now: int) -> None:
+        """Note the budgets whose renewal has come, earliest first, at most ``RENEWALS_MAX``; none while holds that are
+        due wait, because what they leave free is to lapse too."""
+        if snapshot.renewals_complete and now < snapshot.next_renewal_at:
+            return
+        rows = connection.read_renewals(RENEWALS_MAX + 1)
+        due = [budget for budget, next_at in rows if next_at <= now]
+        later = [next_at for _, next_at in rows if next_at > now]
+        snapshot.due_renewals = due[:RENEWALS_MAX] if snapshot.due_complete else []
+        snapshot.renewals_complete = len(due) <= (RENEWALS_MAX if snapshot.due_complete else 0)
+        snapshot.next_renewal_at = later[0] if later else (NEVER if len(rows) <= RENEWALS_MAX else 0)
 
     def _book(self, book_id: int, connection: BookWriter) -> tuple[Book, bytes]:
         known = self._books.get(book_id)

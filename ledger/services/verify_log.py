@@ -93,7 +93,7 @@ class LogPass:
         if standing.head is None:
             self._findings.add(Difference(HEADS.name, "the book's head is missing"))
             return
-        size, root, frontier, recorded_at, account_count = standing.head
+        size, root, frontier, recorded_at, account_count, frozen = standing.head
         known: list[tuple[str, Any, Any]] = [("size", self.position, size)]
         if self.whole:
             known += [("root", self.frontier.root(), root), ("frontier", self.frontier.to_bytes(), frontier)]
@@ -101,6 +101,7 @@ class LogPass:
             known += [
                 ("recorded_at", self.fold.recorded_at, recorded_at),
                 ("account_count", self.fold.account_count, account_count),
+                ("frozen", self.fold.frozen, frozen),
             ]
         for column, expected, found in known:
             if expected != found:

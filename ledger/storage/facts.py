@@ -10,15 +10,20 @@ from typing import Any, Final, NamedTuple
 
 from ledger.core import changeset, ids
 from ledger.core.account import Account
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Head, Name, Unit
-from ledger.core.budget import Budget
+from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.counter import Counter
+from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
+from ledger.core.webhook import Webhook
 
 Row = tuple[Any, ...]
 
@@ -48,6 +53,20 @@ LOOKUPS: Final = (
     Lookup("run_totals", changeset.RUN_TOTALS, (("run", "currency"),)),
     Lookup("units", changeset.UNITS, (("name",),)),
     Lookup("names", changeset.NAMES, (("kind", "name"),)),
+    Lookup("webhooks", changeset.WEBHOOKS, (("id",),)),
+    Lookup("policies", changeset.POLICIES, (("name",),)),
+    Lookup("policy_versions", changeset.POLICY_VERSIONS, (("policy", "version"),)),
+    Lookup("bindings", changeset.POLICIES, (("scope_kind", "scope"),), many=True),
+    Lookup("counters", changeset.COUNTERS, (("meter", "key"),)),
+    Lookup("agent_counts", changeset.AGENT_COUNTS, (("agent",),)),
+    Lookup("approvals", changeset.APPROVALS, (("id",),)),
+    Lookup("approvals_of", changeset.APPROVALS, (("authorization_id",),), many=True),
+    Lookup("votes", changeset.VOTES, (("approval",),), many=True),
+    Lookup("delegations", changeset.DELEGATIONS, (("id",),)),
+    Lookup("delegations_to", changeset.DELEGATIONS, (("receiver",),), many=True),
+    Lookup("renewals", changeset.RENEWALS, (("budget",),)),
+    Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
+    Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -127,6 +146,8 @@ def _put_agents(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
 
 def _put_budgets(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     found = [Budget(*row) for row in rows]
+    for budget in found:
+        budget.frozen = bool(budget.frozen)
     _put_referred(snapshot, snapshot.budgets, facts.needs.budget_refs, found, "budgets")
 
 
@@ -167,6 +188,91 @@ def _put_names(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.names, facts.needs.names, {(row[1], row[2]): Name(*row) for row in rows})
 
 
+def _policy(row: Row) -> Policy:
+    policy = Policy(*row)
+    policy.retired = bool(policy.retired)
+    return policy
+
+
+def _put_policies(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.policies, facts.needs.policies, {row[1]: _policy(row) for row in rows})
+
+
+def _put_policy_versions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.policy_versions, facts.needs.policy_versions, {(row[1], row[2]): PolicyVersion(*row) for row in rows})
+
+
+def _put_bindings(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    bound: dict[tuple[str, str], list[Policy]] = {scope: [] for scope in facts.needs.bindings}
+    for policy in map(_policy, rows):
+        if not policy.retired:
+            bound[policy.scope_kind, policy.scope].append(policy)
+    for scope, policies in bound.items():
+        snapshot.bindings.put(scope, tuple(sorted(policies, key=lambda policy: policy.name)))
+
+
+def _put_counters(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.counters, facts.needs.counters, {(row[1], row[2]): Counter(*row) for row in rows})
+
+
+def _put_agent_counts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.agent_counts, facts.needs.agent_counts, {row[1]: AgentCount(*row) for row in rows})
+
+
+def _put_approvals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.approvals, facts.needs.approvals, {row[1]: Approval(*row) for row in rows})
+
+
+def _put_approvals_of(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Approval(*row) for row in rows), key=lambda approval: approval.position)
+    for approval in found:
+        snapshot.approvals.put(approval.id, approval)
+    for reference in facts.needs.approvals_of:
+        snapshot.approvals_of.put(
+            reference, tuple(approval.id for approval in found if approval.authorization_id == reference)
+        )
+
+
+def _put_votes(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    votes = sorted((Vote(*row) for row in rows), key=lambda vote: vote.created_index)
+    for reference in facts.needs.votes:
+        snapshot.votes.put(reference, tuple(vote for vote in votes if vote.approval == reference))
+
+
+def _put_delegations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.delegations, facts.needs.delegations, {row[1]: Delegation(*row) for row in rows})
+
+
+def _put_delegations_to(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Delegation(*row) for row in rows), key=lambda delegation: delegation.created_index)
+    for delegation in found:
+        snapshot.delegations.put(delegation.id, delegation)
+    for person in facts.needs.delegations_to:
+        snapshot.delegations_to.put(
+            person, tuple(delegation.id for delegation in found if delegation.receiver == person)
+        )
+
+
+def _put_renewals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.renewals, facts.needs.renewals, {row[1]: Renewal(*row) for row in rows})
+
+
+def _put_open_children(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    budgets = [Budget(*row) for row in rows]
+    for parent in facts.needs.open_children:
+        children = (budget.name for budget in budgets if budget.parent == parent and budget.closed_at is None)
+        snapshot.open_children.put(parent, tuple(sorted(children)))
+
+
+def _put_bodies(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    place = LogRecord._fields.index("body")
+    _put(snapshot.bodies, facts.needs.bodies, {row[1]: bytes(row[place]) for row in rows})
+
+
+def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
+
+
 def _put_idempotency(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     found = {facts.digests[row[0]]: PriorAnswer(*row[1:]) for row in rows}
     _put(snapshot.idempotency, facts.needs.idempotency, found)
@@ -185,5 +291,19 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "run_totals": _put_run_totals,
     "units": _put_units,
     "names": _put_names,
+    "webhooks": _put_webhooks,
+    "policies": _put_policies,
+    "policy_versions": _put_policy_versions,
+    "bindings": _put_bindings,
+    "counters": _put_counters,
+    "agent_counts": _put_agent_counts,
+    "approvals": _put_approvals,
+    "approvals_of": _put_approvals_of,
+    "votes": _put_votes,
+    "delegations": _put_delegations,
+    "delegations_to": _put_delegations_to,
+    "renewals": _put_renewals,
+    "open_children": _put_open_children,
+    "bodies": _put_bodies,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -116,12 +116,13 @@ _LOCK_HEAD: Final = (
 ).encode()
 _MOVE_HEAD: Final = (
     b"WITH moved AS (UPDATE book_heads SET size = %b::bigint, root = %b, frontier = %b, recorded_at = %b::bigint,"
-    b" account_count = %b::bigint WHERE book_id = %b::bigint AND size = %b::bigint AND root = %b RETURNING 1)"
+    b" account_count = %b::bigint, frozen = %b::boolean"
+    b" WHERE book_id = %b::bigint AND size = %b::bigint AND root = %b RETURNING 1)"
     b" SELECT 1 / count(*) FROM moved"
 )
 _INSERT_HEAD: Final = (
-    b"WITH made AS (INSERT INTO book_heads (book_id, size, root, frontier, recorded_at, account_count)"
-    b" VALUES (%b::bigint, %b::bigint, %b, %b, %b::bigint, %b::bigint) ON CONFLICT DO NOTHING RETURNING 1)"
+    b"WITH made AS (INSERT INTO book_heads (book_id, size, root, frontier, recorded_at, account_count, frozen)"
+    b" VALUES (%b::bigint, %b::bigint, %b, %b, %b::bigint, %b::bigint, %b::boolean) ON CONFLICT DO NOTHING RETURNING 1)"
     b" SELECT 1 / count(*) FROM made"
 )
 _INSERT_BOOK: Final = (
@@ -136,6 +137,10 @@ _READ_BOOK: Final = (
 _READ_DUE: Final = (
     b"SELECT id, due_at FROM authorizations WHERE book_id = %b::bigint AND due_at IS NOT NULL"
     b" ORDER BY due_at, id LIMIT %b::bigint"
+)
+_READ_RENEWALS: Final = (
+    b"SELECT budget, next_at FROM renewals WHERE book_id = %b::bigint AND next_at IS NOT NULL"
+    b" ORDER BY next_at, budget LIMIT %b::bigint"
 )
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
@@ -236,6 +241,13 @@ class PostgresqlWriter:
         except psycopg.Error as error:
             raise_translated(error)
 
+    def read_renewals(self, limit: int) -> list[tuple[str, int]]:
+        """See ``BookWriter``."""
+        try:
+            return cast(list[tuple[str, int]], self._send(_READ_RENEWALS, (self._book_id, Int8(limit))).fetchall())
+        except psycopg.Error as error:
+            raise_translated(error)
+
     def write(self, changeset: Changeset, *, text_secret: bytes | None = None) -> None:
         """See ``BookWriter``."""
         try:
@@ -268,7 +280,10 @@ class PostgresqlWriter:
     def _send_changes(self, changeset: Changeset, text_secret: bytes | None) -> None:
         book_id = Int8(changeset.book_id)
         head = changeset.head
-        state = (Int8(head.size), head.root, head.frontier, Int8(head.recorded_at), Int8(head.account_count))
+        state = (
+            Int8(head.size), head.root, head.frontier, Int8(head.recorded_at), Int8(head.account_count),
+            bool(head.frozen),
+        )  # fmt: skip
         if text_secret is None:
             self._send(_MOVE_HEAD, (*state, book_id, Int8(changeset.previous_size), changeset.previous_root))
         else:

@@ -9,20 +9,22 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from ledger.core.account import ROLE_AVAILABLE, ROLE_HELD, ROLE_SPENT
-from ledger.core.budget import Budget
+from ledger.core.budget import Budget, Renewal
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.sums import halves, whole
-from ledger.storage.tables import accounts, budget_agents, budgets
+from ledger.storage.tables import accounts, budget_agents, budgets, renewals
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetBalances:
-    """A budget with its balances in atoms; ``available`` may stand below zero after an overrun."""
+    """A budget with its balances in atoms; ``available`` may stand below zero after an overrun. ``renewal`` is None
+    where it was never set."""
 
     budget: Budget
     available: int
     held: int
     spent: int
+    renewal: Renewal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,19 @@ def _with_balances(*conditions: ColumnElement[bool]) -> Select[Any]:
                 account.c.currency == budgets.c.currency,
             ),
         )
-    return select(budgets, available.c.balance, held.c.balance, spent.c.balance).select_from(source).where(*conditions)
+    source = source.outerjoin(
+        renewals, and_(renewals.c.book_id == budgets.c.book_id, renewals.c.budget == budgets.c.name)
+    )
+    columns = (budgets, available.c.balance, held.c.balance, spent.c.balance, renewals)
+    return select(*columns).select_from(source).where(*conditions)
 
 
 def _made(row: Row[Any]) -> BudgetBalances:
     values = tuple(row)
-    return BudgetBalances(Budget(*values[:-3]), *values[-3:])
+    at = len(budgets.c)
+    available, held, spent, *renewal = values[at:]
+    found = Renewal(*renewal) if renewal[0] is not None else None
+    return BudgetBalances(Budget(*values[:at]), available, held, spent, found)
 
 
 def budget(connection: Connection, book_id: int, reference: str) -> BudgetBalances | None:

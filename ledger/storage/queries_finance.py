@@ -61,6 +61,19 @@ def list_allocations(
     return _page(connection, select(merged).order_by(merged.c.log_index.desc()).limit(limit + 1), limit)
 
 
+def list_renewals(
+    connection: Connection, book_id: int, budget_name: str, *, after: int | None = None, limit: int = 50
+) -> Page[LogRecord]:
+    """The renewals of a budget, newest first, continuing after a log index."""
+    statement = (
+        _of_kind(book_id, "renewal", after)
+        .where(log_records.c.subject == budget_name)
+        .order_by(log_records.c.log_index.desc())
+        .limit(bounded(limit) + 1)
+    )
+    return _page(connection, statement, limit)
+
+
 def _of_first_transfer(side: Column[int]) -> Any:
     """A side of a record's first transfer. As a join, a planner without statistics would rather walk all that the
     account ever received, once for each record; looked up like this, only the primary key serves."""

@@ -13,13 +13,17 @@ from typing import Any, Final, Generic, TypeVar
 
 from ledger.core import changeset
 from ledger.core.account import Account
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Name, Unit
-from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
+from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.webhook import Webhook
 
 ENTRIES: Final = 10_000
 PAGE_ROWS: Final = 2_000
@@ -152,8 +156,19 @@ class Scratch:
         self.api_keys: ScratchRows[str, Key] = rows(changeset.KEYS, "id")
         self.budgets: ScratchRows[str, Budget] = rows(changeset.BUDGETS)
         self.budget_agents: ScratchRows[tuple[str, str], BudgetAgent] = rows(changeset.BUDGET_AGENTS)
+        self.renewals: ScratchRows[str, Renewal] = rows(changeset.RENEWALS)
         self.units: ScratchRows[str, Unit] = rows(changeset.UNITS)
         self.names: ScratchRows[tuple[str, str], Name] = rows(changeset.NAMES)
+        self.policies: ScratchRows[str, Policy] = rows(changeset.POLICIES)
+        self.policy_versions: ScratchRows[tuple[str, int], PolicyVersion] = rows(changeset.POLICY_VERSIONS)
+        self.counters: ScratchRows[tuple[int, str], Counter] = rows(changeset.COUNTERS)
+        self.agent_counts: ScratchRows[str, AgentCount] = rows(changeset.AGENT_COUNTS)
+        self.approvals: ScratchRows[tuple[str, int], Approval] = rows(
+            changeset.APPROVALS, "authorization_id", "position"
+        )
+        self.approval_votes: ScratchRows[tuple[str, str], Vote] = rows(changeset.VOTES)
+        self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
+        self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self._indexed = False
         connection.execute("CREATE TABLE suspects (name, key1, key2)")
 
@@ -162,8 +177,24 @@ class Scratch:
         """Every table."""
         return (
             self.accounts, self.authorizations, self.idempotency_keys, self.runs, self.run_totals, self.agents,
-            self.persons, self.api_keys, self.budgets, self.budget_agents, self.units, self.names,
+            self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
+            self.approvals, self.approval_votes, self.delegations,
+            self.webhook_endpoints, self.policies, self.policy_versions, self.counters, self.agent_counts,
         )  # fmt: skip
+
+    def all_authorizations(self) -> Iterator[Authorization]:
+        """Every row so far, in no order. Raises ValueError for a row made twice."""
+        self.write()
+        for row in self._connection.execute(
+            f"SELECT {', '.join(changeset.AUTHORIZATIONS.columns)} FROM authorizations"
+        ):
+            yield Authorization(*row)
+
+    def all_runs(self) -> Iterator[Run]:
+        """Every run so far, in no order. Raises ValueError for a row made twice."""
+        self.write()
+        for row in self._connection.execute(f"SELECT {', '.join(changeset.RUNS.columns)} FROM runs"):
+            yield Run(*row)
 
     def trim(self) -> None:
         """Bound the memory; to be called between records. Raises ValueError for a row made twice."""
@@ -184,6 +215,7 @@ class Scratch:
             self._connection.execute(f"CREATE INDEX idempotency_keys_digest ON idempotency_keys ({columns})")
             self._connection.execute("CREATE INDEX accounts_number ON accounts (account_no)")
             self._connection.execute("CREATE INDEX api_keys_digest ON api_keys (digest)")
+            self._connection.execute("CREATE INDEX approvals_id ON approvals (id)")
             self._indexed = True
 
     def pages(self, spec: TableSpec) -> Iterator[list[Row]]:

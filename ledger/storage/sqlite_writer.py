@@ -63,6 +63,10 @@ _READ_DUE: Final = (
     "SELECT id, due_at FROM authorizations WHERE book_id = ? AND due_at IS NOT NULL ORDER BY due_at, id LIMIT ?"
 )
 
+_READ_RENEWALS: Final = (
+    "SELECT budget, next_at FROM renewals WHERE book_id = ? AND next_at IS NOT NULL ORDER BY next_at, budget LIMIT ?"
+)
+
 
 @cache
 def _lookup_statement(lookup: Lookup, places: int) -> str:
@@ -197,6 +201,13 @@ class SqliteWriter:
         """See ``BookWriter``."""
         try:
             return self._connection.execute(_READ_DUE, (self._book_id, limit)).fetchall()
+        except sqlite3.Error as error:
+            raise_translated(error)
+
+    def read_renewals(self, limit: int) -> list[tuple[str, int]]:
+        """See ``BookWriter``."""
+        try:
+            return self._connection.execute(_READ_RENEWALS, (self._book_id, limit)).fetchall()
         except sqlite3.Error as error:
             raise_translated(error)
 

@@ -40,6 +40,9 @@ class BookWriter(Protocol):
     def read_due(self, limit: int) -> list[tuple[str, int]]:
         """At most ``limit`` (authorization id, due_at in microseconds), earliest first, of open holds that have one."""
 
+    def read_renewals(self, limit: int) -> list[tuple[str, int]]:
+        """At most ``limit`` (budget, next_at in microseconds), earliest first, of budgets that renew."""
+
     def write(self, changeset: Changeset, *, text_secret: bytes | None = None) -> None:
         """Write everything of ``changeset`` and move the head; with ``text_secret``, make the book.
 

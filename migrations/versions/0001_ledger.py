@@ -103,6 +103,16 @@ def create_tables() -> None:
     )
     op.create_index("accounts_name", "accounts", ["book_id", "name", "currency"], unique=True)
     op.create_table(
+        "agent_counts",
+        big("book_id"),
+        ascii_text("agent"),
+        big("mismatches"),
+        big("changed_index"),
+        sa.CheckConstraint("mismatches >= 0", name=op.f("agent_counts_mismatches_not_negative")),
+        sa.PrimaryKeyConstraint("book_id", "agent", name=op.f("agent_counts_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "agents",
         big("book_id"),
         ascii_text("name"),
@@ -137,6 +147,58 @@ def create_tables() -> None:
     )
     op.create_index("api_keys_id", "api_keys", ["book_id", "id"], unique=True)
     op.create_table(
+        "approval_votes",
+        big("book_id"),
+        ascii_text("approval"),
+        ascii_text("seat"),
+        ascii_text("person"),
+        ascii_text("verdict"),
+        big("recorded_at"),
+        big("created_index"),
+        sa.CheckConstraint("verdict = 'grant' OR verdict = 'refuse'", name=op.f("approval_votes_verdict_listed")),
+        sa.PrimaryKeyConstraint("book_id", "approval", "seat", name=op.f("approval_votes_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "approvals",
+        big("book_id"),
+        ascii_text("id"),
+        ascii_text("authorization_id"),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        ascii_text("policy"),
+        big("version"),
+        ascii_text("rule"),
+        ascii_text("state"),
+        ascii_text("approvers"),
+        sa.Column("quorum", sa.Integer(), autoincrement=False, nullable=False),
+        big("expires_after"),
+        sa.Column("request_digest", sa.LargeBinary(), nullable=False),
+        ascii_text("requested_by"),
+        ascii_text("key_made_by"),
+        big("ttl_seconds"),
+        big("opened_at", null=True),
+        big("expires_at", null=True),
+        big("decided_at", null=True),
+        big("created_index"),
+        big("changed_index"),
+        sa.CheckConstraint(
+            "state = 'waiting' "
+            "OR state = 'open' "
+            "OR state = 'granted' "
+            "OR state = 'refused' "
+            "OR state = 'expired' "
+            "OR state = 'withdrawn' "
+            "OR state = 'forced'",
+            name=op.f("approvals_state_listed"),
+        ),
+        sa.CheckConstraint("length(request_digest) = 32", name=op.f("approvals_request_digest_is_a_hash")),
+        sa.CheckConstraint("quorum > 0", name=op.f("approvals_quorum_positive")),
+        sa.PrimaryKeyConstraint("book_id", "id", name=op.f("approvals_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("approvals_authorization", "approvals", ["book_id", "authorization_id", "position"], unique=True)
+    op.create_index("approvals_state", "approvals", ["book_id", "state", "created_index", "position"], unique=False)
+    op.create_table(
         "authorizations",
         big("book_id"),
         ascii_text("id"),
@@ -162,6 +224,8 @@ def create_tables() -> None:
         ascii_text("settled_category", null=True),
         ascii_text("settled_payee", null=True),
         ascii_text("splits", null=True),
+        ascii_text("labels", null=True),
+        ascii_text("portions", null=True),
         big("created_index"),
         big("changed_index"),
         sa.CheckConstraint(
@@ -225,6 +289,7 @@ def create_tables() -> None:
         sa.Column("frontier", sa.LargeBinary(), nullable=False),
         big("recorded_at"),
         big("account_count"),
+        sa.Column("frozen", sa.Boolean(), nullable=False),
         sa.CheckConstraint("account_count >= 0", name=op.f("book_heads_account_count_not_negative")),
         sa.CheckConstraint("length(root) = 32", name=op.f("book_heads_root_is_a_hash")),
         sa.CheckConstraint("size >= 0", name=op.f("book_heads_size_not_negative")),
@@ -265,11 +330,57 @@ def create_tables() -> None:
         ascii_text("parent", null=True),
         ascii_text("path"),
         ascii_text("currency"),
+        sa.Column("frozen", sa.Boolean(), nullable=False),
+        big("closed_at", null=True),
         big("created_index"),
+        big("changed_index"),
         sa.PrimaryKeyConstraint("book_id", "name", name=op.f("budgets_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index("budgets_id", "budgets", ["book_id", "id"], unique=True)
+    op.create_index(
+        "budgets_parent",
+        "budgets",
+        ["book_id", "parent", "name"],
+        unique=False,
+        sqlite_where=sa.text("parent IS NOT NULL"),
+        postgresql_where=sa.text("parent IS NOT NULL"),
+    )
+    op.create_table(
+        "counters",
+        big("book_id"),
+        big("meter"),
+        ascii_text("key"),
+        big("starts_at"),
+        big("settled"),
+        big("held"),
+        big("count"),
+        ascii_text("buckets", null=True),
+        big("changed_index"),
+        sa.CheckConstraint("settled >= 0 AND held >= 0 AND count >= 0", name=op.f("counters_nothing_negative")),
+        sa.PrimaryKeyConstraint("book_id", "meter", "key", name=op.f("counters_pkey")),
+        postgresql_with={"fillfactor": 50},
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delegations",
+        big("book_id"),
+        ascii_text("id"),
+        ascii_text("giver"),
+        ascii_text("receiver"),
+        ascii_text("role"),
+        ascii_text("made_by"),
+        big("starts_at"),
+        big("ends_at"),
+        big("revoked_at", null=True),
+        big("created_index"),
+        big("changed_index"),
+        sa.CheckConstraint("ends_at > starts_at", name=op.f("delegations_ends_after_start")),
+        sa.CheckConstraint("giver <> receiver", name=op.f("delegations_giver_is_not_receiver")),
+        sa.PrimaryKeyConstraint("book_id", "id", name=op.f("delegations_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("delegations_receiver", "delegations", ["book_id", "receiver", "created_index"], unique=False)
     op.create_table(
         "idempotency_keys",
         big("book_id"),
@@ -309,6 +420,14 @@ def create_tables() -> None:
         ),
     )
     op.create_index("log_records_recorded_at", "log_records", ["book_id", "recorded_at", "log_index"], unique=False)
+    op.create_index(
+        "log_records_renewals",
+        "log_records",
+        ["book_id", "subject", "log_index"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'renewal'"),
+        postgresql_where=sa.text("kind = 'renewal'"),
+    )
     op.create_table(
         "names",
         big("book_id"),
@@ -326,6 +445,67 @@ def create_tables() -> None:
         big("created_index"),
         sa.PrimaryKeyConstraint("book_id", "name", name=op.f("persons_pkey")),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "policies",
+        big("book_id"),
+        ascii_text("name"),
+        ascii_text("id"),
+        big("version"),
+        ascii_text("scope_kind"),
+        ascii_text("scope"),
+        ascii_text("digest"),
+        ascii_text("packed"),
+        sa.Column("retired", sa.Boolean(), nullable=False),
+        big("created_index"),
+        big("changed_index"),
+        sa.CheckConstraint(
+            "scope_kind = 'book' OR scope_kind = 'agent' OR scope_kind = 'budget'",
+            name=op.f("policies_scope_kind_listed"),
+        ),
+        sa.CheckConstraint("version > 0", name=op.f("policies_version_positive")),
+        sa.PrimaryKeyConstraint("book_id", "name", name=op.f("policies_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("policies_id", "policies", ["book_id", "id"], unique=True)
+    op.create_index("policies_scope", "policies", ["book_id", "scope_kind", "scope"], unique=False)
+    op.create_table(
+        "policy_versions",
+        big("book_id"),
+        ascii_text("policy"),
+        big("version"),
+        ascii_text("digest"),
+        ascii_text("packed"),
+        ascii_text("made_by"),
+        big("recorded_at"),
+        big("created_index"),
+        sa.PrimaryKeyConstraint("book_id", "policy", "version", name=op.f("policy_versions_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "renewals",
+        big("book_id"),
+        ascii_text("budget"),
+        ascii_text("currency"),
+        ascii_text("every"),
+        big("amount"),
+        big("carry_over"),
+        big("next_at", null=True),
+        big("created_index"),
+        big("changed_index"),
+        sa.CheckConstraint("every = 'day' OR every = 'week' OR every = 'month'", name=op.f("renewals_every_listed")),
+        sa.CheckConstraint("amount > 0", name=op.f("renewals_amount_positive")),
+        sa.CheckConstraint("carry_over >= 0", name=op.f("renewals_carry_over_not_negative")),
+        sa.PrimaryKeyConstraint("book_id", "budget", name=op.f("renewals_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "renewals_next",
+        "renewals",
+        ["book_id", "next_at"],
+        unique=False,
+        sqlite_where=sa.text("next_at IS NOT NULL"),
+        postgresql_where=sa.text("next_at IS NOT NULL"),
     )
     op.create_table(
         "run_totals",

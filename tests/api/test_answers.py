@@ -23,7 +23,7 @@ def test_amounts_are_written_as_the_core_writes_them(atoms: int, digits: int) ->
 
 def test_every_record_that_answers_a_request_can_be_shown() -> None:
     """Kinds without an answer are those that no request is answered with."""
-    silent = {"book", "denial", "expiry", "person", "key_expiry"}
+    silent = {"book", "denial", "run_denial", "expiry", "renewal", "person", "key_expiry"}
     assert set(KINDS) - set(ANSWERS) <= silent
 
 
@@ -88,7 +88,7 @@ def test_a_denial_says_why(own_app: RunningApp) -> None:
     held = own_app.post("/v1/authorizations", authorization("5.00"), key=key, idempotency_key="later")
     assert (held.status, held.code, held.headers["retry-after"]) == (429, "budget_held", "2")
     reason = held.json["decision"]["reasons"][0]
-    assert (reason["observed"], reason["limit"], reason["remaining"]) == ("5.00", "4.00", "4.00")
+    assert (reason["observed"], reason["limit"], reason["remaining"]) == (usd("5.00"), usd("4.00"), usd("4.00"))
     own_app.make("/v1/budgets/research/allocations", {"amount": usd("5.00")})
     assert own_app.post("/v1/authorizations", authorization("5.00"), key=key, idempotency_key="later").status == 201
     partial = own_app.post("/v1/authorizations", authorization("9.00", partial_ok=True), key=key).json

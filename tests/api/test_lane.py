@@ -275,3 +275,33 @@ def test_a_client_that_does_not_read_is_not_written_to_for_ever(wire: Wire) -> N
         connection.settimeout(15)
         whole = sent // len(bad)
         assert set(read_statuses(connection, whole)) == {401}
+
+
+def test_decisions_of_policies_are_shown_alike(wire: Wire) -> None:
+    """Approved and denied, with limits, thresholds and shadow verdicts: the same members and the same numbers, but for
+    what each request adds."""
+    key = wire.office.make_agent("spender", budget="spending")
+    limits = [
+        {"id": "each", "per": "authorization", "max": "5.00"},
+        {"id": "ever", "per": "lifetime", "max": "40.00", "max_count": 50, "by": "agent"},
+    ]
+    for name, more in (
+        ("real", {"approval": [{"above": "4.00"}]}),
+        ("tried", {"shadow": True, "deny": {"payees": ["*"]}}),
+    ):
+        document = {"policy": name, "applies_to": {"agent": "spender"}, "currency": "USD", "limits": limits} | more
+        wire.office.make("/v1/policies", document)
+    for amount, status in (("2.00", 201), ("9.00", 403)):
+        body = packed(authorization(amount))
+        bearer = f"Bearer {key}"
+        in_lane = wire.ask(wire.head(body, authorization=bearer), body)
+        head = wire.head(body, authorization=bearer, content_length="", transfer_encoding="chunked")
+        other = wire.ask(head, chunked(body))
+        assert in_lane[0] == other[0] == status
+        decisions = [answer[2]["decision"] for answer in (in_lane, other)]
+        assert decisions[0] | {"limits": []} == decisions[1] | {"limits": []}
+        for one, two in zip(decisions[0]["limits"], decisions[1]["limits"], strict=True):
+            assert list(one) == list(two)
+        used = [[limit.get("used_count") for limit in decision["limits"]] for decision in decisions]
+        added = 1 if status == 201 else 0
+        assert used[1] == [None if count is None else count + added for count in used[0]]

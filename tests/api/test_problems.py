@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.problems import EDGE_ROWS, ROWS, STATUS_ROWS, problem_reply
-from ledger.core.outcome import DENIALS, Status
+from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
 from tests.support.running_app import RunningApp
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def test_the_page_shows_the_table() -> None:
 @pytest.mark.parametrize("status", sorted(DENIALS, key=lambda status: status.value))
 def test_a_denial_is_no_success(status: Status) -> None:
     """A client that looks at the status alone fails closed: 429 for what may fit soon, 403 for the rest."""
-    assert STATUS_ROWS[status].http == (429 if status is Status.BUDGET_HELD else 403)
+    assert STATUS_ROWS[status].http == (429 if status in UNBOUND_DENIALS else 403)
 
 
 @pytest.mark.parametrize("code", sorted(FAILURES))

@@ -40,7 +40,7 @@ def test_amounts_of_a_refusal_are_money(own_app: RunningApp) -> None:
     answer = own_app.post("/v1/adjustments", adjustment, key=finance)
     assert (answer.code, answer.json["available"]) == ("insufficient_available", usd("8.00"))
     reason = own_app.post("/v1/authorizations", authorization("9.00"), key=key).json["decision"]["reasons"][0]
-    assert (reason["observed"], reason["remaining"], reason["currency"]) == ("9.00", "8.00", "USD")
+    assert (reason["observed"], reason["remaining"]) == (usd("9.00"), usd("8.00"))
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -29,7 +29,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server for the tests of this room; in the end its books verify, and it stops with 0."""
     directory = tmp_path_factory.mktemp("contract")
     book = open_book(sqlite_url(directory))
-    with ServerProcess(book.database_url, directory=directory) as server:
+    # Endpoints of any form are registered here, and nothing is sent to them.
+    flags = ("--webhook-allow-http", "--webhook-allow-private", "--webhook-poll-seconds=0")
+    with ServerProcess(book.database_url, *flags, directory=directory) as server:
         yield furnish(server, book)
         server.stop()
     verified(book.database_url)
@@ -52,8 +54,27 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
     office.make(f"/v1/authorizations/{spent['id']}/settle", {"amount": usd("2.00")}, key=crawler)
     open_hold = office.make("/v1/authorizations", authorization("10.00"), key=crawler)
     office.make("/v1/units", {"name": "tokens", "digits": 0})
+    office.make("/v1/budgets", {"name": "closing", "currency": "USD"})
     spare = office.make("/v1/keys", {"role": "agent", "agent": "crawler"})
+    webhook = office.make("/v1/webhooks", {"url": "http://127.0.0.1:65000/"})
+    event = office.send("POST", f"/v1/webhooks/{webhook['id']}/test", {}).json
+    asks = {
+        "policy": "asks-people",
+        "applies_to": {"agent": "crawler"},
+        "currency": "USD",
+        "approval": [{"above": "0.50", "approvers": ["approver"], "match": {"payees": ["asked-about"]}}],
+    }
+    office.make("/v1/policies", asks)
+    for name, version in (("versioned", "1"), ("versioned", "2"), ("retiring", "1")):
+        office.make("/v1/policies", {"policy": name, "description": version, "applies_to": {"team": "team"}})
+    delegation = office.make("/v1/delegations", {"to": "nadia", "ttl_seconds": 3600}, key=keys["approver"])
     known = {
+        "approval": waiting_approval(office, crawler),
+        "delegation": delegation["id"],
+        "policy": "versioned",
+        "version": "1",
+        "webhook": webhook["id"],
+        "event": event["id"],
         "authorization": open_hold["id"],
         "settled": spent["id"],
         "budget": "research",
@@ -65,6 +86,12 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "index": "1",
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
+
+
+def waiting_approval(office: Office, key: str) -> str:
+    """The id of a new approval that people may decide."""
+    asked = authorization("1.00", payee="asked-about", accept_pending=True)
+    return str(office.send("POST", "/v1/authorizations", asked, key=key).json["approvals"][0]["id"])
 
 
 def _other_book(server: ServerProcess, book: OpenBook) -> dict[str, str]:

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import Served
+from tests.contract.conftest import Served, waiting_approval
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
 ROLES = ("admin", "agent", "finance")
@@ -29,7 +29,15 @@ CHECKS = [
     checks.response_schema_conformance,
 ]
 # Names on which other tests of this room stand: what is asked of these must not end them.
-SPARED = {("/v1/keys/{key}/revoke", "key"), ("/v1/agents/{agent}/freeze", "agent")}
+SPARED = {
+    ("/v1/keys/{key}/revoke", "key"),
+    ("/v1/agents/{agent}/freeze", "agent"),
+    ("/v1/budgets/{budget}/freeze", "budget"),
+    ("/v1/budgets/{budget}/close", "budget"),
+    ("/v1/webhooks/{webhook}", "webhook"),
+}
+# Sent again they do again what they did: they change nothing of the book, and take no Idempotency-Key.
+REPEATED = ("batch", "evaluations", "/check", "/test", "/enable", "/replay")
 
 
 def operations() -> list[tuple[str, str]]:
@@ -46,6 +54,12 @@ def served_document(served: Served) -> schemathesis.BaseSchema:
 
 USD_1 = {"amount": "1.00", "currency": "USD"}
 SPEND = {"amount": USD_1, "category": "inference", "payee": "openai"}
+POLICY = {
+    "policy": "contract",
+    "applies_to": {"team": "team"},
+    "currency": "USD",
+    "limits": [{"id": "day", "per": "day", "max": "5.00"}],
+}
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -62,13 +76,35 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/teams"): ("admin", {"name": "team-new", "parent": "team"}, {}),
     ("post", "/v1/agents"): ("admin", {"name": "agent-new", "parent": "team"}, {}),
     ("post", "/v1/agents/{agent}/freeze"): ("admin", {"reason": "odd"}, {"agent": "team"}),
-    ("post", "/v1/agents/{agent}/unfreeze"): ("admin", {}, {"agent": "team"}),
+    ("post", "/v1/agents/{agent}/unfreeze"): ("admin", {"reason": "mended"}, {"agent": "team"}),
+    ("post", "/v1/budgets/{budget}/renewal"): ("admin", {"every": "week", "amount": USD_1, "carry_over": USD_1}, {}),
+    ("post", "/v1/budgets/{budget}/renewal/stop"): ("admin", {"reason": "no more"}, {}),
+    ("post", "/v1/budgets/{budget}/freeze"): ("admin", {"reason": "odd"}, {}),
+    ("post", "/v1/budgets/{budget}/unfreeze"): ("admin", {"reason": "mended"}, {}),
+    ("post", "/v1/budgets/{budget}/close"): ("admin", {"reason": "done"}, {"budget": "closing"}),
+    ("post", "/v1/book/freeze"): ("admin", {"reason": "a drill"}, {}),
+    ("post", "/v1/book/unfreeze"): ("admin", {"reason": "it was a drill"}, {}),
     ("post", "/v1/keys"): ("admin", {"role": "auditor", "person": "ann", "ttl_seconds": 60}, {}),
     ("post", "/v1/keys/{key}/rotate"): ("admin", {"overlap_seconds": 60}, {}),
     ("post", "/v1/keys/{key}/revoke"): ("admin", {"reason": "lost"}, {}),
     ("post", "/v1/units"): ("admin", {"name": "credits", "digits": 2}, {}),
     ("post", "/v1/categories"): ("admin", {"name": "search"}, {}),
     ("post", "/v1/payees"): ("admin", {"name": "serp"}, {}),
+    ("post", "/v1/webhooks"): ("admin", {"url": "http://127.0.0.1:65000/", "events": ["agent.frozen"]}, {}),
+    ("delete", "/v1/webhooks/{webhook}"): ("admin", None, {"webhook": "SPARE"}),
+    ("post", "/v1/webhooks/{webhook}/rotate"): ("admin", {"overlap_seconds": 60}, {}),
+    ("post", "/v1/webhooks/{webhook}/test"): ("admin", None, {}),
+    ("post", "/v1/webhooks/{webhook}/enable"): ("admin", None, {}),
+    ("post", "/v1/events/{event}/replay"): ("admin", None, {}),
+    ("post", "/v1/approvals/{approval}/approve"): ("approver", {"reason": "in the plan"}, {}),
+    ("post", "/v1/approvals/{approval}/refuse"): ("approver", {"reason": "too dear"}, {}),
+    ("post", "/v1/approvals/{approval}/force"): ("admin", {"reason": "nobody is in"}, {}),
+    ("post", "/v1/policies"): ("admin", POLICY, {}),
+    ("post", "/v1/policies/check"): ("admin", POLICY, {}),
+    ("post", "/v1/policies/{policy}/rollback"): ("admin", {"version": 1, "reason": "a typo"}, {}),
+    ("post", "/v1/policies/{policy}/retire"): ("admin", {"reason": "over"}, {"policy": "retiring"}),
+    ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
+    ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/adjustments"): (
@@ -95,6 +131,13 @@ def test_a_success_is_as_documented(
         given["authorization"] = served.office.make("/v1/authorizations", SPEND, key=served.keys["agent"])["id"]
     if "key" in given:
         given["key"] = served.office.make("/v1/keys", {"role": "agent", "agent": "crawler"})["id"]
+    if given.get("webhook") == "SPARE":
+        given["webhook"] = served.office.make("/v1/webhooks", {"url": "http://127.0.0.1:65000/"})["id"]
+    if "approval" in given:
+        given["approval"] = waiting_approval(served.office, served.keys["agent"])
+    if "delegation" in given:
+        asked = {"to": "nadia", "ttl_seconds": 3600}
+        given["delegation"] = served.office.make("/v1/delegations", asked, key=served.keys["approver"])["id"]
     if path == "/v1/refunds":
         body = {"authorization": served.known["settled"], "amount": USD_1}
     headers = {"Authorization": f"Bearer {served.keys[role]}"}
@@ -107,7 +150,7 @@ def test_a_success_is_as_documented(
     assert answers[0].status_code in documented, answers[0].text
     for answer in answers:
         case.validate_response(answer, checks=CHECKS)
-    if method == "post" and "batch" not in path and "evaluations" not in path:
+    if method == "post" and not any(part in path for part in REPEATED):
         assert answers[1].headers.get("idempotency-replayed") == ["true"]
 
 

@@ -1,7 +1,8 @@
 """For each status a command that ends in it, and for two statuses a command to which both apply.
 
 ``ALONE`` maps a status to a function from a world to the outcome; ``BOTH`` maps (earlier, later) to one. A world has
-strict names; its clock stands at the opening. ``NEVER_BOTH`` says why no command can meet two neighbours at once.
+strict names; its clock stands at the opening. ``NEVER_BOTH`` says why no command can meet two neighbours at once. The
+statuses of policies, of approvals and of a budget's life are in ``status_cases_control``.
 """
 
 from __future__ import annotations
@@ -365,13 +366,10 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.NOT_YOURS, Status.UNKNOWN_AGENT): "an agent that is not there has no runs to be somebody else's",
     (Status.UNKNOWN_BUDGET, Status.NO_BUDGET): "a request names a budget or names none",
     (Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS): "an agent has none or several",
-    (Status.EFFECTIVE_AT_INVALID, Status.TREE_TOO_DEEP): "trees are not dated",
     (Status.NAME_TAKEN, Status.WRONG_STATE): "what is being made has no state yet",
     (Status.TTL_TOO_LONG, Status.TOO_MANY_SPLITS): "an extension settles nothing",
     (Status.TOO_MANY_SPLITS, Status.REFUND_AMBIGUOUS): "a settlement or a refund",
-    (Status.REFUND_TOO_LARGE, Status.INSUFFICIENT_AVAILABLE): "a refund takes nothing that is available",
     (Status.INSUFFICIENT_BUDGET, Status.BUDGET_HELD): "open holds make the difference, or they do not",
-    (Status.BUDGET_HELD, Status.APPROVED): "denied or approved",
     (Status.APPROVED, Status.DONE): "an authorization is approved, anything else is done",
 }
 """Neighbours that cannot meet."""

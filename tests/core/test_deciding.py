@@ -18,8 +18,8 @@ from ledger.core.command import Allocate, Authorize, Charge, Command, CreateAgen
 from ledger.core.decide import DECIDERS, decide
 from ledger.core.journal import FORMAT, SEMANTICS
 from ledger.core.merkle import Frontier, leaf_hash
+from ledger.core.missing import missing
 from ledger.core.moment import moment_of, moment_text
-from ledger.core.needs import missing
 from ledger.core.outcome import DENIALS, Status
 from ledger.core.snapshot import Known
 from tests.core.status_cases import ALONE
@@ -110,8 +110,10 @@ def test_a_fact_that_was_not_read_is_an_error_and_never_zero() -> None:
     """Deciding on a snapshot that knows nothing is a bug that shows itself."""
     world = World()
     ask = world.command(Authorize, world.crawler, **SPENDING)
+    snapshot = world.snapshot()
+    snapshot.renewals_complete = True
     with pytest.raises(LookupError, match="before it was read"):
-        decide(world.snapshot(), [ask], world.now)
+        decide(snapshot, [ask], world.now)
 
 
 def test_a_decision_says_everything_it_was_made_from() -> None:
@@ -125,7 +127,7 @@ def test_a_decision_says_everything_it_was_made_from() -> None:
     assert body["request"]["labels"] == [["prompt", "v7"]]
     assert len(body["request"]["intent"]) == 64
     assert body["decision"]["outcome"] == "approved"
-    assert len(body["decision"]["rules"]) == 4
+    assert len(body["decision"]["rules"]) == 6
     assert body["transfers"] == [["budgets:research:held", "budgets:research:available", "5000000000", "USD"]]
     balances = {"available": "95000000000", "held": "5000000000", "spent": "0"}
     assert body["budget"] == {"name": "research", "id": world.tables["budgets"][1, "research"].id} | balances

@@ -157,7 +157,7 @@ def test_an_overrun_is_recorded_and_what_follows_is_denied_until_it_is_covered()
     hold = world.hold(world.crawler, "10")
     outcome = world.settle(world.crawler, hold, "12")
     assert outcome.status is Status.DONE
-    assert flags(world, hold) == ["overrun"]
+    assert flags(world, hold) == ["overrun", "mismatch"]
     assert sums(world) == ["-2.00", "0.00", "12.00"]
     account = next(row for row in world.rows("accounts") if row.name == "budgets:research:available")
     assert account.overdrawn_index == outcome.log_index

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.core.changeset import TABLES
+from ledger.core.changeset import TABLES, row_of
 from ledger.core.command import Adjust, AdjustmentTransfer, Charge
 from ledger.core.deriving import Clock, columns_of, read_body
 from ledger.core.invariants import (
@@ -50,17 +50,23 @@ def test_the_story_has_every_kind_and_the_fold_follows_every_kind(ledger: Ledger
     assert {body["kind"] for body in ledger.bodies()} == set(KINDS) == set(HANDLERS)
 
 
+def columns(entity: Any) -> str:
+    """The columns of an entity, to be sorted and compared."""
+    return repr(entity if isinstance(entity, tuple) else row_of(entity))
+
+
 def test_every_row_is_the_one_that_the_core_wrote(ledger: Ledger) -> None:
     """Table by table, column by column."""
     fold, store, transfers = folded(ledger.bodies())
     assert fold.differences == []
     for name in FOLDED:
-        made = sorted(map(repr, getattr(store, name).rows.values()))
-        assert made == sorted(map(repr, ledger.rows(name))), name
+        made = sorted(map(columns, getattr(store, name).rows.values()))
+        assert made == sorted(map(columns, ledger.rows(name))), name
     assert transfers == [tuple(row[1:]) for row in ledger.rows("transfers")]
     assert fold.book == ledger.book
     head = ledger.head
     assert (fold.size, fold.recorded_at, fold.account_count) == (head.size, head.recorded_at, head.account_count)
+    assert fold.frozen == head.frozen
 
 
 def test_columns_derive_from_bodies(ledger: Ledger) -> None:
@@ -105,7 +111,12 @@ CHANGES = (
     ("hold", ("state",), "settled"),
     ("hold", ("decision", "outcome"), "denied"),
     ("hold", ("idempotency", 1), "0" * 64),
+    ("hold", ("decision", "limits", 0, 5), "1"),
+    ("hold", ("decision", "limits", 0, 6), 1),
+    ("hold", ("decision", "policies", 0, 1), 9),
+    ("hold", ("decision", "rules", 0, 1), "deny"),
     ("denial", ("decision", "outcome"), "approved"),
+    ("denial", ("decision", "reasons", 0, "code"), "insufficient_budget"),
     ("denial", ("transfers",), [["expenses:a", "payables:b", "1", "USD"]]),
     ("denial", ("budget", "spent"), "9"),
     ("extension", ("amount",), "1"),
@@ -130,6 +141,27 @@ CHANGES = (
     ("allocation", ("budget", "available"), "1"),
     ("deallocation", ("parent", "available"), "1"),
     ("adjustment", ("transfers", 0, 2), "1"),
+    ("renewal", ("lapsed",), "1"),
+    ("renewal", ("carried",), "1"),
+    ("renewal", ("allocated",), "1"),
+    ("renewal", ("short",), "1"),
+    ("renewal", ("amount",), "1"),
+    ("renewal", ("every",), "month"),
+    ("renewal", ("period", "from"), "2026-11-02T23:00:00.000000Z"),
+    ("renewal", ("budget", "available"), "1"),
+    ("renewal", ("parent", "available"), "1"),
+    ("renewal", ("transfers",), []),
+    ("renewal", ("time",), "2026-11-02T09:00:00.000000Z"),
+    ("budget_renewal", ("next_at",), "2026-11-05T23:00:00.000000Z"),
+    ("budget_renewal", ("every",), "month"),
+    ("budget_renewal", ("id",), "bud_0"),
+    ("budget_closure", ("amount",), "1"),
+    ("budget_closure", ("parent", "available"), "1"),
+    ("budget_freeze", ("frozen",), False),
+    ("budget_freeze", ("id",), "bud_0"),
+    ("budget_unfreeze", ("frozen",), True),
+    ("book_freeze", ("frozen",), False),
+    ("book_unfreeze", ("frozen",), True),
     ("freeze", ("frozen",), False),
     ("unfreeze", ("id",), "agt_0"),
     ("key", ("made_by",), "person:mallory"),
@@ -137,6 +169,14 @@ CHANGES = (
     ("key_revocation", ("principal",), "person:mallory"),
     ("budget_agents", ("currency",), "EUR"),
     ("book", ("book_id",), 2),
+    ("policy", ("digest",), "0" * 64),
+    ("policy", ("version",), 7),
+    ("policy", ("meters",), [["limit", "day", "0" * 32, 1]]),
+    ("policy", ("document", "currency"), "EUR"),
+    ("policy_retirement", ("version",), 7),
+    ("run", ("decision", "limits", 0, 5), "1"),
+    ("run_denial", ("decision", "reasons"), []),
+    ("run_denial", ("agent",), "crawler"),
 )
 
 
@@ -213,7 +253,9 @@ def test_a_hold_beyond_what_is_available_is_noted() -> None:
     bodies[-1]["budget"] |= {"available": "-1", "held": "10000000001"}
     del bodies[-1]["idempotency"]
     fold, _, _ = folded(bodies)
-    assert [(one.check, one.found) for one in fold.differences] == [("overdrafts_explained", "-1")]
+    assert [one.check for one in fold.differences] == ["entries_follow_rules", "overdrafts_explained"]
+    assert fold.differences[0].what == "the decision is not what the rules give on the facts before it"
+    assert fold.differences[1].found == "-1"
 
 
 def test_an_adjustment_on_its_way_above_zero_does_not_explain_an_overdraft() -> None:

@@ -12,14 +12,18 @@ from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core.status_cases import ALONE, BOTH, NEVER_BOTH
+from tests.core import status_cases, status_cases_control
 from tests.support.documents import table_under
+from tests.support.policed import Policed, limit
 from tests.support.worlds import World
 
 ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
+ALONE = status_cases.ALONE | status_cases_control.ALONE
+BOTH = status_cases.BOTH | status_cases_control.BOTH
+NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
@@ -33,7 +37,7 @@ def test_row(row: dict[str, str]) -> None:
     """A command that ends in the status: its HTTP status, whether it is on record, whether it binds the key."""
     status = Status(row["status"])
     assert STATUS_ROWS[status].http == int(row["HTTP"])
-    world = World(strict_names=True)
+    world = Policed(strict_names=True)
     outcome = ALONE[status](world)
     assert outcome.status is status
     recorded = world.head.size - 1 == outcome.log_index and not outcome.replayed
@@ -48,7 +52,7 @@ def test_row(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("status", [one for one in ORDER if one not in DENIALS and STATUS_ROWS[one].http >= 400])
 def test_a_refusal_leaves_nothing_behind(status: Status) -> None:
     """The same command right after is refused again, in a book that is as it was but for what was due."""
-    world = World(strict_names=True)
+    world = Policed(strict_names=True)
     ALONE[status](world)
     tables = {name: len(rows) for name, rows in world.tables.items()}
     balances = world.balances()
@@ -65,7 +69,7 @@ def test_a_refusal_leaves_nothing_behind(status: Status) -> None:
 def test_of_two_that_apply_the_earlier_is_answered(earlier: Status, later: Status) -> None:
     """Each scene meets both conditions; ``test_row`` shows either alone."""
     assert ORDER.index(earlier) < ORDER.index(later)
-    assert BOTH[earlier, later](World(strict_names=True)).status is earlier
+    assert BOTH[earlier, later](Policed(strict_names=True)).status is earlier
 
 
 def test_every_pair_of_neighbours_is_walked() -> None:
@@ -98,9 +102,54 @@ FIELDS: dict[str, dict[str, object]] = {
     "revoke_key": {"key": "KEY"},
     "create_budget": {"name": "new", "currency": "USD"},
     "assign_budget": {"budget": "research", "agents": ("writer",)},
+    "set_renewal": {"budget": "research", "every": "day", "amount": "1", "currency": "USD"},
+    "stop_renewal": {"budget": "research"},
+    "close_budget": {"budget": "research"},
+    "freeze_budget": {"budget": "research", "frozen": True},
+    "freeze_book": {"frozen": True},
     "define_unit": {"name": "tokens", "digits": 0},
     "add_name": {"kind": "payee", "name": "new"},
+    "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},
+    "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
+    "remove_webhook": {"webhook": "WEBHOOK"},
+    "grant_approval": {"approval": "APPROVAL"},
+    "refuse_approval": {"approval": "APPROVAL"},
+    "force_approval": {"approval": "APPROVAL", "reason": "an emergency"},
+    "delegate": {"receiver": "fred", "ttl_seconds": 60},
+    "revoke_delegation": {"delegation": "DELEGATION"},
+    "apply_policy": {"document": '{"applies_to":{"book":true},"policy":"new"}'},
+    "retire_policy": {"policy": "caps"},
 }
+
+
+def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
+    """The fields of a command, with what they refer to made first; ``person`` is whose delegation is revoked."""
+    written = dict(FIELDS[operation])
+    if written.get("authorization") in ("HOLD", "SETTLED"):
+        settled = written["authorization"] == "SETTLED"
+        written["authorization"] = world.hold(world.crawler)
+        if settled:
+            world.settle(world.crawler, str(written["authorization"]), "1")
+    if "key" in written:
+        digest = world.key("agent", "writer").key_digest
+        written["key"] = next(row.id for row in world.rows("api_keys") if row.digest == digest)
+    if written.get("webhook") == "WEBHOOK":
+        made = world.do(KINDS["register_webhook"], world.admin, **FIELDS["register_webhook"])
+        written["webhook"] = (made.body or {})["webhook"]
+    if "approval" in written:
+        anybody = ["approver", "finance", "admin"]
+        rule = {"id": "any", "above": "2", "per": "authorization", "approvers": anybody, "quorum": 1}
+        world.policy(approval=[rule | {"expires_after": 60}])
+        asked = world.authorize(world.crawler, accept_pending=True)
+        written["approval"] = (asked.body or {})["approvals"][0]["id"]
+    if "delegation" in written:
+        given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
+        written["delegation"] = (given.body or {})["delegation"]
+    if operation == "retire_policy":
+        world.policy(limits=[limit(maximum="50")])
+    if operation == "stop_renewal":
+        assert world.do(KINDS["set_renewal"], world.admin, **FIELDS["set_renewal"]).status is Status.DONE
+    return written
 
 
 def test_the_role_table_is_the_page() -> None:
@@ -112,24 +161,17 @@ def test_the_role_table_is_the_page() -> None:
             assert row[role] in ("yes", "own", "no")
             assert roles.allowed(row["operation"], role) == (row[role] != "no")
     assert not roles.allowed("fly", "admin")
-    assert set(KINDS) | {"evaluate", "read_own", "read_all", "read_keys", "read_log"} == set(roles.PERMISSIONS)
+    reads = {"read_own", "read_all", "read_keys", "read_log", "read_approvals", "read_webhooks"}
+    assert set(KINDS) | {"evaluate"} | reads == set(roles.PERMISSIONS)
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
 @pytest.mark.parametrize("operation", KINDS)
 def test_cell_of_the_role_table(operation: str, role: str) -> None:
     """A key of each role gives each command: it is done, or refused for the role and nothing else."""
-    world = World()
+    world = Policed()
     caller = world.crawler if role == "agent" else world.key(role, "pat")
-    written = dict(FIELDS[operation])
-    if written.get("authorization") == "HOLD":
-        written["authorization"] = world.hold(world.crawler)
-    if written.get("authorization") == "SETTLED":
-        written["authorization"] = world.hold(world.crawler)
-        world.settle(world.crawler, str(written["authorization"]), "1")
-    if "key" in written:
-        digest = world.key("agent", "writer").key_digest
-        written["key"] = next(row.id for row in world.rows("api_keys") if row.digest == digest)
+    written = prepare(world, operation, "ada" if role == "agent" else "pat")
     size = world.head.size
     outcome = world.do(KINDS[operation], caller, **written)
     cell = next(row[role] for row in ROLE_ROWS if row["operation"] == operation)

@@ -8,6 +8,7 @@ from ledger.core.authorization import flag_names
 from ledger.core.command import Extend, FreezeAgent, Refund, Release
 from ledger.core.money import format_atoms
 from ledger.core.outcome import Outcome, Status
+from tests.support.approving import Office, rule
 from tests.support.documents import table_under
 from tests.support.worlds import World
 
@@ -19,7 +20,7 @@ KEY = "the request's key"
 MISSING = "auth_00000000000000000000000000"
 
 
-def arrange(world: World, state: str) -> str:
+def arrange(world: Office, state: str) -> str:
     """Bring an authorization of 10.00 into a state; returns its id (one that does not exist for ``none``)."""
     if state == "none":
         return MISSING
@@ -29,6 +30,12 @@ def arrange(world: World, state: str) -> str:
         body = world.authorize(world.crawler, "10", **asked).body
         world.do(FreezeAgent, world.admin, agent="crawler", frozen=False)
         return str((body or {})["authorization"])
+    if state in ("pending", "refused"):
+        world.asks(rule(above="5.00"))
+        reference = world.ask("10", **asked)
+        if state == "refused":
+            world.turn_down(world.pat, reference)
+        return reference
     on_expiry = "unknown" if state == "unknown" else "release"
     reference = world.hold(world.crawler, "10", on_expiry=on_expiry, **asked)
     if state in ("past its time", "unknown", "expired"):
@@ -44,7 +51,7 @@ def arrange(world: World, state: str) -> str:
     return reference
 
 
-def act(world: World, command: str, reference: str) -> Outcome:
+def act(world: Office, command: str, reference: str, *, accept_pending: bool) -> Outcome:
     """Give the command that a row of the table names."""
     agent = world.crawler
     if command == "settle, final":
@@ -65,7 +72,8 @@ def act(world: World, command: str, reference: str) -> Outcome:
         return world.do(Refund, world.finance, authorization=reference, amount="2", currency="USD")
     assert command == "repeat the key of the request", f"no such command: {command}"
     on_expiry = "release" if reference == MISSING else world.authorization(reference).on_expiry
-    return world.authorize(agent, "10", idempotency_key=KEY, ttl_seconds=60, on_expiry=on_expiry)
+    waits = {"accept_pending": True} if accept_pending else {}
+    return world.authorize(agent, "10", idempotency_key=KEY, ttl_seconds=60, on_expiry=on_expiry, **waits)
 
 
 def state_of(world: World, reference: str) -> str:
@@ -76,11 +84,12 @@ def state_of(world: World, reference: str) -> str:
 @pytest.mark.parametrize(("command", "state", "words"), CELLS, ids=[f"{one[0]} | {one[1]}" for one in CELLS])
 def test_cell(command: str, state: str, words: str) -> None:
     """The table says in words what becomes of the authorization and of the budget; the core does that."""
-    world = World()
+    world = Office(rule(above="1000.00"))
     reference = arrange(world, state)
-    assert state_of(world, reference) == {"past its time": "held", "unknown": "held"}.get(state, state)
+    stored = {"past its time": "held", "unknown": "held", "pending": "pending_approval"}
+    assert state_of(world, reference) == stored.get(state, state)
     before, size = dict(world.balances()), world.head.size
-    outcome = act(world, command, reference)
+    outcome = act(world, command, reference, accept_pending=state in ("pending", "refused"))
     expected = WORDS[words]
     assert outcome.status is Status(expected["status"])
     if outcome.status is Status.APPROVED:
@@ -105,8 +114,10 @@ def test_cell(command: str, state: str, words: str) -> None:
 
 def test_the_table_is_whole() -> None:
     """Every state and command of the page, every word used and explained."""
-    assert STATES == ["none", "denied", "held", "past its time", "unknown", "settled", "released", "expired"]
-    assert len(CELLS) == 72
+    assert STATES == [
+        "none", "denied", "held", "past its time", "unknown", "settled", "released", "expired", "pending", "refused",
+    ]  # fmt: skip
+    assert len(CELLS) == 90
     assert {words for _, _, words in CELLS} == set(WORDS)
 
 

@@ -10,11 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.core import command as c
-from tests.model.naive_parts import MONTH, PRECEDENCE, SCALES, ZERO, Answer, Hold, Refused
-from tests.model.naive_setup import NaiveSetup
+from tests.model.naive_approvals import NaiveApprovals
+from tests.model.naive_parts import BINDING, MONTH, PRECEDENCE, SCALES, ZERO, Answer, Hold, Refused
+from tests.model.naive_rules import Attempt, Ruling, about
 
 
-class NaiveBook(NaiveSetup):
+class NaiveBook(NaiveApprovals):
     """One book: what agents and finance do. Times in microseconds."""
 
     # Authorizations.
@@ -53,15 +54,51 @@ class NaiveBook(NaiveSetup):
             held = self.balance(f"budgets:{name}:held", asked.currency)
             denials.append("budget_held" if amount <= available + held else "insufficient_budget")
         counts = asked.run in self.runs and "run_not_permitted" not in denials
-        hold = Hold(asked, agent, name, asked.run, counts, asked.currency, on_expiry=asked.on_expiry)
+        hold = Hold(asked, agent, name, asked.run, counts, asked.currency, on_expiry=asked.on_expiry, at=self.now)
+        ruling = self.ruling(asked, hold, available)
+        denials += ruling.codes
+        if ruling.tiers and not asked.accept_pending:
+            denials.append("approval_required")
         self.holds[asked.id] = hold
+        status = min(denials, key=PRECEDENCE.index) if denials else "pending_approval" if ruling.tiers else "approved"
+        if not denials or status in BINDING:
+            self.attempts.append(Attempt(self.now, agent, name, self.fingerprints(asked)))
         if denials:
-            return Answer(min(denials, key=PRECEDENCE.index), subject=asked.id, budget=name)
+            followed = self.stop(agent, ruling.freezers)
+            return Answer(status, subject=asked.id, budget=name, followed=followed, ruling=ruling)
+        approved = min(approved, ruling.amount)
+        hold.tiers = ruling.tiers
         hold.events.append(("hold", approved))
-        hold.expires = hold.due = self.now + asked.ttl_seconds * 1_000_000
+        if hold.tiers:
+            self.open_tier(hold, 0)
+        else:
+            hold.expires = hold.due = self.now + asked.ttl_seconds * 1_000_000
         self.names |= {("category", asked.category), ("payee", asked.payee)}
         self.post(f"budgets:{name}:held", f"budgets:{name}:available", approved, asked.currency)
-        return Answer("approved", subject=asked.id, budget=name)
+        return Answer(status, subject=asked.id, budget=name, ruling=ruling)
+
+    def fingerprints(self, asked: c.Authorize) -> list[tuple[str, Any]]:
+        """What makes two requests the same: by what they ask, and by what the client says."""
+        parts = (asked.payee, asked.resource or "", Decimal(asked.amount), asked.currency, asked.intent or "")
+        found: list[tuple[str, Any]] = [("derived", parts)]
+        return found if asked.fingerprint is None else [*found, ("client", asked.fingerprint)]
+
+    def ruling(self, asked: c.Authorize, hold: Hold, available: Decimal) -> Ruling:
+        """What policies say of a request, for as much as the budget has where less is of use."""
+        amount = Decimal(asked.amount)
+        if asked.partial_ok and available > 0:
+            amount = min(amount, available)
+        marks = self.fingerprints(asked)
+        return self.rule_on(
+            about(hold), amount=amount, total=amount, new=True, partial=asked.partial_ok, fingerprints=marks
+        )
+
+    def stop(self, agent: str | None, policies: list[str]) -> int:
+        """Freeze an agent for these policies; how many records that takes."""
+        if agent is None or not policies or self.agents[agent]["frozen"]:
+            return 0
+        self.agents[agent]["frozen"] = True
+        return 1
 
     def mine(self, reference: str, principal: str) -> Hold:
         """The authorization a command names, which an agent must own."""
@@ -77,7 +114,7 @@ class NaiveBook(NaiveSetup):
         hold = self.mine(asked.authorization, principal)
         facts = hold.facts()
         codes = ["currency_mismatch"] if hold.currency != asked.currency else []
-        if facts["state"] in ("denied", "settled"):
+        if facts["state"] in ("denied", "settled", "pending_approval", "refused"):
             codes.append("wrong_state")
         if codes:
             raise Refused(*codes)
@@ -92,8 +129,42 @@ class NaiveBook(NaiveSetup):
             self.post(budget + "available", budget + "held", facts["held"] - within, hold.currency)
             hold.due = None
         self.spend(category, payee, amount, hold.currency)
-        hold.events.append(("settle", amount, category, payee, asked.resource, asked.final))
-        return Answer("done", subject=asked.authorization, budget=hold.budget)
+        mismatched = self.is_mismatch(hold, asked, facts["settled"] + amount > facts["approved"])
+        hold.events.append(("settle", amount, category, payee, mismatched, asked.final))
+        stops = self.stoppers(hold, overrun=amount > facts["held"], mismatched=mismatched)
+        followed = self.stop(hold.agent, stops)
+        return Answer("done", subject=asked.authorization, budget=hold.budget, followed=followed)
+
+    def is_mismatch(self, hold: Hold, asked: c.Settle, beyond: bool) -> bool:
+        """Whether a settlement is not what was asked for."""
+        was = hold.asked
+        if beyond or asked.category not in (None, was.category) or asked.payee not in (None, was.payee):
+            return True
+        if asked.resource is None or asked.resource == was.resource:
+            return False
+        changed = about(hold) | {"resource": asked.resource}
+        open_policies = [one["document"] for one in self.binding(changed) if not one["document"].get("shadow")]
+        return was.resource is not None or any(self.lists_say(document, changed) for document in open_policies)
+
+    def stoppers(self, hold: Hold, *, overrun: bool, mismatched: bool) -> list[str]:
+        """The policies that freeze the agent after a settlement."""
+        facts, found = hold.facts(), []
+        for kept in self.binding(about(hold)):
+            document = kept["document"]
+            if document.get("shadow"):
+                continue
+            over, other = document.get("overrun", {}), document.get("mismatch", {})
+            tolerated = facts["approved"] * (100 + over.get("tolerance_percent", 0)) / 100
+            if overrun and over.get("then") == "freeze" and facts["settled"] > tolerated:
+                found.append(document["policy"])
+            if mismatched and other.get("then") == "freeze" and self.mismatches(hold.agent) > other["more_than"]:
+                found.append(document["policy"])
+        return found
+
+    def mismatches(self, agent: str | None) -> int:
+        """How often an agent's settlements were not what was asked for."""
+        mine = [hold for hold in self.holds.values() if hold.agent == agent]
+        return sum(event[0] == "settle" and event[4] for hold in mine for event in hold.events)
 
     def spend(self, category: str, payee: str, amount: Decimal, currency: str) -> None:
         """The money side of a cost, where it is money."""
@@ -123,12 +194,16 @@ class NaiveBook(NaiveSetup):
         if amount and amount > available:
             others = self.balance(budget + "held", hold.currency) - facts["held"]
             denials.append("budget_held" if amount <= available + others else "insufficient_budget")
-        answer = Answer("done", subject=asked.authorization, budget=hold.budget)
+        ruling = self.rule_on(about(hold), amount=amount, total=facts["approved"] + amount, new=False)
+        denials += ruling.codes
+        if ruling.tiers and amount:
+            denials.append("approval_required")
+        answer = Answer("done", subject=asked.authorization, budget=hold.budget, ruling=ruling)
         if denials:
             answer.status = min(denials, key=PRECEDENCE.index)
             return answer
         self.post(budget + "held", budget + "available", amount, hold.currency)
-        hold.events.append(("extend", amount, bool(asked.ttl_seconds)))
+        hold.events.append(("extend", amount, bool(asked.ttl_seconds), self.now))
         hold.expires = expires
         if asked.ttl_seconds:
             hold.due = expires
@@ -138,7 +213,7 @@ class NaiveBook(NaiveSetup):
         """End a hold."""
         hold = self.mine(asked.authorization, principal)
         facts = hold.facts()
-        if facts["state"] != "held":
+        if facts["state"] not in ("held", "pending_approval"):
             raise Refused("wrong_state")
         budget = f"budgets:{hold.budget}:"
         self.post(budget + "available", budget + "held", facts["held"], hold.currency)
@@ -161,7 +236,8 @@ class NaiveBook(NaiveSetup):
         if codes:
             raise Refused(*codes)
         amount, budget = Decimal(asked.amount), f"budgets:{asked.budget}:"
-        hold = Hold(asked, asked.agent, asked.budget, asked.run, asked.run in self.runs, asked.currency)
+        counts = asked.run in self.runs
+        hold = Hold(asked, asked.agent, asked.budget, asked.run, counts, asked.currency, at=self.now)
         hold.events.append(("charge", amount, asked.category, asked.payee))
         self.holds[asked.id] = hold
         self.post(budget + "spent", budget + "available", amount, asked.currency)

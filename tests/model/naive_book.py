@@ -33,6 +33,7 @@ class NaiveFrame:
         self.agents: dict[str, dict[str, Any]] = {}
         self.budgets: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, str] = {}
+        self.run_openings: list[tuple[str, int]] = []
         self.holds: dict[str, Hold] = {}
         self.units: dict[str, int] = {}
         self.names: set[tuple[str, str]] = set()
@@ -82,7 +83,7 @@ class NaiveFrame:
         """End a hold whose time has come, or flag it."""
         hold = self.holds[reference]
         hold.due = None
-        if hold.on_expiry == "unknown":
+        if hold.on_expiry == "unknown" and hold.facts()["state"] == "held":
             hold.events.append(("unknown",))
         else:
             budget = f"budgets:{hold.budget}:"
@@ -113,6 +114,7 @@ class NaiveFrame:
             self.bound[principal, asked.idempotency_key] = (request, self.commands, answer)
         if answer.status in RECORDED:
             self.recorded()
+        self.records += answer.followed
         return answer
 
     def repeat(self, prior: tuple[Any, ...], request: Any) -> Answer:
@@ -121,8 +123,9 @@ class NaiveFrame:
         if before != request:
             raise Refused("idempotency_mismatch")
         status = "replayed"
-        approved = answer.status == "approved" or (answer.status == "done" and request[0] == "extend")
-        if approved and self.holds[answer.subject].facts()["state"] != "held":
+        approved = answer.status in ("approved", "pending_approval")
+        approved = approved or (answer.status == "done" and request[0] == "extend")
+        if approved and self.holds[answer.subject].facts()["state"] not in ("held", "pending_approval"):
             status = "replay_closed"
         return Answer(status, {}, answer.subject, None, number)
 

@@ -19,7 +19,7 @@ LIMIT = 2**63 - 1
 MONTH = 30 * 24 * 3600
 ZERO = Decimal(0)
 # Who asks, what changes from one try to the next, and so is no part of the request.
-NOT_THE_REQUEST = {"caller", "idempotency_key", "id", "digest"}
+NOT_THE_REQUEST = {"caller", "idempotency_key", "id", "digest", "filled"}
 
 
 class Refused(Exception):
@@ -27,12 +27,12 @@ class Refused(Exception):
 
     def __init__(self, *codes: str) -> None:
         super().__init__(*codes)
-        self.code = min(codes, key=PRECEDENCE.index)
+        self.code = min(codes, key=PRECEDENCE.index) if len(set(codes)) > 1 else codes[0]
 
 
 @dataclass
 class Hold:
-    """An authorization or a charge as the list of what happened to it."""
+    """An authorization or a charge as the list of what happened to it; ``at`` is when it was recorded."""
 
     asked: Any
     agent: str | None
@@ -44,6 +44,8 @@ class Hold:
     expires: int | None = None
     due: int | None = None
     on_expiry: str = "release"
+    at: int = 0
+    tiers: list[Any] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Everything about it, worked out from the beginning."""
@@ -52,7 +54,7 @@ class Hold:
         for event in self.events:
             kind, amount = event[0], event[1] if len(event) > 1 else ZERO
             if kind == "hold":
-                state, approved, held = "held", amount, amount
+                state, approved, held = "pending_approval" if self.tiers else "held", amount, amount
                 if amount < Decimal(self.asked.amount):
                     flags.add("partial")
             elif kind == "extend":
@@ -60,15 +62,12 @@ class Hold:
                 if event[2]:
                     flags.discard("unknown")
             elif kind == "settle":
-                _, _, category, payee, resource, final = event
+                _, _, _, _, mismatched, final = event
                 if state in ("released", "expired"):
                     flags.add("late")
                 elif amount > held:
                     flags.add("overrun")
-                was = self.asked
-                if (category, payee) != (was.category, was.payee) or (
-                    resource is not None and was.resource is not None and resource != was.resource
-                ):
+                if mismatched:
                     flags.add("mismatch")
                 settled += amount
                 held -= min(amount, held)
@@ -82,8 +81,10 @@ class Hold:
                 refunded += amount
             elif kind == "unknown":
                 flags.add("unknown")
+            elif kind == "grant":
+                state = "held"
             else:
-                state, held = {"release": "released", "expire": "expired"}[kind], ZERO
+                state, held = {"release": "released", "expire": "expired", "refuse": "refused"}[kind], ZERO
                 flags.discard("unknown")
         return {
             "state": state,
@@ -115,10 +116,13 @@ class Hold:
 @dataclass
 class Answer:
     """What the model says of one command. ``subject`` is the authorization it is about; ``first`` the number of the
-    command whose record it repeats."""
+    command whose record it repeats; ``followed`` how many records the command's own one was followed by; ``ruling``
+    what policies said."""
 
     status: str
     delta: dict[tuple[str, str], Decimal] = field(default_factory=dict)
     subject: str | None = None
     budget: str | None = None
     first: int | None = None
+    followed: int = 0
+    ruling: Any = None

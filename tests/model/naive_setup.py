@@ -117,8 +117,16 @@ class NaiveSetup(NaiveFrame):
             codes.append("name_taken")
         if codes:
             raise Refused(*codes)
+        denial = self.run_ruling(str(agent))
+        if denial is not None:
+            return Answer(denial)
         self.runs[asked.name] = str(agent)
+        self.run_openings.append((str(agent), self.now))
         return Answer("done")
+
+    def run_ruling(self, agent: str) -> str | None:
+        """The code by which policies refuse that a run is opened, if they do."""
+        return None
 
     def define_unit(self, asked: c.DefineUnit, principal: str) -> Answer:
         """A unit that is not money."""

@@ -94,6 +94,9 @@ class ScriptedWriter:
     def read_due(self, limit: int) -> list[tuple[str, int]]:
         return self.inner.read_due(limit)
 
+    def read_renewals(self, limit: int) -> list[tuple[str, int]]:
+        return self.inner.read_renewals(limit)
+
     def write(self, changeset: Changeset, *, text_secret: bytes | None = None) -> None:
         self._script.meet("write", self)
         self.inner.write(changeset, text_secret=text_secret)

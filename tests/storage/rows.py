@@ -6,17 +6,21 @@ import hashlib
 
 from ledger.core import changeset
 from ledger.core.account import Account
+from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
-from ledger.core.budget import Budget, BudgetAgent
+from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
+from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
-from ledger.core.principal import Agent, Key, Person
+from ledger.core.policy_row import Policy, PolicyVersion
+from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
 from ledger.core.snapshot import Snapshot
+from ledger.core.webhook import Webhook
 
 BOOK_ID = 0x123456789A
 SECRET = b"s" * 32
@@ -41,7 +45,7 @@ def book(book_id: int = BOOK_ID) -> Book:
 
 def head(size: int, book_id: int = BOOK_ID) -> Head:
     """A head at a size, with a root of its own."""
-    return Head(book_id, size, root(size), b"f" * 32 * size.bit_count(), 1_000 + size, 5)
+    return Head(book_id, size, root(size), b"f" * 32 * size.bit_count(), 1_000 + size, 5, False)
 
 
 def root(size: int) -> bytes:
@@ -81,7 +85,11 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "api_keys": [
             Key(book_id, digest("key"), numbered_id("key", 1), "agent", "agent:crawler", "person:ada", 1, None, 9, 0, 0)
         ],
-        "budgets": [Budget(book_id, "research", numbered_id("bud", 1), None, "", "USD", 0)],
+        "budgets": [
+            Budget(book_id, "research", numbered_id("bud", 1), None, "", "USD", False, None, 0, 0),
+            Budget(book_id, "papers", numbered_id("bud", 2), "research", "research", "USD", True, None, 0, 0),
+            Budget(book_id, "shut", numbered_id("bud", 3), "research", "research", "USD", False, 9, 0, 0),
+        ],
         "budget_agents": [
             BudgetAgent(book_id, "research", "research", 0),
             BudgetAgent(book_id, "research", "extra", 0),
@@ -90,11 +98,54 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
+        "webhook_endpoints": [
+            Webhook(
+                book_id, numbered_id("whk", 1), "https://a.example/", "*", "s", None, None, "person:ada", 1, None, 0, 0
+            )
+        ],
     }
-    made.inserts = {name: [row_of(entity) for entity in rows] for name, rows in entities.items()}
+    made.inserts = {name: [row_of(entity) for entity in rows] for name, rows in (entities | control(book_id)).items()}
     made.inserts["log_records"] = [tuple(record(0, "book", "acme", book_id))]
     made.inserts["texts"] = [tuple(Text(book_id, 0, "reason", b"salt", "because"))]
     return made
+
+
+def control(book_id: int = BOOK_ID) -> dict[str, list[object]]:
+    """What policies, approvals and renewals leave: a live and a retired policy bound to the book, one to a budget, a
+    calendar and a rolling counter, two approvals of the same authorization, delegations and renewals."""
+    scopes = (("limits", "book", "", False), ("old", "book", "", True), ("papers", "budget", "papers", False))
+    return {
+        "agent_counts": [AgentCount(book_id, "crawler", 2, 0)],
+        "renewals": [
+            Renewal(book_id, "research", "USD", "month", 5, 3, 8_000, 0, 0),
+            Renewal(book_id, "papers", "USD", "day", 5, 0, 7_000, 0, 0),
+            Renewal(book_id, "shut", "USD", "week", 5, 0, None, 0, 0),
+        ],
+        "policies": [
+            Policy(book_id, name, numbered_id("pol", at), 2, kind, scope, "d" * 64, "{}", retired, 0, 0)
+            for at, (name, kind, scope, retired) in enumerate(scopes)
+        ],
+        "policy_versions": [PolicyVersion(book_id, "limits", 2, "d" * 64, "{}", "person:ada", 1_000, 0)],
+        "approval_votes": [
+            Vote(book_id, numbered_id("apr", 1), seat, person, "grant", 1_000, at)
+            for at, (seat, person) in enumerate((("ada", "ada"), ("bob", "eve")))
+        ],
+        "counters": [
+            Counter(book_id, 7, "[]", 500, 10, 5, 2, None, 0),
+            Counter(book_id, 8, '["crawler"]', 0, 0, 5, 1, "[[17,0,5,1]]", 0),
+        ],
+        "approvals": [
+            Approval(
+                book_id, numbered_id("apr", at), numbered_id("auth", 1), 2 - at, "limits", 2, f"approval-{at}", "open",
+                '["approver"]', 1, 60, digest("request"), "agent:crawler", "person:ada", 60, 1, None, None, 0, 0,
+            )
+            for at in (1, 2)
+        ],
+        "delegations": [
+            Delegation(book_id, numbered_id("del", at), "ada", "bob", "approver", "person:ada", at, 99, None, 3 - at, 0)
+            for at in (1, 2)
+        ],
+    }  # fmt: skip
 
 
 def authorization(number: int, index: int, book_id: int = BOOK_ID) -> Authorization:
@@ -102,7 +153,7 @@ def authorization(number: int, index: int, book_id: int = BOOK_ID) -> Authorizat
     return Authorization(
         book_id, numbered_id("auth", number), "crawler", "research", "run-42" if number % 2 else None, "inference",
         "openai", None, "USD", 5, 5, 5, 0, 0, "held", 32 if number % 3 == 0 else 0, None, "release", 1_000 + index,
-        9_000, 9_000 + number, None, None, None, index, index,
+        9_000, 9_000 + number, None, None, None, '[["prompt","v7"]]' if number % 2 else None, None, index, index,
     )  # fmt: skip
 
 

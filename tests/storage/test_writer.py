@@ -14,7 +14,7 @@ from sqlalchemy import select
 from ledger.core.changeset import TABLES, row_of
 from ledger.core.needs import Needs
 from ledger.core.principal import Key
-from ledger.core.snapshot import PriorAnswer
+from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import Busy, CommitUnknown, Conflict, Refused, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.postgresql_writer import PostgresqlWriter
@@ -107,6 +107,20 @@ EVERYTHING: dict[str, set[object]] = {
     "run_totals": {("run-42", "USD"), ("run-42", "EUR")},
     "units": {"tokens", "credits"},
     "names": {("category", "inference"), ("payee", "inference")},
+    "webhooks": {rows.numbered_id("whk", 1), rows.numbered_id("whk", 2)},
+    "policies": {"limits", "old", "none"},
+    "policy_versions": {("limits", 2), ("limits", 3)},
+    "bindings": {("book", ""), ("budget", "papers"), ("agent", "crawler")},
+    "counters": {(7, "[]"), (8, '["crawler"]'), (8, "[]")},
+    "agent_counts": {"crawler", "reader"},
+    "approvals": {rows.numbered_id("apr", 1), rows.numbered_id("apr", 9)},
+    "approvals_of": {rows.numbered_id("auth", 1), rows.numbered_id("auth", 2)},
+    "votes": {rows.numbered_id("apr", 1), rows.numbered_id("apr", 2)},
+    "delegations": {rows.numbered_id("del", 1), rows.numbered_id("del", 9)},
+    "delegations_to": {"bob", "ada"},
+    "renewals": {"research", "none"},
+    "open_children": {"research", "papers"},
+    "bodies": {0, 99},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -154,20 +168,73 @@ def test_every_fact_that_was_asked_for_is_known(book_writer: BookWriter, later: 
     assert known.units["credits"] is None
     assert known.names[("category", "inference")] is not None
     assert known.names[("payee", "inference")] is None
+    assert_control_known(known)
     record = rows.record(2)
     answer = PriorAnswer(rows.digest("request 2"), 2, record.body, record.leaf_hash)
     assert known.idempotency[("agent:crawler", "key-2")] == answer
     assert known.idempotency[("agent:other", "key-2")] is None
 
 
+def assert_control_known(known: Snapshot) -> None:
+    """What policies, approvals and renewals look at; a yes or no is one, whatever the database calls it."""
+    limits, old = known.policies["limits"], known.policies["old"]
+    assert limits is not None
+    assert old is not None
+    assert (limits.retired, old.retired, known.policies["none"]) == (False, True, None)
+    assert [known.policy_versions["limits", version] is not None for version in (2, 3)] == [True, False]
+    assert known.bindings["book", ""] == (limits,), "a retired policy binds nobody"
+    bound = known.bindings["budget", "papers"]
+    assert bound is not None
+    assert [policy.name for policy in bound] == ["papers"]
+    assert known.bindings["agent", "crawler"] == ()
+    calendar, rolling = known.counters[7, "[]"], known.counters[8, '["crawler"]']
+    assert [row_of(one) for one in (calendar, rolling)] == rows.setup().inserts["counters"]
+    assert known.counters[8, "[]"] is None
+    count = known.agent_counts["crawler"]
+    assert count is not None
+    assert (count.mismatches, known.agent_counts["reader"]) == (2, None)
+    tiers = (rows.numbered_id("apr", 2), rows.numbered_id("apr", 1))
+    assert known.approvals_of[rows.numbered_id("auth", 1)] == tiers, "in the order of their positions"
+    assert known.approvals_of[rows.numbered_id("auth", 2)] == ()
+    assert all(known.approvals[tier] is not None for tier in tiers)
+    assert known.approvals[rows.numbered_id("apr", 9)] is None
+    votes = known.votes[rows.numbered_id("apr", 1)]
+    assert votes is not None
+    assert [vote.seat for vote in votes] == ["ada", "bob"]
+    assert known.votes[rows.numbered_id("apr", 2)] == ()
+    given = (rows.numbered_id("del", 2), rows.numbered_id("del", 1))
+    assert known.delegations_to["bob"] == given, "in the order in which they were recorded"
+    assert known.delegations_to["ada"] == ()
+    assert all(known.delegations[one] is not None for one in given)
+    assert known.delegations[rows.numbered_id("del", 9)] is None
+    renewal, research = known.renewals["research"], known.budgets["research"]
+    assert renewal is not None
+    assert research is not None
+    assert (renewal.every, renewal.next_at, known.renewals["none"]) == ("month", 8_000, None)
+    assert research.frozen is False
+    assert (known.open_children["research"], known.open_children["papers"]) == (("papers",), ())
+    assert (known.bodies[0], known.bodies[99]) == (rows.record(0).body, None)
+
+
+def test_renewals_are_told_by_when_they_are_due(book_writer: BookWriter) -> None:
+    """The next first; one that was stopped never."""
+    book_writer.begin(BOOK, Needs())
+    assert book_writer.read_renewals(1) == [("papers", 7_000)]
+    assert book_writer.read_renewals(9) == [("papers", 7_000), ("research", 8_000)]
+    book_writer.rollback()
+    book_writer.begin(BOOK + 1, Needs())
+    assert book_writer.read_renewals(9) == []
+
+
 def test_another_book_is_not_seen(book_writer: BookWriter) -> None:
     """The same names, ids and digests asked of another book are not there."""
     known = rows.snapshot(BOOK + 1)
     book_writer.begin(BOOK + 1, rows.needs(**EVERYTHING)).facts.put_into(known)
-    for kind in ("keys", "agents", "budgets", "accounts", "runs", "units", "names", "idempotency", "authorizations"):
-        facts = getattr(known, kind)
-        assert len(facts) > 0
-        assert all(value is None for value in facts._young.values()), kind
+    lists = {"agent_budgets", "bindings", "approvals_of", "votes", "delegations_to", "open_children"}
+    for kind, facts in ((slot, getattr(known, slot)) for slot in Snapshot.__slots__):
+        if isinstance(facts, Known):
+            assert len(facts) > 0, kind
+            assert all(value == (() if kind in lists else None) for value in facts._young.values()), kind
 
 
 @contextlib.contextmanager
@@ -200,8 +267,10 @@ def counted(writer: BookWriter, monkeypatch: pytest.MonkeyPatch):
 def alike(sample: object, number: int) -> object:
     """A key of the same shape as the sample, which nothing bears."""
     if isinstance(sample, tuple):
-        return (f"n{number}", "USD")
-    return rows.digest(f"n{number}") if isinstance(sample, bytes) else f"n{number}"
+        return tuple(alike(part, number) for part in sample)
+    if isinstance(sample, bytes):
+        return rows.digest(f"n{number}")
+    return 1_000 + number if isinstance(sample, int) else f"n{number}"
 
 
 def test_the_number_of_reads_does_not_grow_with_the_batch(book_writer: BookWriter, monkeypatch) -> None:

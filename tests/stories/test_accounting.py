@@ -17,17 +17,21 @@ from ledger.core.command import (
     AdjustmentTransfer,
     Allocate,
     Authorize,
+    Caller,
     Charge,
     CreateBudget,
     Deallocate,
     DefineUnit,
+    ExpireDue,
     Extend,
     Refund,
     Release,
     Settle,
 )
+from ledger.core.command_budgets import CloseBudget, SetRenewal
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, Outcome, Status
+from ledger.core.windows import calendar_bounds
 from tests.support.documents import ROOT, tables_of
 from tests.support.ledger import Ledger
 
@@ -56,6 +60,8 @@ class Example:
         outcome = getattr(self, verb)(*words)
         if outcome is not None:
             self.look(outcome, words[0], {one.strip() for one in seen.split(",")} - {""}, size)
+        elif verb == "midnight":
+            assert self.shortages(size) == {one.strip() for one in seen.split(",")} - {""}
         return [
             (debit, credit, self.shown(int(atoms), currency), currency)
             for body in self.ledger.bodies()[size:]
@@ -76,6 +82,14 @@ class Example:
         assert found == seen, f"the page says {seen}, and it was {found}"
         recorded = outcome.status in DENIALS | {Status.DONE, Status.APPROVED}
         assert recorded == (self.ledger.head.size > size)
+
+    def shortages(self, size: int) -> set[str]:
+        """Which budgets renewed short from a log index on, and by how much."""
+        return {
+            f"{body['renewed']} short by {self.shown(int(body['short']), body['currency'])}"
+            for body in self.ledger.bodies()[size:]
+            if body["kind"] == "renewal" and body["short"] != "0"
+        }
 
     def shown(self, atoms: int, currency: str) -> str:
         """An amount as the page writes it."""
@@ -102,6 +116,21 @@ class Example:
         """``wait N minutes``"""
         assert word == "minutes"
         self.ledger.advance(60 * int(minutes))
+
+    def midnight(self) -> None:
+        """``midnight``: it comes, and nobody is there but the sweeper."""
+        ledger = self.ledger
+        ledger.now = calendar_bounds("day", timezone=ledger.book.timezone, now=ledger.now)[1]
+        ledger.do(ExpireDue, Caller(None), idempotency_key="")
+
+    def renew(self, budget: str, every: str, amount: str, carry_over: str) -> Outcome:
+        """``renew BUDGET day|week|month AMOUNT CARRY-OVER``"""
+        setting = {"budget": budget, "every": every, "currency": self.currencies[budget]}
+        return self.ledger.do(SetRenewal, self.ledger.admin, **setting, amount=amount, carry_over=carry_over)
+
+    def close(self, budget: str) -> Outcome:
+        """``close BUDGET``"""
+        return self.ledger.do(CloseBudget, self.ledger.admin, budget=budget)
 
     def allocate(self, budget: str, amount: str) -> Outcome:
         """``allocate BUDGET AMOUNT``"""
@@ -205,7 +234,7 @@ def test_the_page_shows_every_cause() -> None:
     verbs = {line.split()[0] for line in text.splitlines()}
     assert verbs == {
         "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
-        "refund", "adjust",
+        "refund", "adjust", "midnight", "renew", "close",
     }  # fmt: skip
     for seen in ("overrun", "late", "mismatch", "unauthorized", "expiry of A", "budget_held", "insufficient_budget"):
         assert seen in text

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
     Adjust,
@@ -30,10 +31,14 @@ from ledger.core.command import (
     RevokeKey,
     RotateKey,
 )
+from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
+from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
+from tests.support import every_budget, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -105,8 +110,13 @@ def play(ledger: Ledger) -> None:
     ledger.budget("tokens", "5000", "reader", currency="tokens")
     ledger.do(AddName, admin, kind="payee", name="anthropic")
     ledger.do(OpenRun, crawler, name="run-1")
+    every_budget.live(ledger, crawler)
+    every_policy.govern(ledger)
     _spend(ledger, crawler, reader)
+    every_policy.amend(ledger)
     _correct(ledger, finance)
+    _approve(ledger, crawler)
+    _tell(ledger)
     _administer(ledger, crawler)
 
 
@@ -164,6 +174,72 @@ def _correct(ledger: Ledger, finance: Caller) -> None:
     ledger.do(Deallocate, ledger.admin, budget="research", amount="1", currency="USD", reason="too much")
     ledger.do(Charge, finance, budget="spare", amount="2", currency="USD", category="inference", payee="openai")
     ledger.do(Allocate, ledger.admin, budget="company", amount="1", currency="USD")
+
+
+def _approve(ledger: Ledger, crawler: Caller) -> None:
+    """Requests that persons decide: granted by a quorum in two tiers, refused, withdrawn, expired, forced, waiting; and
+    delegations, one used and one revoked."""
+    admin, pat, quinn = ledger.admin, ledger.key("approver", "pat"), ledger.key("approver", "quinn")
+    boss = ledger.key("finance", "boss")
+    rules = [
+        {"id": "two", "above": "2.00", "per": "authorization", "approvers": ["approver"], "quorum": 2,
+         "expires_after": 60},
+        {"id": "boss", "above": "4.00", "per": "authorization", "approvers": ["person:boss"], "quorum": 1,
+         "expires_after": 90},
+    ]  # fmt: skip
+    document = {"policy": "asks", "applies_to": {"agent": "crawler"}, "currency": "USD", "approval": rules}
+    packed = canonical_bytes(document).decode()
+    applied = ledger.do(ApplyPolicy, admin, id="pol_00000000000000000000000009", document=packed)
+    assert applied.status.value == "done", applied
+
+    def ask(amount: str) -> tuple[str, list[str]]:
+        asked = ledger.authorize(
+            crawler, amount, budget="company", accept_pending=True, run="run-1", intent="a ticket", partial_ok=True
+        )
+        body = asked.body or {}
+        assert asked.status.value == "pending_approval", asked
+        return str(body["authorization"]), [tier["id"] for tier in body["approvals"]]
+
+    given = [
+        ledger.do(
+            Delegate, giver, id=f"dlg_0000000000000000000000000{place}", receiver="quinn", ttl_seconds=3600, **more
+        )
+        for place, giver, more in ((1, boss, {}), (2, admin, {"giver": "pat", "role": "approver"}))
+    ]
+    ledger.do(RevokeDelegation, quinn, delegation=str((given[1].body or {})["delegation"]), reason="back")
+    ledger.do(AssignBudget, admin, budget="company", agents=("crawler",))
+    granted, tiers = ask("5")
+    for caller, approval in ((pat, tiers[0]), (quinn, tiers[0]), (quinn, tiers[1])):
+        voted = ledger.do(GrantApproval, caller, approval=approval, reason="fine")
+        assert voted.status.value == "done", voted
+    ledger.settle(crawler, granted, "4.5", final=False)
+    _, tiers = ask("6")
+    ledger.do(GrantApproval, pat, approval=tiers[0])
+    ledger.do(RefuseApproval, quinn, approval=tiers[0], reason="not now")
+    withdrawn, _ = ask("7")
+    ledger.do(Release, crawler, authorization=withdrawn)
+    forced, _ = ask("8")
+    ledger.do(ForceApproval, admin, approval=forced, reason="an emergency")
+    ledger.settle(crawler, forced, "8")
+    ask("9")
+    ledger.advance(61)
+    ledger.do(ExpireDue, Caller(None), idempotency_key="")
+    _, tiers = ask("10")
+    ledger.do(GrantApproval, pat, approval=tiers[0])
+
+
+def _tell(ledger: Ledger) -> None:
+    """Endpoints for alerts: one removed, one whose secret is being replaced."""
+    admin = ledger.admin
+    first, second = "whs_00000000000000000000000001", "whs_00000000000000000000000002"
+    for url in ("https://alerts.example.com/bursar", "https://ops.example.com/"):
+        made = ledger.do(RegisterWebhook, admin, url=url, events=("agent.frozen", "*"), secret=first)
+    removed = str((made.body or {})["webhook"])
+    ledger.do(RotateWebhook, admin, webhook=removed, secret=second)
+    ledger.do(RemoveWebhook, admin, webhook=removed)
+    types = ("budget.threshold", "authorization.overrun")
+    kept = ledger.do(RegisterWebhook, admin, url="https://ops.example.com/", events=types, secret=first)
+    ledger.do(RotateWebhook, admin, webhook=str((kept.body or {})["webhook"]), secret=second, overlap_seconds=60)
 
 
 def _administer(ledger: Ledger, crawler: Caller) -> None:

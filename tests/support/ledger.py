@@ -14,7 +14,7 @@ from ledger.core import changeset as tables
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head
 from ledger.core.canonical import idempotency_digest, is_canonical, parse
-from ledger.core.changeset import Changeset
+from ledger.core.changeset import Changeset, row_of
 from ledger.core.command import (
     Allocate,
     Authorize,
@@ -29,11 +29,14 @@ from ledger.core.decide import accept, decide
 from ledger.core.deciding_setup import open_book
 from ledger.core.ids import ALPHABET, is_id_of
 from ledger.core.merkle import Frontier
+from ledger.core.missing import ROUNDS_MAX, missing
 from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits, format_atoms
-from ledger.core.needs import ROUNDS_MAX, Needs, missing
+from ledger.core.needs import Needs
 from ledger.core.outcome import Outcome
+from ledger.core.renewing import RENEWALS_MAX
 from ledger.core.snapshot import NEVER, PriorAnswer, Snapshot
+from ledger.storage.facts import LOOKUPS, Facts
 
 OPENED_AT = moment_of("2026-11-02T09:00:00Z")
 SECOND = 1_000_000
@@ -48,6 +51,7 @@ class Ledger:
     def __init__(self, *, strict_names: bool = False, due_max: int = 500) -> None:
         self.now = OPENED_AT
         self.due_max = due_max
+        self.renewals_max = RENEWALS_MAX
         self.tables: dict[str, Rows] = {spec.name: {} for spec in tables.TABLES}
         self._made = 0
         self.admin = Caller(self._digest())
@@ -112,7 +116,9 @@ class Ledger:
         assert changeset.head == same.head
         if changeset.is_empty:
             self._warm.idempotency.clear()
+            self._warm.open_children.clear()
             self._warm.due, self._warm.due_complete = [], False
+            self._warm.due_renewals, self._warm.renewals_complete = [], False
         else:
             self._apply(changeset)
             accept(self._warm, same)
@@ -128,6 +134,15 @@ class Ledger:
         snapshot.due = [reference for _, reference in due[: self.due_max]]
         snapshot.due_complete = len(due) <= self.due_max
         snapshot.next_due_at = NEVER
+        renewing = sorted(
+            (row.next_at, row.budget)
+            for row in self.rows("renewals")
+            if row.next_at is not None and row.next_at <= max(self.now, snapshot.head.recorded_at)
+        )
+        bound = self.renewals_max if snapshot.due_complete else 0
+        snapshot.due_renewals = [budget for _, budget in renewing[:bound]]
+        snapshot.renewals_complete = len(renewing) <= bound
+        snapshot.next_renewal_at = NEVER
         for _ in range(ROUNDS_MAX):
             needs = missing(snapshot, commands)
             if not needs:
@@ -158,6 +173,7 @@ class Ledger:
     def read(self, needs: Needs, snapshot: Snapshot) -> None:
         """Answer needs out of the tables; what is not there becomes None."""
         self._read_plain(needs, snapshot)
+        self._read_looked_up(needs, snapshot)
         for kind, table, wanted in (
             ("agents", "agents", needs.agent_refs),
             ("budgets", "budgets", needs.budget_refs),
@@ -196,9 +212,27 @@ class Ledger:
             (snapshot.run_totals, needs.run_totals, lambda key: self.tables["run_totals"].get((1, *key))),
             (snapshot.units, needs.units, lambda key: self.tables["units"].get((1, key))),
             (snapshot.names, needs.names, lambda key: self.tables["names"].get((1, *key))),
+            (snapshot.webhooks, needs.webhooks, lambda key: self.tables["webhook_endpoints"].get((1, key))),
         ):
             for key in wanted:
                 known.put(key, copy.copy(find(key)))  # type: ignore[attr-defined]
+
+    def _read_looked_up(self, needs: Needs, snapshot: Snapshot) -> None:
+        """What policies and approvals look at, by the look-ups that a database is asked with."""
+        facts = Facts(needs)
+        for lookup in LOOKUPS:
+            wanted = getattr(needs, lookup.need)
+            if lookup.need not in LOOKED_UP or not wanted:
+                continue
+            facts.rows[lookup.need] = [
+                row_of(row) if not isinstance(row, tuple) else tuple(row)
+                for row in self.rows(lookup.table.name)
+                if any(
+                    (getattr(row, key[0]) if len(key) == 1 else tuple(getattr(row, one) for one in key)) in wanted
+                    for key in lookup.keys
+                )
+            ]
+        facts.put_into(snapshot)
 
     def _apply(self, changeset: Changeset) -> None:
         """Write rows as a database would: insert what is new, change what may change."""
@@ -283,6 +317,10 @@ class Ledger:
         return self.do(Settle, caller, authorization=authorization, amount=amount, **({"currency": "USD"} | fields))
 
 
+LOOKED_UP = (
+    "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
+    "renewals open_children bodies"
+).split()
 ID_PREFIXES = {
     "authorize": "auth",
     "charge": "chg",
@@ -295,6 +333,7 @@ ID_PREFIXES = {
     "rotate_key": "key",
     "create_budget": "bud",
     "open_run": "run",
+    "register_webhook": "whk",
 }
 
 

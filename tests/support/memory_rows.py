@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 TABLES = (
-    "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents units names"
+    "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
+    "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations"
 ).split()
 
 
@@ -45,9 +46,26 @@ class MemoryStore:
     api_keys: MemoryRows
     budgets: MemoryRows
     budget_agents: MemoryRows
+    renewals: MemoryRows
     units: MemoryRows
     names: MemoryRows
+    policies: MemoryRows
+    policy_versions: MemoryRows
+    counters: MemoryRows
+    agent_counts: MemoryRows
+    approvals: MemoryRows
+    approval_votes: MemoryRows
+    delegations: MemoryRows
+    webhook_endpoints: MemoryRows
 
     def __init__(self) -> None:
         for name in TABLES:
             setattr(self, name, MemoryRows())
+
+    def all_authorizations(self) -> Any:
+        """Every authorization so far."""
+        return iter(list(self.authorizations.rows.values()))
+
+    def all_runs(self) -> Any:
+        """Every run so far."""
+        return iter(list(self.runs.rows.values()))

@@ -141,7 +141,7 @@ class AgentDay:
         *,
         held: Decimal,
         final: bool = True,
-        flag: str | None = None,
+        flags: tuple[str, ...] = (),
         resource: str | None = None,
     ) -> Decimal:
         body: dict[str, Any] = {"amount": money(amount), "final": final}
@@ -152,10 +152,10 @@ class AgentDay:
         self._run_spent[task.run] += amount
         self._settled[reference] = self._settled.get(reference, ZERO) + amount
         self._purse.compare(answer["budget"])
-        if answer.get("flags", []) != ([flag] if flag else []):
-            raise DemoError(f"{reference} has the flags {answer.get('flags')}, expected {flag or 'none'}")
+        if answer.get("flags", []) != list(flags):
+            raise DemoError(f"{reference} has the flags {answer.get('flags')}, expected {', '.join(flags) or 'none'}")
         self._finished.done["settled" if final else "settled in part"] += 1
-        if flag:
+        for flag in flags:
             self._finished.done[f"flagged {flag}"] += 1
         if final and task.category == "inference" and len(self._finished.refundable) < REFUNDABLE_MAX:
             self._finished.refundable.append((reference, self._settled[reference]))
@@ -239,16 +239,16 @@ class AgentDay:
         return self._calls.post("/v1/authorizations", body, key=key, status=status, code=code, replayed=replayed)
 
     def _overrun(self, task: Task) -> None:
-        """The call cost more than was authorized: it is recorded all the same, and flagged."""
+        """The call cost more than was authorized: it is recorded, and flagged as that and as a mismatch."""
         reference = self._ask(task, task.worst, key=self._next_key())
         if reference is not None:
-            self._settle(reference, task, task.actual, held=task.worst, flag="overrun")
+            self._settle(reference, task, task.actual, held=task.worst, flags=("overrun", "mismatch"))
 
     def _mismatch(self, task: Task) -> None:
         """The provider served another model than the one that was asked for."""
         reference = self._ask(task, task.worst, key=self._next_key())
         if reference is not None:
-            self._settle(reference, task, task.actual, held=task.worst, flag="mismatch", resource="fallback-model")
+            self._settle(reference, task, task.actual, held=task.worst, flags=("mismatch",), resource="fallback-model")
 
     def _expire(self, task: Task) -> None:
         """A hold that nobody came back for gives its money back when its time is over."""
@@ -271,7 +271,7 @@ class AgentDay:
         time.sleep(SHORT_TTL_SECONDS + LATE_BY_SECONDS)
         self._purse.give_back(task.worst)
         self._finished.done["expired"] += 1
-        self._settle(reference, task, task.actual, held=ZERO, flag="late")
+        self._settle(reference, task, task.actual, held=ZERO, flags=("late",))
 
     def _blocked(self, task: Task) -> None:
         """A worst-case hold fills the budget: others wait, and get through once it is released."""
@@ -304,5 +304,5 @@ class AgentDay:
         self._ask(task, task.worst, key=self._next_key(), code="agent_frozen")
         if reference is not None:
             self._settle(reference, task, task.actual, held=task.worst)
-        self._admin.post(f"{path}/unfreeze", {}, key="unfreeze-1", status=200)
+        self._admin.post(f"{path}/unfreeze", {"reason": "it was told better"}, key="unfreeze-1", status=200)
         self._call(task._replace(kind="call"))

@@ -1,0 +1,225 @@
+"""A decision as answers show it: which policies were asked, what each limit says, and why not.
+
+Owns the member ``decision`` of answers. Invariants: it is a function of the record, so a replay repeats it byte for
+byte; amounts leave as money and counts as integers under names of their own (``used`` and ``used_count``); where the
+request was approved, ``used`` and ``remaining`` are as they stand right after it, else as the decision found them. This
+runs for every answer, so what is the same for many requests is written once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from math import ceil
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from api.amounts import decimal_text, money
+from ledger.core.moment import SECOND, moment_of, moment_text
+from ledger.core.outcome import Status
+from ledger.core.windows import AUTHORIZATION
+
+APPROVED: Final = orjson.Fragment(b'{"outcome":"approved","reasons":[],"policies":[],"limits":[]}')
+ATOMS_OF_A_REASON: Final = ("observed", "limit", "remaining")
+EVALUATED: Final = "evaluated"
+"""Member of the body of an evaluation: nothing is held, so what is shown is as it is now."""
+_NOT_PERMITTED: Final = Status.BUDGET_NOT_PERMITTED.value
+_VELOCITY: Final = Status.VELOCITY.value
+_POLICY_ERROR: Final = Status.POLICY_ERROR.value
+_NOT_LOOKED_AT: Final = frozenset((Status.LIMIT_CURRENCY.value, Status.RUN_REQUIRED.value))
+"""Reasons of limits that could not be looked at: what is left is not known, and the currency may be another."""
+_ASKS: Final = "ask"
+
+
+class More(NamedTuple):
+    """What the decision itself added: ``amount`` to windows, ``total`` of the authorization (atoms), ``ones`` to counts
+    of authorizations, ``attempts`` to counts of attempts."""
+
+    amount: int
+    total: int
+    ones: int
+    attempts: int
+
+
+_NOTHING: Final = More(0, 0, 0, 0)
+
+
+class _Parts(NamedTuple):
+    """The JSON of one limit around the values that change from request to request."""
+
+    head: str
+    middle: str
+    tail: str
+    limit: int
+
+
+def is_strangers(decision: Mapping[str, Any]) -> bool:
+    """Whether the budget was not the asker's to spend from: what it has is then none of the asker's business."""
+    return any(reason["code"] == _NOT_PERMITTED for reason in decision["reasons"])
+
+
+def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: Mapping[str, Any]) -> Any:
+    """A decision in an answer. ``body`` is that of its record; ``currency`` and ``digits`` are the request's."""
+    outcome, reasons = decision["outcome"], decision["reasons"]
+    if not reasons and not decision["policies"] and outcome == "approved":
+        return APPROVED
+    names, policies = _policies(orjson.dumps(decision["policies"]))
+    strangers = bool(reasons) and is_strangers(decision)
+    more = _NOTHING if reasons else _more(body)
+    shown: dict[str, Any] = {
+        "outcome": outcome,
+        "reasons": [
+            reason_of(reason, names, currency, digits)
+            for reason in reasons
+            if not strangers or "observed" not in reason
+        ],
+        "policies": policies,
+        "limits": [],
+    }
+    if strangers:
+        return shown
+    shadow = decision.get("shadow")
+    limits = decision["limits"]
+    if reasons or shadow:
+        hidden = _hidden(reasons, shadow)
+        limits = [said for said in limits if f"{names[said[0]]}/{said[1]}" not in hidden]
+    if limits:
+        shown["limits"] = _limits(limits, names, currency, digits, more)
+    approvals = decision.get("approvals")
+    if approvals:
+        shown["approvals"] = [_threshold(names[said[0]], said, currency, digits, more) for said in approvals]
+    if shadow:
+        shown["shadow"] = [reason_of(reason, names, currency, digits) for reason in shadow]
+    return shown
+
+
+def _more(body: Mapping[str, Any]) -> More:
+    """What an approved decision added to what it found."""
+    if EVALUATED in body:
+        return _NOTHING
+    total = int(body.get("approved", "0"))
+    if body["kind"] == "extension":
+        return More(int(body["amount"]), total, 0, 0)
+    return More(total, total, 1, 1)
+
+
+def _hidden(reasons: Iterable[Mapping[str, Any]], shadow: Iterable[Mapping[str, Any]] | None) -> Collection[str]:
+    """The rules of limits that could not be looked at."""
+    return {reason["rule"] for reason in (*reasons, *(shadow or ())) if reason["code"] in _NOT_LOOKED_AT}
+
+
+@lru_cache(maxsize=4_096)
+def _policies(packed: bytes) -> tuple[tuple[str, ...], orjson.Fragment]:
+    """(names of the policies, all of them as an answer shows them) from their JSON in a body."""
+    said = orjson.loads(packed)
+    shown = []
+    for name, version, digest, *rest in said:
+        one: dict[str, Any] = {"name": name, "version": version, "digest": digest}
+        if rest:
+            one["shadow"] = True
+        shown.append(one)
+    return tuple(item[0] for item in said), orjson.Fragment(orjson.dumps(shown))
+
+
+def reason_of(reason: Mapping[str, Any], names: Collection[str], currency: str, digits: int) -> dict[str, Any]:
+    """Why not: a reason of a body in an answer."""
+    shown: dict[str, Any] = {"code": reason["code"], "rule": reason["rule"]}
+    policy, slash, _ = reason["rule"].partition("/")
+    if (slash or reason["code"] == _POLICY_ERROR) and policy in names:
+        shown["policy"] = policy
+    shown["detail"] = reason["detail"]
+    if "observed" in reason:
+        if reason.get("unit") == "count":
+            for name in ATOMS_OF_A_REASON:
+                shown[f"{name}_count"] = int(reason[name])
+        else:
+            for name in ATOMS_OF_A_REASON:
+                shown[name] = money(reason[name], currency, digits)
+    for name in ("fits_at", "never_fits"):
+        if name in reason:
+            shown[name] = reason[name]
+    return shown
+
+
+@lru_cache(maxsize=16_384)
+def _parts(
+    policy: str, rule: str, sort: str, window: str, limit: str, ends_at: int, key: str, currency: str, digits: int
+) -> _Parts:
+    """The standing parts of one limit. ``ends_at`` in microseconds, 0 where the window does not end by the calendar."""
+    head = orjson.dumps({"policy": policy, "id": rule, "window": window.removeprefix("rolling within") or "within"})
+    tail = f',"resets_at":"{moment_text(ends_at)}"' if ends_at else ""
+    if key:
+        tail += f',"key":{key}'
+    if sort == "money":
+        opened, closed = '":{"amount":"', f'","currency":{orjson.dumps(currency).decode()}}}'
+        return _Parts(
+            f'{head[:-1].decode()},"limit{opened}{decimal_text(limit, digits)}{closed},"used{opened}',
+            f'{closed},"remaining{opened}',
+            f"{closed}{tail}}}",
+            int(limit),
+        )
+    return _Parts(
+        f'{head[:-1].decode()},"limit_count":{limit},"used_count":', ',"remaining_count":', f"{tail}}}", int(limit)
+    )
+
+
+def _limits(
+    said: Iterable[list[Any]], names: tuple[str, ...], currency: str, digits: int, more: More
+) -> orjson.Fragment:
+    """The JSON of limits. Written out in one loop: an answer may have dozens, and each call in it would show."""
+    amount, total, ones, attempts = more
+    texts: list[str] = []
+    for place, rule, sort, window, limit, before, _, ends_at, key in said:
+        head, middle, tail, maximum = _parts(names[place], rule, sort, window, limit, ends_at, key, currency, digits)
+        used = int(before)
+        if sort != "money":
+            used += ones if sort == "count" else attempts
+            left = maximum - used
+            texts.append(f"{head}{used}{middle}{left if left > 0 else 0}{tail}")
+            continue
+        used += total if window == AUTHORIZATION else amount
+        left = maximum - used
+        if left < 0:
+            left = 0
+        has, rest = decimal_text(str(used), digits), decimal_text(str(left), digits)
+        texts.append(f"{head}{has}{middle}{rest}{tail}")
+    return orjson.Fragment(f"[{','.join(texts)}]".encode())
+
+
+def _threshold(policy: str, said: list[Any], currency: str, digits: int, more: More) -> dict[str, Any]:
+    """One approval threshold."""
+    _, rule, window, above, before, verdict = said
+    used = int(before) + (more.total if window == AUTHORIZATION else more.amount)
+    return {
+        "policy": policy,
+        "id": rule,
+        "window": window,
+        "above": money(above, currency, digits),
+        "used": money(str(used), currency, digits),
+        "asks": verdict == _ASKS,
+    }
+
+
+def patience_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """When a denied request would fit: ``fits_at`` where every reason says when it ends (the latest of them),
+    ``never_fits`` where any never does; nothing where that is not known."""
+    reasons = body["decision"]["reasons"]
+    if any(reason.get("never_fits") for reason in reasons):
+        return {"never_fits": True}
+    moments = [reason["fits_at"] for reason in reasons if "fits_at" in reason]
+    # All of one form, so the texts sort as the moments do.
+    return {"fits_at": max(moments)} if reasons and len(moments) == len(reasons) else {}
+
+
+def retry_after_seconds(body: Mapping[str, Any]) -> int | None:
+    """Whole seconds, at least one, until a rate that is too fast would let the request through; None where no such
+    reason is given."""
+    moments = [
+        moment_of(reason["fits_at"])
+        for reason in body["decision"]["reasons"]
+        if reason["code"] == _VELOCITY and "fits_at" in reason
+    ]
+    if not moments:
+        return None
+    return max(ceil((max(moments) - moment_of(body["time"])) / SECOND), 1)

@@ -1,0 +1,121 @@
+"""Asking a Bursar server over HTTP, for verbs that work with a key and need no database.
+
+Owns the options ``--url`` and ``--key`` and the sentences of what goes wrong. Invariants: a request that changes the
+book carries a new Idempotency-Key and is repeated with that same key while the server says to ask again; the key is
+never printed. A verb ends with 1 when the server refuses, and with 2 when it cannot be asked.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import click
+import httpx
+
+ATTEMPTS_MAX: Final = 5
+RETRY_SECONDS_MAX: Final = 5.0
+TIMEOUT_SECONDS: Final = 30.0
+PAGE_ITEMS: Final = 200
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def remote_options(verb: Verb) -> Verb:
+    """The options that say which server, and who asks."""
+    with_key = click.option(
+        "--key", required=True, envvar="BURSAR_API_KEY", metavar="KEY",
+        help="Your own key; better given as BURSAR_API_KEY, which the list of processes does not show.",
+    )  # fmt: skip
+    with_url = click.option(
+        "--url", default=DEFAULT_URL, show_default=True, envvar="BURSAR_URL", metavar="URL",
+        help="Where the server is.",
+    )  # fmt: skip
+    return with_url(with_key(verb))
+
+
+class CannotAsk(click.ClickException):
+    """The server could not be asked, or did not answer as a Bursar server does."""
+
+    exit_code = 2
+
+
+class Refused(click.ClickException):
+    """The server answered with a problem."""
+
+    exit_code = 1
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        self.code = str(problem.get("code", ""))
+        super().__init__(f"{problem.get('detail', problem.get('title', 'the server refused'))} ({self.code})")
+
+
+class Remote:
+    """A server, asked with one key."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def get(self, path: str, **query: str | int | bool) -> Any:
+        """The JSON of an answer. Raises Refused or CannotAsk."""
+        return self._send("GET", path, None, query)
+
+    def items(self, path: str, *, limit: int, **query: str | int | bool) -> list[Any]:
+        """The first ``limit`` items of a list, over as many pages as it takes."""
+        found: list[Any] = []
+        while len(found) < limit:
+            page = self.get(path, limit=min(PAGE_ITEMS, limit - len(found)), **query)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                break
+            query["cursor"] = page["next_cursor"]
+        return found
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Have something changed; what is None in ``body`` is left out. Raises Refused or CannotAsk."""
+        return self._send("POST", path, {name: value for name, value in body.items() if value is not None}, {})
+
+    def _send(self, method: str, path: str, body: Any, query: dict[str, Any]) -> Any:
+        headers = {"idempotency-key": uuid.uuid4().hex} if method == "POST" else {}
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            last = attempt == ATTEMPTS_MAX
+            try:
+                response = self._client.request(method, path, json=body, params=query, headers=headers)
+            except httpx.TransportError as error:
+                if last or isinstance(error, httpx.ConnectError):
+                    raise CannotAsk(
+                        f"{self._client.base_url} cannot be reached: {error or type(error).__name__}"
+                    ) from error
+                time.sleep(min(0.2 * attempt, RETRY_SECONDS_MAX))
+                continue
+            if response.status_code != 503 or last:
+                return _content(response)
+            time.sleep(min(float(response.headers.get("retry-after", "1")), RETRY_SECONDS_MAX))
+        raise CannotAsk("the server did not answer")
+
+
+def _content(response: httpx.Response) -> Any:
+    try:
+        content = response.json()
+    except ValueError as error:
+        raise CannotAsk(
+            f"{response.url} answered {response.status_code} with what is not JSON; is it a Bursar server?"
+        ) from error
+    if response.status_code >= 400:
+        raise Refused(content if isinstance(content, dict) else {})
+    return content
+
+
+@contextmanager
+def remote(url: str, key: str) -> Iterator[Remote]:
+    """A server to be asked. Raises CannotAsk for an address or a key that cannot be one."""
+    if not url.startswith(("http://", "https://")):
+        raise CannotAsk(f"{url} is no address of a server; it begins with http:// or https://")
+    if not key.isascii() or not key.strip():
+        raise CannotAsk("the key is not one of Bursar's; it begins with bk_")
+    headers = {"authorization": f"Bearer {key.strip()}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS) as client:
+        yield Remote(client)

@@ -1,0 +1,73 @@
+"""Which facts a batch still lacks before it can be decided.
+
+Owns ``missing``: it walks the commands over a snapshot and names what must be read. Invariant: a decision on a
+snapshot for which nothing is missing never meets a fact that was not looked for.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ledger.core import command, needs_approvals, needs_budgets, needs_policies, needs_setup, needs_spending
+from ledger.core.needs import Needs
+from ledger.core.policy_row import SCOPE_BOOK
+from ledger.core.principal import agent_name
+from ledger.core.seeking import Seeker
+from ledger.core.snapshot import Snapshot
+
+SEEK: Final[dict[type, Any]] = {
+    **needs_spending.SEEK,
+    **needs_setup.SEEK,
+    **needs_policies.SEEK,
+    **needs_approvals.SEEK,
+    **needs_budgets.SEEK,
+}
+"""What each command refers to, beside its caller; a command that is not here refers to nothing."""
+
+
+def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
+    """The facts that must still be read before ``commands`` can be decided. Falsy when there are none.
+
+    Called again after each read, at most ``ROUNDS_MAX`` times: a key leads to an agent, an agent to its ancestors and
+    budgets, a budget to its accounts.
+    """
+    seeker = Seeker(snapshot)
+    ready = snapshot.ready
+    seeker.binding(SCOPE_BOOK, "")
+    for due in snapshot.due:
+        seeker.authorization(due)
+    for budget in snapshot.due_renewals:
+        needs_budgets.seek_due(seeker, budget)
+    for asked in commands:
+        sort = _sort_of(asked)
+        before = 0
+        if sort is not None:
+            place = ready.get(sort)
+            if place is not None:
+                seeker.principal(asked)
+                plan, run, budget_name = place
+                if plan.varied and type(asked) is command.Authorize:
+                    seeker.spend(plan, asked, run, budget_name)
+                continue
+            before = seeker.needs.count()
+        principal = seeker.principal(asked)
+        known = principal is not None
+        own_agent = seeker.agent(agent_name(principal)) if principal is not None else None
+        seeker.placed = None
+        seek = SEEK.get(type(asked))
+        if seek is not None:
+            seek(seeker, asked, own_agent)
+        if sort is not None and known and seeker.needs.count() - before <= 1 and seeker.needs.only_idempotency():
+            placed = seeker.placed
+            if placed is not None:
+                ready[sort] = placed
+    return seeker.needs
+
+
+def _sort_of(asked: command.Command) -> tuple[Any, ...] | None:
+    """What a request to spend refers to: two of the same sort need the same facts, but for their idempotency keys."""
+    if type(asked) is command.Authorize:
+        return asked.caller.key_digest, asked.budget, asked.run, asked.currency, asked.category, asked.payee
+    return None
+
+
+ROUNDS_MAX: Final = 12

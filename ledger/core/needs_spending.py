@@ -1,0 +1,105 @@
+"""Which facts the commands on authorizations and on money lack.
+
+Owns the rows of ``missing`` about spending, corrections and authority. Invariant: as in ``missing``.
+"""
+
+from typing import Any, Final
+
+from ledger.core import account, command
+from ledger.core.book import CATEGORY, PAYEE
+from ledger.core.policy import Subject
+from ledger.core.principal import Agent
+from ledger.core.seeking import Seeker
+
+
+def _seek_authorize(seeker: Seeker, asked: command.Authorize, own_agent: Agent | None) -> None:
+    seeker.money(asked.currency)
+    named = seeker.budget(asked.budget)
+    run = seeker.run(asked.run, asked.currency)
+    budget = named if asked.budget is not None else seeker.only_budget(own_agent)
+    if own_agent is not None and budget is not None:
+        plan = seeker.plan(own_agent, budget)
+        if plan is not None:
+            seeker.spend(plan, asked, run, budget.name)
+            seeker.placed = (plan, run, budget.name)
+    for kind, name in ((CATEGORY, asked.category), (PAYEE, asked.payee)):
+        if (kind, name) not in seeker.snapshot.names:
+            seeker.needs.names.add((kind, name))
+
+
+def _seek_settle(seeker: Seeker, asked: command.Settle, own_agent: Agent | None) -> None:
+    seeker.money(asked.currency)
+    found = seeker.authorization(asked.authorization)
+    if found is not None:
+        seeker.spending(asked.category or found.category, asked.payee or found.payee, found.currency)
+
+
+def _seek_extend(seeker: Seeker, asked: command.Extend, own_agent: Agent | None) -> None:
+    if asked.currency is not None:
+        seeker.money(asked.currency)
+    seeker.authorization(asked.authorization)
+
+
+def _seek_release(seeker: Seeker, asked: command.Release, own_agent: Agent | None) -> None:
+    seeker.authorization(asked.authorization)
+
+
+def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None) -> None:
+    seeker.money(asked.currency)
+    budget = seeker.budget(asked.budget)
+    agent = seeker.agent(asked.agent)
+    run = seeker.run(asked.run, asked.currency)
+    if budget is not None and (agent is not None or asked.agent is None):
+        plan = seeker.plan(agent, budget)
+        if plan is not None and plan.policies:
+            subject = Subject(
+                agent.name if agent is not None else None, budget.name, run, asked.category, asked.payee,
+                asked.resource, asked.currency,
+            )  # fmt: skip
+            seeker.counters(plan.applied(subject).counted)
+    seeker.spending(asked.category, asked.payee, asked.currency)
+
+
+def _seek_refund(seeker: Seeker, asked: command.Refund, own_agent: Agent | None) -> None:
+    seeker.money(asked.currency)
+    found = seeker.authorization(asked.authorization)
+    if found is not None:
+        seeker.spending(asked.category, asked.payee, found.currency)
+
+
+def _seek_adjust(seeker: Seeker, asked: command.Adjust, own_agent: Agent | None) -> None:
+    for transfer in asked.transfers:
+        seeker.money(transfer.currency)
+        for name in (transfer.debit, transfer.credit):
+            classified = account.classify(name)
+            if classified is None:
+                continue
+            seeker.account(name, transfer.currency)
+            if classified[1] in (account.ROLE_AVAILABLE, account.ROLE_HELD, account.ROLE_SPENT):
+                seeker.budget(name.split(":")[1])
+            for prefix, kind in (("expenses:", CATEGORY), ("payables:", PAYEE)):
+                rest = name.removeprefix(prefix)
+                if rest != name and (kind, rest) not in seeker.snapshot.names:
+                    seeker.needs.names.add((kind, rest))
+
+
+def _seek_allocate(seeker: Seeker, asked: command.Allocate | command.Deallocate, own_agent: Agent | None) -> None:
+    seeker.money(asked.currency)
+    seeker.account(account.AUTHORITY_NAME, asked.currency)
+    found = seeker.budget(asked.budget)
+    if found is not None:
+        seeker.budget(found.parent)
+
+
+SEEK: Final[dict[type, Any]] = {
+    command.Authorize: _seek_authorize,
+    command.Settle: _seek_settle,
+    command.Extend: _seek_extend,
+    command.Release: _seek_release,
+    command.Charge: _seek_charge,
+    command.Refund: _seek_refund,
+    command.Adjust: _seek_adjust,
+    command.Allocate: _seek_allocate,
+    command.Deallocate: _seek_allocate,
+}
+"""What each command refers to, beside its caller."""

@@ -1,0 +1,137 @@
+"""Deciding again: a recorded decision, made anew from the facts as the fold has them.
+
+Owns the way from the fold's rows to the facts of a decision. Invariant: nothing is taken from the record but what was
+asked, who asked and when; so the same rules and the recorded versions of policies give the same bytes, or the record
+does not follow from those before it.
+"""
+
+from typing import Any, Final
+
+from ledger.core.account import budget_accounts
+from ledger.core.authorization import Authorization
+from ledger.core.canonical import canonical_bytes
+from ledger.core.deciding_authorizations import approval_verdict, decision_said
+from ledger.core.judging import Asking, judge, judge_run
+from ledger.core.planning import run_meters, subject_of
+from ledger.core.policy import Subject
+from ledger.core.principal import lineage
+from ledger.core.projecting_policies import fingerprints_said, plan_of
+from ledger.core.projecting_record import Progress, Record, atoms_of
+from ledger.core.rules import Evaluation, Facts, evaluate, first_denial
+
+DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension", "run", "run_denial"))
+"""Kinds of records that carry a decision."""
+
+
+def check_decision(record: Record) -> None:
+    """Note a difference where the record's decision is not the one that the facts before it give. To be called before
+    the record changes any row."""
+    body = record.body
+    if body["kind"] in ("run", "run_denial"):
+        found = _run(record)
+        if not found and "decision" not in body:
+            return
+    elif body["kind"] == "extension" or body.get("command") == "extend":
+        found = _extension(record)
+    else:
+        found = _authorization(record)
+    said = body.get("decision", {})
+    if canonical_bytes(found) != canonical_bytes(said):
+        record.differ("the decision is not what the rules give on the facts before it", found, said)
+
+
+def _frozen_by(fold: Progress, agent: str) -> str | None:
+    row = fold.store.agents.get(agent)
+    if row is None:
+        raise LookupError(f"there is no agent {agent}")
+    for name in (agent, *reversed(lineage(row.path))):
+        one = fold.store.agents.get(name)
+        if one is not None and one.frozen:
+            return name
+    return None
+
+
+def _budget_frozen_by(fold: Progress, budget: str) -> str | None:
+    row = fold.store.budgets.get(budget)
+    if row is None:
+        raise LookupError(f"there is no budget {budget}")
+    for name in (budget, *reversed(lineage(row.path))):
+        one = fold.store.budgets.get(name)
+        if one is not None and one.frozen:
+            return name
+    return None
+
+
+def _balance(fold: Progress, name: str, currency: str) -> int:
+    row = fold.store.accounts.get((name, currency))
+    return 0 if row is None else row.balance
+
+
+def _authorization(record: Record) -> dict[str, Any]:
+    body, fold = record.body, record.fold
+    request, agent, currency = body["request"], body["agent"], body["currency"]
+    name, run = body["budget"]["name"], body.get("run")
+    budget = fold.store.budgets.get(name)
+    row = fold.store.agents.get(agent)
+    if budget is None or row is None:
+        raise LookupError(f"there is no agent {agent} or no budget {name}")
+    above = (agent, *lineage(row.path))
+    permitted = any(fold.store.budget_agents.get((holder, name)) is not None for holder in above)
+    opened = fold.store.runs.get(run) if run is not None else None
+    stranger = opened.agent if opened is not None and opened.agent not in above else None
+    atoms = atoms_of(request["amount"])
+    available_name, held_name, _ = budget_accounts(name)
+    available = _balance(fold, available_name, currency)
+    partial = bool(request.get("partial_ok", False))
+    wanted = min(atoms, available) if partial and available > 0 else atoms
+    labels = tuple((key, value) for key, value in request.get("labels", ()))
+    subject = Subject(
+        agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
+    )  # fmt: skip
+    plan = plan_of(fold, agent, name)
+    asking = Asking(
+        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body)
+    )  # fmt: skip
+    judgement = judge(plan, asking, fold.store.counters.get)
+    if judgement.tiers and not request.get("accept_pending", False):
+        judgement.denials.append(approval_verdict(judgement.tiers))
+    facts = Facts(
+        atoms, available, _balance(fold, held_name, currency), partial, name, permitted, _frozen_by(fold, agent),
+        stranger, fold.frozen, _budget_frozen_by(fold, name), budget.closed_at is not None,
+    )  # fmt: skip
+    return decision_said(evaluate(facts, judgement.denials), judgement, plan)
+
+
+def _run(record: Record) -> dict[str, Any]:
+    """The decision on opening a run; empty where no policy limits that."""
+    plan = plan_of(record.fold, record.body["agent"], None)
+    meters = run_meters(plan, record.body["agent"])
+    if not meters:
+        return {}
+    judgement = judge_run(plan, meters, record.time, record.store.counters.get)
+    return decision_said(Evaluation((), 0, first_denial(judgement.denials)), judgement, plan)
+
+
+def _extension(record: Record) -> dict[str, Any]:
+    body, fold = record.body, record.fold
+    row: Authorization | None = fold.store.authorizations.get(body["authorization"])
+    if row is None or row.agent is None:
+        raise LookupError(f"there is no authorization {body['authorization']}")
+    budget = fold.store.budgets.get(row.budget)
+    atoms = atoms_of(body["request"].get("amount", "0"))
+    available_name, held_name, _ = budget_accounts(row.budget)
+    available = _balance(fold, available_name, row.currency)
+    held = _balance(fold, held_name, row.currency) - row.held
+    plan = plan_of(fold, row.agent, row.budget)
+    run_open = row.run is not None and fold.store.runs.get(row.run) is not None
+    asking = Asking(subject_of(row), atoms, row.approved + atoms, 0, record.time, run_open)
+    judgement = judge(plan, asking, fold.store.counters.get)
+    if judgement.tiers and atoms:
+        judgement.denials.append(approval_verdict(judgement.tiers))
+    elif judgement.tiers:
+        judgement = judgement._replace(tiers=())
+    facts = Facts(
+        atoms, available if atoms else max(available, 0), held, False, row.budget, True, _frozen_by(fold, row.agent),
+        None, fold.frozen, _budget_frozen_by(fold, row.budget), budget is not None and budget.closed_at is not None,
+    )  # fmt: skip
+    return decision_said(evaluate(facts, judgement.denials), judgement, plan)
