@@ -17,6 +17,7 @@ import orjson
 
 from api.amounts import decimal_text, money
 from ledger.core.moment import SECOND, moment_of, moment_text
+from ledger.core.money import NANO_DIGITS
 from ledger.core.outcome import Status
 from ledger.core.windows import AUTHORIZATION
 
@@ -30,6 +31,8 @@ _POLICY_ERROR: Final = Status.POLICY_ERROR.value
 _NOT_LOOKED_AT: Final = frozenset((Status.LIMIT_CURRENCY.value, Status.RUN_REQUIRED.value))
 """Reasons of limits that could not be looked at: what is left is not known, and the currency may be another."""
 _ASKS: Final = "ask"
+PARTS_KEPT: Final = 4_096
+"""Standing parts of limits kept for each set of versions: a limit by agent has one for each agent."""
 
 
 class More(NamedTuple):
@@ -64,7 +67,8 @@ def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: M
     outcome, reasons = decision["outcome"], decision["reasons"]
     if not reasons and not decision["policies"] and outcome == "approved":
         return APPROVED
-    names, policies = _policies(orjson.dumps(decision["policies"]))
+    known = _policies(orjson.dumps(decision["policies"]))
+    names = known.names
     strangers = bool(reasons) and is_strangers(decision)
     more = _NOTHING if reasons else _more(body)
     shown: dict[str, Any] = {
@@ -74,7 +78,7 @@ def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: M
             for reason in reasons
             if not strangers or "observed" not in reason
         ],
-        "policies": policies,
+        "policies": known.shown,
         "limits": [],
     }
     if strangers:
@@ -85,7 +89,7 @@ def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: M
         hidden = _hidden(reasons, shadow)
         limits = [said for said in limits if f"{names[said[0]]}/{said[1]}" not in hidden]
     if limits:
-        shown["limits"] = _limits(limits, names, currency, digits, more)
+        shown["limits"] = _limits(limits, known, currency, digits, more)
     approvals = decision.get("approvals")
     if approvals:
         shown["approvals"] = [_threshold(names[said[0]], said, currency, digits, more) for said in approvals]
@@ -109,9 +113,18 @@ def _hidden(reasons: Iterable[Mapping[str, Any]], shadow: Iterable[Mapping[str, 
     return {reason["rule"] for reason in (*reasons, *(shadow or ())) if reason["code"] in _NOT_LOOKED_AT}
 
 
-@lru_cache(maxsize=4_096)
-def _policies(packed: bytes) -> tuple[tuple[str, ...], orjson.Fragment]:
-    """(names of the policies, all of them as an answer shows them) from their JSON in a body."""
+class _Known(NamedTuple):
+    """What is the same for all requests under the same versions of policies: their names, all of them as an answer
+    shows them, and the standing parts of their limits as they were met."""
+
+    names: tuple[str, ...]
+    shown: orjson.Fragment
+    parts: dict[tuple[Any, ...], _Parts]
+
+
+@lru_cache(maxsize=1_024)
+def _policies(packed: bytes) -> _Known:
+    """What is known of policies, from their JSON in a body."""
     said = orjson.loads(packed)
     shown = []
     for name, version, digest, *rest in said:
@@ -119,7 +132,7 @@ def _policies(packed: bytes) -> tuple[tuple[str, ...], orjson.Fragment]:
         if rest:
             one["shadow"] = True
         shown.append(one)
-    return tuple(item[0] for item in said), orjson.Fragment(orjson.dumps(shown))
+    return _Known(tuple(item[0] for item in said), orjson.Fragment(orjson.dumps(shown)), {})
 
 
 def reason_of(reason: Mapping[str, Any], names: Collection[str], currency: str, digits: int) -> dict[str, Any]:
@@ -142,7 +155,6 @@ def reason_of(reason: Mapping[str, Any], names: Collection[str], currency: str, 
     return shown
 
 
-@lru_cache(maxsize=16_384)
 def _parts(
     policy: str, rule: str, sort: str, window: str, limit: str, ends_at: int, key: str, currency: str, digits: int
 ) -> _Parts:
@@ -164,14 +176,19 @@ def _parts(
     )
 
 
-def _limits(
-    said: Iterable[list[Any]], names: tuple[str, ...], currency: str, digits: int, more: More
-) -> orjson.Fragment:
+def _limits(said: Iterable[list[Any]], known: _Known, currency: str, digits: int, more: More) -> orjson.Fragment:
     """The JSON of limits. Written out in one loop: an answer may have dozens, and each call in it would show."""
     amount, total, ones, attempts = more
+    names, parts = known.names, known.parts
     texts: list[str] = []
     for place, rule, sort, window, limit, before, _, ends_at, key in said:
-        head, middle, tail, maximum = _parts(names[place], rule, sort, window, limit, ends_at, key, currency, digits)
+        standing = (place, rule, sort, limit, ends_at, key, currency)
+        found = parts.get(standing)
+        if found is None:
+            if len(parts) >= PARTS_KEPT:
+                parts.clear()
+            found = parts[standing] = _parts(names[place], rule, sort, window, limit, ends_at, key, currency, digits)
+        head, middle, tail, maximum = found
         used = int(before)
         if sort != "money":
             used += ones if sort == "count" else attempts
@@ -182,8 +199,14 @@ def _limits(
         left = maximum - used
         if left < 0:
             left = 0
-        has, rest = decimal_text(str(used), digits), decimal_text(str(left), digits)
-        texts.append(f"{head}{has}{middle}{rest}{tail}")
+        if digits == NANO_DIGITS:
+            # What decimal_text does, for the digits that nearly all money has.
+            has, rest = f"{used:010d}", f"{left:010d}"
+            texts.append(
+                f"{head}{has[:-9]}.{has[-9:].rstrip('0'):0<2}{middle}{rest[:-9]}.{rest[-9:].rstrip('0'):0<2}{tail}"
+            )
+        else:
+            texts.append(f"{head}{decimal_text(str(used), digits)}{middle}{decimal_text(str(left), digits)}{tail}")
     return orjson.Fragment(f"[{','.join(texts)}]".encode())
 
 

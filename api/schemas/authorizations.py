@@ -197,7 +197,8 @@ class AuthorizationView(BaseModel):
     )
     labels: dict[str, str] = Field(default_factory=dict)
     approvals: list[dict[str, Any]] | None = Field(
-        default=None, description="The approvals it needed, with their votes; only where one authorization is asked for."
+        default=None,
+        description="The approvals it needed, with their votes; only where one authorization is asked for.",
     )
     log: Log
     last_log: Log = Field(description="The newest record about this authorization.")

@@ -234,10 +234,16 @@ def _budget_thresholds(memory: Memory, body: Mapping[str, Any]) -> Told:
     for currency, budget in _budgets_in(body):
         place = (BUDGET, budget["name"])
         available, held, spent = int(budget["available"]), int(budget["held"]), int(budget["spent"])
+        before = memory.values.get(place)
+        is_renewed = body["kind"] == "renewal" and body["renewed"] == budget["name"]
+        # A budget that renews begins anew: what earlier periods spent fills nothing.
+        passed = spent if is_renewed else int(before.get("passed", "0")) if before is not None else 0
+        spent -= passed
         used, total = held + spent, available + held + spent
         level = _level(used, total)
-        before = memory.values.get(place)
-        known = before["told"] if before is not None and before["total"] == str(total) else 0
+        known = 0
+        if before is not None and not is_renewed and before["total"] == str(total):
+            known = before["told"]
         if level > known:
             told.append(
                 (
@@ -253,8 +259,9 @@ def _budget_thresholds(memory: Memory, body: Mapping[str, Any]) -> Told:
                     },
                 )
             )
-        if level:
-            memory.keep(place, {"told": max(level, known), "total": str(total)})
+        if level or passed:
+            kept = {"told": max(level, known) if level else 0, "total": str(total)}
+            memory.keep(place, {**kept, "passed": str(passed)} if passed else kept)
         elif before is not None:
             memory.keep(place, None)
     return told

@@ -61,6 +61,10 @@ class Counter:
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in Counter.__slots__)
 
+    def __repr__(self) -> str:
+        said = (self.starts_at, self.settled, self.held, self.count, self.buckets, self.changed_index)
+        return f"Counter(meter={self.meter}, key={self.key!r}, {said})"
+
     __hash__ = None  # type: ignore[assignment]
 
     @property

@@ -179,8 +179,10 @@ def _apply_settlement(
         row.flags |= FLAG_LATE
     elif atoms > held:
         row.flags |= FLAG_OVERRUN
+    # What waited for persons and was never granted has no time at which it expires: nothing of it was approved.
+    granted = row.approved if row.expires_at is not None else 0
     mismatched = is_mismatch(
-        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.settled + atoms > row.approved
+        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.settled + atoms > granted
     )
     if mismatched:
         row.flags |= FLAG_MISMATCH

@@ -44,7 +44,7 @@ def open_run(batch: Batch, asked: OpenRun) -> Outcome:
     body: dict[str, Any] = {"run": asked.name, "agent": agent}
     plan = batch.plan(agent, None)
     meters = run_meters(plan, agent)
-    if meters:
+    if meters or plan.broken:
         judgement = judge_run(plan, meters, batch.now, batch.counter)
         evaluation = Evaluation((), 0, first_denial(judgement.denials))
         body["decision"] = decision_said(evaluation, judgement, plan)

@@ -7,13 +7,14 @@ a shadow policy is judged and said, and refuses nothing.
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfoNotFoundError
 
 from ledger.core.asking import Asking as Asking
 from ledger.core.asking import judge_times
 from ledger.core.counter import Counter, Sums
 from ledger.core.outcome import Status
 from ledger.core.planning import Applied, CounterKey, Plan
-from ledger.core.policy import THEN_FREEZE, Meter, Subject
+from ledger.core.policy import THEN_FREEZE, ApprovalRule, CompiledPolicy, Meter, Subject
 from ledger.core.rules import ALLOW, DENY, Verdict
 from ledger.core.windows import AUTHORIZATION, LIFETIME, MINUTE, RUN, bucket_leaves_at
 
@@ -64,6 +65,9 @@ def judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
         return Judgement([], [], [], [], [], (), asking.amount, ())
     try:
         return _judge(plan, asking, counter_of)
+    except ZoneInfoNotFoundError as error:
+        failure = Verdict("policies", DENY, Status.POLICY_ERROR, detail=f"a time zone is not known here: {error}")
+        return Judgement([failure], [], [], [], [], (), asking.amount, ())
     except LookupError:
         # A fact that was not read is a fault of ours and not of a policy.
         raise
@@ -141,17 +145,18 @@ def _judge_limits(
     now, amount, total, ones, run_open = asking.now, asking.amount, asking.total, asking.ones, asking.run_open
     currency = asking.subject.currency
     for place, meter, key in applied.limits:
-        face = meter.face(now)
+        known = meter.at_hand
+        frame, starts_at, ends_at, window, said_maximum, said_count = (
+            known[1] if known is not None and known[0] == now else meter.face(now)
+        )
         counter = None if key is None else counter_of(key)
-        sums = _ZERO if counter is None else counter.seen(face.frame)
+        sums = _ZERO if counter is None else counter.seen(frame)
         fits = run_open or not meter.by or not _lacks_run(meter, asking)
         named = key[1] if key is not None and meter.by else ""
         maximum = meter.maximum
         if maximum is not None:
             used = sums[0] + sums[1]
-            said.append(
-                [place, meter.id, "money", face.window, face.maximum, str(used), face.starts_at, face.ends_at, named]
-            )
+            said.append([place, meter.id, "money", window, said_maximum, str(used), starts_at, ends_at, named])
             if meter.currency != currency:
                 fits = False
             elif key is None:
@@ -160,9 +165,7 @@ def _judge_limits(
                 fits = False
         if meter.max_count is not None:
             count = sums[2]
-            said.append(
-                [place, meter.id, "count", face.window, face.max_count, str(count), face.starts_at, face.ends_at, named]
-            )
+            said.append([place, meter.id, "count", window, said_count, str(count), starts_at, ends_at, named])
             if ones and count + ones > meter.max_count:
                 fits = False
         if not fits:
@@ -338,6 +341,11 @@ def _judge_thresholds(
             verdict = Verdict(f"{policy.name}/{rule.id}", DENY, Status.RUN_REQUIRED, detail=detail)
             (shadow if policy.shadow else denials).append(verdict)
             continue
+        if meter.currency != asking.subject.currency:
+            # What cannot be compared with the threshold is asked about.
+            if asking.amount and not policy.shadow:
+                tiers.append(_tier(policy, rule))
+            continue
         used = 0
         if key is not None:
             counter = counter_of(key)
@@ -346,5 +354,9 @@ def _judge_thresholds(
         reached = (asking.total if key is None else used + asking.amount) > rule.above
         said.append([place, rule.id, meter.window, str(rule.above), str(used), "ask" if reached else ALLOW])
         if reached and not policy.shadow:
-            tiers.append(Tier(policy.name, policy.version, rule.id, rule.approvers, rule.quorum, rule.expires_after))
+            tiers.append(_tier(policy, rule))
     return tuple(tiers), said
+
+
+def _tier(policy: CompiledPolicy, rule: ApprovalRule) -> Tier:
+    return Tier(policy.name, policy.version, rule.id, rule.approvers, rule.quorum, rule.expires_after)

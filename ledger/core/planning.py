@@ -42,12 +42,15 @@ class Plan:
     """The policies on the path of an agent and a budget, in the order in which they are recorded: the book's, then
     those of the agent's ancestors and the agent, then those of the budget's ancestors and the budget.
 
-    ``loops`` and ``timed`` say whether any of them counts attempts, or looks at the clock; ``varied`` whether which
-    counters a request needs depends on more than its budget, run, currency, category and payee; ``unbounded`` whether a
-    meter counts money that no limit of its own bounds.
+    ``broken`` says that one of them could not be compiled, so that it denies; ``loops`` and ``timed`` say whether any
+    counts attempts, or looks at the clock; ``varied`` whether which counters a request needs depends on more than
+    its budget, run, currency, category and payee; ``unbounded`` whether a meter counts money that no limit of its own
+    bounds.
     """
 
-    __slots__ = ("_kinds", "_labels", "_run", "agent", "loops", "policies", "said", "timed", "unbounded", "varied")
+    __slots__ = (
+        "_kinds", "_labels", "_run", "agent", "broken", "loops", "policies", "said", "timed", "unbounded", "varied",
+    )  # fmt: skip
 
     def __init__(self, agent: str | None, policies: tuple[CompiledPolicy, ...]) -> None:
         self.agent = agent
@@ -62,6 +65,7 @@ class Plan:
         self._labels = any(word.startswith("label.") for word in words) or any(
             meter.match is not None and meter.match.labels for policy in policies for meter in _all_meters(policy)
         )
+        self.broken = any(policy.error and not policy.shadow for policy in policies)
         self.loops = any(policy.loops is not None for policy in policies)
         self.timed = any(policy.hours is not None or policy.conditions for policy in policies)
         self.unbounded = any(policy.approvals or policy.shadow for policy in policies)
@@ -127,7 +131,7 @@ class Plan:
                 if meter.match is None or meter.match.fits(subject):
                     limits.append((place, meter, counter_key(meter, subject)))
             for approval in policy.approvals:
-                if approval.meter.counts(subject):
+                if approval.meter.match is None or approval.meter.match.fits(subject):
                     approvals.append((place, approval, counter_key(approval.meter, subject)))
             for meter in (*policy.limits, *(approval.meter for approval in policy.approvals)):
                 if meter.number and meter.counts(subject) and not (meter.per == RUN and subject.run is None):

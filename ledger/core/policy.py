@@ -121,7 +121,8 @@ class Meter:
     """What a limit, a cumulative threshold or a loop rule counts, and how it divides time.
 
     ``number`` names its counters (0 for a rule per authorization, which counts nothing); amounts in atoms of
-    ``currency``. The two underscored fields remember the last calendar window and frame, which are functions of time.
+    ``currency``. ``at_hand`` is the face it had last; it and the two underscored fields remember what are functions of
+    time.
     """
 
     number: int
@@ -140,7 +141,7 @@ class Meter:
     within: int = 0
     _window: tuple[int, int] = (0, 0)
     _frame: tuple[int, Frame] = (-1, Frame(0, 0, 0))
-    _face: tuple[int, Face] | None = None
+    at_hand: tuple[int, Face] | None = None
 
     @property
     def window(self) -> str:
@@ -179,7 +180,7 @@ class Meter:
 
     def face(self, now: int) -> Face:
         """What a decision at ``now`` says of the meter."""
-        known = self._face
+        known = self.at_hand
         if known is not None and known[0] == now:
             return known[1]
         frame = self.frame(now)
@@ -187,7 +188,7 @@ class Meter:
         if self.rolling:
             starts_at = frame.first * frame.width
         face = Face(frame, starts_at, ends_at, self.window, str(self.maximum), str(self.max_count))
-        self._face = (now, face)
+        self.at_hand = (now, face)
         return face
 
     def counts_money(self) -> bool:

@@ -262,8 +262,10 @@ class Record:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
         if "key" not in body["by"]:
             return
-        if self.columns.kind == "denial" and body["decision"]["reasons"][0]["code"] in UNBOUND_CODES:
-            return
+        if self.columns.kind in ("denial", "run_denial"):
+            reasons = body["decision"]["reasons"]
+            if reasons and reasons[0]["code"] in UNBOUND_CODES:
+                return
         key = bytes.fromhex(digest)
         self.store.idempotency_keys.add(
             key, IdempotencyKey(self.fold.book_id, key, bytes.fromhex(request_digest), self.index, self.time)

@@ -224,7 +224,8 @@ def _settlement(record: Record) -> None:
         row.flags |= FLAG_LATE
     elif atoms > within:
         row.flags |= FLAG_OVERRUN
-    if _is_mismatch(record, row, category, payee, beyond=row.settled + atoms > row.approved):
+    was_granted = row.expires_at is not None
+    if _is_mismatch(record, row, category, payee, beyond=row.settled + atoms > (row.approved if was_granted else 0)):
         row.flags |= FLAG_MISMATCH
         if row.agent is not None:
             count_mismatch(record, row.agent)

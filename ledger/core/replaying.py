@@ -106,7 +106,7 @@ def _run(record: Record) -> dict[str, Any]:
     """The decision on opening a run; empty where no policy limits that."""
     plan = plan_of(record.fold, record.body["agent"], None)
     meters = run_meters(plan, record.body["agent"])
-    if not meters:
+    if not meters and not plan.broken:
         return {}
     judgement = judge_run(plan, meters, record.time, record.store.counters.get)
     return decision_said(Evaluation((), 0, first_denial(judgement.denials)), judgement, plan)

@@ -15,7 +15,6 @@ from ledger.core.simulated import NEWLY_APPROVED, NEWLY_DENIED, RUN, Example, Fi
 from ledger.core.simulating_examples import Past
 from ledger.core.simulating_reality import PLACES, reality_of
 from ledger.core.simulating_uses import Counting, Marks
-from ledger.core.windows import RUN as PER_RUN
 
 
 class Runs:
@@ -26,7 +25,7 @@ class Runs:
         self, candidate: CompiledPolicy, counting: Counting, findings: Findings, *, since: int, log_size: int
     ) -> None:
         meters = (*candidate.limits, *(rule.meter for rule in candidate.approvals))
-        self.needed: Final = any(meter.per == PER_RUN for meter in meters)
+        self.needed: Final = any("run" in meter.by for meter in meters)
         self.known: Mapping[str, int | None] = {}
         self._name = candidate.name
         self._counting = counting

@@ -17,13 +17,14 @@ By construction:
 - *Hashes over unescaped joins; metadata left out of the hash.* A leaf is the hash of canonical JSON with everything in
   it, labels included, and free text as a salted hash.
 - *A price or a row mended by deleting.* Records and transfers refuse UPDATE and DELETE; finance corrects by entries.
-- *A counter that resets at the wrong time.* The ledger has no window that could reset. Windows come with policies.
+- *A counter that resets at the wrong time.* A balance has no window that could reset. What concerns limits, which have,
+  stands in ``core/test_problems_of_limits.py``.
 - *A missing index, tables without partitions.* Look-ups are tested by buffers read, in ``tests/storage``.
 
 Not of the ledger, and for later: what a gateway does (requests that cannot be priced, streams and disconnects
 upstream, fixed or shrunk holds for calls whose cost is open, other routes around the budget, retries of SDKs
 upstream), what metering does (cached, reasoning and tool tokens, tiers, cumulative usage, unknown usage keys, explicit
-zero), and what policies do (windows and their resets, rates, back-testing, loops).
+zero), and back-testing.
 """
 
 from __future__ import annotations

@@ -81,10 +81,11 @@ class Scene:
 
 
 def play(lines: tuple[str, ...], *limits: dict[str, Any], **fields: Any) -> Scene:
-    """Make a scene and let it happen."""
+    """Make a scene and let it happen; the log gives every counter and every decision again."""
     scene = Scene(*limits, **fields)
     for line in lines:
         scene.happen(line)
+    scene.world.prove()
     return scene
 
 
@@ -218,6 +219,10 @@ COUNTED: dict[str, tuple[str, ...]] = {
     "what comes back of an extended hold comes back to the extension first": (
         "2026-11-23T12:00:00+00:00 ask A 4 approved", "2026-11-24T12:00:00+00:00 extend A 5 done",
         "+1 settle A 6 done", "+1 ask B 8 approved day=2",
+    ),
+    "cost above an extended hold counts on the day of the request": (
+        "2026-11-23T12:00:00+00:00 ask A 4 approved", "2026-11-24T12:00:00+00:00 extend A 2 done",
+        "+1 settle A 9 done", "+1 ask B 8 approved day=2",
     ),
     "a refund gives back to the day of the hold": (
         "2026-11-23T12:00:00+00:00 ask A 8 approved", "+1 settle A 8 done", "+1 ask B 5 limit_exceeded",

@@ -4,6 +4,7 @@ thresholds, shadow, what cannot be compiled, and which of them is answered when 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -204,6 +205,18 @@ def test_opening_runs_is_limited() -> None:
     assert status(world.do(OpenRun, world.crawler, name="four")) == "done"
 
 
+def test_a_run_that_is_refused_for_the_moment_does_not_bind_its_key() -> None:
+    """A minute later the same request opens it."""
+    world = Policed()
+    world.policy(limits=[limit("runs", "minute", on="runs", max_count=1)])
+    opened(world, "one")
+    asked = world.command(OpenRun, world.crawler, name="two")
+    assert status(world.decide(asked)[0]) == "velocity"
+    world.advance(60)
+    assert status(world.decide(replace(asked, id=world.new_id("run")))[0]) == "done"
+    world.prove()
+
+
 # Loops.
 
 
@@ -246,6 +259,18 @@ def test_a_client_s_own_mark_counts_beside_ours() -> None:
     world.policy(loops={"same_request": 2, "within": 600, "then": "deny"})
     said = [ask(world, amount=str(number), payee=f"p{number}", fingerprint="step-7") for number in range(1, 4)]
     assert said == ["approved", "approved", "loop_detected"]
+
+
+def test_an_edit_keeps_the_attempts_and_another_span_of_time_begins_anew() -> None:
+    """Attempts are not kept where nobody counted them, so only what counts the same goes on."""
+    world = Policed()
+    loops = {"same_request": 5, "within": 600, "then": "deny"}
+    world.policy(loops=loops)
+    assert [ask(world) for _ in range(3)] == ["approved"] * 3
+    world.policy(loops=loops | {"same_request": 3}, limits=[limit("day", "day", "50")])
+    assert ask(world) == "loop_detected"
+    world.policy(loops=loops | {"same_request": 3, "within": 900})
+    assert [ask(world) for _ in range(4)] == ["approved"] * 3 + ["loop_detected"]
 
 
 def test_a_loop_may_freeze_the_agent() -> None:
@@ -311,6 +336,19 @@ def test_a_threshold_for_a_run_adds_up() -> None:
     world.policy(approval=[approval(per="run", above="10")])
     said = [status(world.authorize(world.crawler, "6", run=run)) for run in ("one", "two", "one")]
     assert said == ["approved", "approved", "approval_required"]
+
+
+@pytest.mark.parametrize("rule", [approval(per="run", above="10"), approval(per="day", above="10", by=["run"])])
+def test_a_made_up_run_is_no_way_around_a_threshold(rule: dict[str, Any]) -> None:
+    """A sum that begins anew with every made-up name would never ask anybody."""
+    world = Policed()
+    world.policy(approval=[rule])
+    assert status(world.authorize(world.crawler, "6", run="made-up", accept_pending=True)) == "run_required"
+    opened(world, "real")
+    said = [status(world.authorize(world.crawler, "6", run="real", accept_pending=True)) for _ in range(2)]
+    assert said == ["approved", "pending_approval"]
+    without = [status(world.authorize(world.crawler, "6", accept_pending=True)) for _ in range(2)]
+    assert without == (["run_required"] * 2 if rule["per"] == "run" else ["approved", "pending_approval"])
 
 
 def test_what_waits_is_counted_and_a_refusal_gives_back_money_but_no_count() -> None:

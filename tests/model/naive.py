@@ -129,7 +129,8 @@ class NaiveBook(NaiveApprovals):
             self.post(budget + "available", budget + "held", facts["held"] - within, hold.currency)
             hold.due = None
         self.spend(category, payee, amount, hold.currency)
-        mismatched = self.is_mismatch(hold, asked, facts["settled"] + amount > facts["approved"])
+        granted = facts["approved"] if hold.expires is not None else ZERO
+        mismatched = self.is_mismatch(hold, asked, facts["settled"] + amount > granted)
         hold.events.append(("settle", amount, category, payee, mismatched, asked.final))
         stops = self.stoppers(hold, overrun=amount > facts["held"], mismatched=mismatched)
         followed = self.stop(hold.agent, stops)

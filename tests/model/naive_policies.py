@@ -23,6 +23,7 @@ from tests.model.naive_rules import (
     Tier,
     about,
     key_of,
+    lacks_run,
     listed,
     meets,
     soon_after,
@@ -309,10 +310,14 @@ class NaivePolicies(NaiveSetup):
         self, document: dict[str, Any], rule: dict[str, Any], one: dict[str, Any], ruling: Ruling, total: Decimal
     ) -> list[str]:
         """Whether persons must be asked, and what is refused where that cannot be told."""
-        if one["currency"] != rule.get("currency", document.get("currency")) or not meets(rule, one):
+        if not meets(rule, one):
             return []
         if lacks_run(rule, one, self.runs):
             return ["run_required"]
+        if one["currency"] != rule.get("currency", document.get("currency")):
+            if ruling.amount and not document.get("shadow"):
+                ruling.tiers.append(Tier(document["policy"], rule))
+            return []
         used, seen = ZERO, total
         if rule["per"] != "authorization":
             used = sum(self.sums(document, rule, one, self.now)[:2], ZERO)

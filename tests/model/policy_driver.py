@@ -36,11 +36,14 @@ ROLLING = ("minute", "minute", "hour", "hour", "day", "week", "month", "year")
 
 
 class PolicyDriver(Driver):
-    """Spends as ``Driver`` does, and governs. ``documents`` are the policies as they were last made."""
+    """Spends as ``Driver`` does, and governs. ``documents`` are the policies as they were last made;
+    ``lives`` how long holds live, in seconds, and ``ends`` what becomes of them then."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.documents: dict[str, dict[str, Any]] = {}
+        self.lives: tuple[int, ...] = (20, 300, 90_000, 600_000)
+        self.ends: tuple[str, ...] = ("release", "release", "unknown")
 
     def setting_up(self) -> list[Any]:
         """As before, with more money, a second approver, and runs that are open."""
@@ -52,9 +55,9 @@ class PolicyDriver(Driver):
         return first
 
     def batch(self, count: int) -> list[Any]:
-        """Policies are filled outside of the batch that applies them, so there is at most one in each."""
+        """Policies are filled outside of the batch that applies them, so each has at most one that is made or ended."""
         commands = super().batch(count)
-        edits = [one for one in commands if isinstance(one, ApplyPolicy)]
+        edits = [one for one in commands if isinstance(one, (ApplyPolicy, RetirePolicy))]
         return [one for one in commands if one not in edits[1:]]
 
     def one(self) -> Any:
@@ -92,13 +95,13 @@ class PolicyDriver(Driver):
         agent = choose(("a0", "a1", "a1", "a2", "a3", "a3", "a4", "a5"))
         budget = choose({"a0": ("top", "tok"), "a2": ("yen", "top"), "a5": ("low",)}.get(agent, ("mid", "mid", "top")))
         own = [name for name, opener in self.model.runs.items() if opener in self.model.above(agent)]
-        run = choose(own) if own and chance() < 0.6 else self.maybe(0.2, f"made-up-{self.random.randrange(4)}")
+        run = choose(own) if own and chance() < 0.6 else self.maybe(0.06, f"made-up-{self.random.randrange(4)}")
         asked = self.make(
             c.Authorize, self.caller(agent), "auth",
             amount=self.amount(CURRENCY[budget]), currency=CURRENCY[budget], category=choose(CATEGORIES),
             payee=choose(PAYEES), resource=self.maybe(0.7, choose(RESOURCES)), budget=budget, run=run,
-            ttl_seconds=choose((20, 300, 90_000, 600_000)), accept_pending=chance() < 0.6, partial_ok=chance() < 0.15,
-            on_expiry=choose(("release", "release", "unknown")), intent=self.maybe(0.2, "because"),
+            ttl_seconds=choose(self.lives), accept_pending=chance() < 0.6, partial_ok=chance() < 0.15,
+            on_expiry=choose(self.ends), intent=self.maybe(0.2, "because"),
             labels=(("prompt", choose(("v1", "v2"))),) if chance() < 0.4 else (),
             fingerprint=self.maybe(0.3, choose(("one", "two"))),
         )  # fmt: skip
@@ -232,7 +235,8 @@ class PolicyDriver(Driver):
         """A threshold."""
         choose = self.random.choice
         made = {
-            "id": name, "above": choose(("2.5", "6", "12", "40")), "per": choose(("authorization", "run", "day")),
+            "id": name, "above": choose(("2.5", "6", "12", "40")),
+            "per": choose(("authorization", "day", "day", "run")),
             "approvers": choose((["approver"], ["approver", "finance"])), "quorum": choose((1, 1, 2)),
             "expires_after": choose((60, 3_600, 200_000)),
         }  # fmt: skip

@@ -7,10 +7,13 @@ from typing import Any
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.command_policies import ApplyPolicy, RetirePolicy
 from ledger.core.compiling import bases_of
+from ledger.core.deriving import Clock, columns_of
 from ledger.core.filling import Filled
 from ledger.core.moment import moment_of
 from ledger.core.outcome import Outcome
 from ledger.core.policy import LOOPS
+from ledger.core.projecting import Fold
+from tests.support.memory_rows import MemoryStore
 from tests.support.worlds import World
 
 USD = 10**9
@@ -61,6 +64,17 @@ class Policed(World):
         (live,) = (row for row in self.rows("policies") if row.name == name)
         (number,) = (item[3] for item in parse(live.packed.encode())["meters"] if item[1] == rule)
         return {row.key: (row.settled, row.held, row.count) for row in self.rows("counters") if row.meter == number}
+
+    def prove(self) -> None:
+        """The fold over the log, as ``verify`` makes it, has no difference and the same counters and keys."""
+        store = MemoryStore()
+        fold, clock = Fold(1, store), Clock()
+        for body in self.bodies():
+            fold.apply(body, columns_of(body, clock))
+        assert fold.differences == []
+        counters = {(row.meter, row.key): row for row in self.rows("counters")}
+        assert store.counters.rows == counters
+        assert set(store.idempotency_keys.rows) == {row.digest for row in self.rows("idempotency_keys")}
 
 
 def status(outcome: Outcome) -> str:

@@ -27,7 +27,7 @@ def check(document: PolicyFields) -> Iterator[Found]:
     yield from _unique_ids(document)
     for position, limit in enumerate(document.limits):
         if limit.on == "runs" and document.applies_to.budget is not None:
-            yield ("limits", position, "on"), "a run belongs to no budget: bind on: runs to the book, a team or an agent"
+            yield ("limits", position, "on"), "a run belongs to no budget: bind it to the book, a team or an agent"
         if limit.id == "loops":
             yield ("limits", position, "id"), "loops is the name of the loop rule: choose another id"
         yield from _limit(limit, ("limits", position), document.currency)

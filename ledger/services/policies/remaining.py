@@ -152,6 +152,9 @@ class _Reader:
             return self._of_runs(meter)
         prefix = f"{key_text((self._agent,))[:-1]}," if meter.by[0] == _AGENT else ""
         place = meter.by.index(_AGENT) if _AGENT in meter.by else None
+        if place is None and _RUN not in meter.by and any(word.startswith("label.") for word in meter.by):
+            # Labels are what other agents wrote: a customer's name is not for everybody under the same limit.
+            return [], True
         most = KEYS_MAX + 1 if place in (None, 0) and _RUN not in meter.by else _READ_MAX
         if not self._reads_left:
             return [], True
