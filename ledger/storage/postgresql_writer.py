@@ -63,13 +63,17 @@ def _insert_statement(spec: TableSpec) -> bytes:
 
 
 def _update_statement(spec: TableSpec) -> bytes:
-    """Parameters: an array for each mutable and further key column, the book, the number of rows."""
-    columns = (*spec.mutable, *spec.key[1:])
+    """Parameters: an array for each mutable and key column, the number of rows.
+
+    The book comes with each row. Said once, as a value of the table's first key column, it makes the database read all
+    rows of the book that it knows nothing about, and compare each with each wanted one.
+    """
+    columns = (*spec.mutable, *spec.key)
     changes = ", ".join(f"{column} = v.{column}" for column in spec.mutable)
-    keys = " AND ".join(f"t.{column} = v.{column}" for column in spec.key[1:])
+    keys = " AND ".join(f"t.{column} = v.{column}" for column in spec.key)
     return (
         f"WITH changed AS (UPDATE {spec.name} t SET {changes} FROM {_unnest(spec, columns)} v({', '.join(columns)})"
-        f" WHERE t.book_id = %b::bigint AND {keys} RETURNING 1)"
+        f" WHERE {keys} RETURNING 1)"
         " SELECT 1 / (count(*) = %b::bigint)::integer FROM changed"
     ).encode()
 
@@ -95,7 +99,7 @@ _INSERTS: Final = tuple(
     if len(spec.key) > 1
 )
 _UPDATES: Final = tuple(
-    (spec.name, _update_statement(spec), tuple(_types_of(spec)[name] for name in (*spec.mutable, *spec.key[1:])))
+    (spec.name, _update_statement(spec), tuple(_types_of(spec)[name] for name in (*spec.mutable, *spec.key)))
     for spec in tables.TABLES
     if spec.mutable and len(spec.key) > 1
 )
@@ -302,9 +306,7 @@ class PostgresqlWriter:
             rows = updates.get(name)
             if rows:
                 columns = list(zip(*rows, strict=True))
-                # The book stands between the mutable columns and the rest of the key.
-                del columns[len(types) + 1 - len(_KEYS[name])]
-                self._send(statement, (*map(encode, types, columns), book_id, Int8(len(rows))))
+                self._send(statement, (*map(encode, types, columns), Int8(len(rows))))
 
     def rollback(self) -> None:
         """See ``BookWriter``."""
@@ -318,6 +320,3 @@ class PostgresqlWriter:
     def close(self) -> None:
         """See ``BookWriter``."""
         self._connection.close()
-
-
-_KEYS: Final = {spec.name: spec.key for spec in tables.TABLES}

@@ -11,7 +11,7 @@ from psycopg.types.numeric import Int8
 from sqlalchemy import event, text
 
 from bench.postgres_server import PostgresServer
-from ledger.core.changeset import AUTHORIZATIONS, update_of
+from ledger.core.changeset import AUTHORIZATIONS, TABLES, update_of
 from ledger.core.needs import Needs
 from ledger.storage import postgresql_writer
 from ledger.storage.engine import create_engine, create_migration_engine
@@ -93,12 +93,24 @@ def test_postgresql_updates_by_index(filled: PostgresqlWriter) -> None:
     )
     changed = [rows.authorization(1 + at * (ROWS // KEYS), 1 + at * (ROWS // KEYS)) for at in range(KEYS)]
     columns = list(zip(*(update_of(AUTHORIZATIONS, hold) for hold in changed), strict=True))
-    del columns[len(AUTHORIZATIONS.mutable)]
-    parameters = (*map(encode, types, columns), Int8(rows.BOOK_ID), Int8(KEYS))
+    parameters = (*map(encode, types, columns), Int8(KEYS))
     pages, plan = pages_read(filled, statement, parameters)
     # A new version of a row is put into each of the table's indexes.
     assert KEYS <= pages <= KEYS * PAGES_PER_KEY * 5, plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("name", ["counters", "run_totals", "agent_counts"])
+def test_postgresql_updates_each_row_by_its_whole_key(filled: PostgresqlWriter, name: str) -> None:
+    """A table that was never analyzed is not read by its book and compared with every wanted row."""
+    statement, types = next((one, types) for table, one, types in postgresql_writer._UPDATES if table == name)
+    spec = next(spec for spec in TABLES if spec.name == name)
+    parameters = (*(encode(kind, []) for kind in types), Int8(0))
+    cursor = filled.connection.execute(b"EXPLAIN " + statement, parameters, prepare=True)
+    conditions = [row[0] for row in cursor.fetchall() if "Index Cond" in row[0]]
+    assert conditions, f"{name} is not looked up by an index"
+    for column in spec.key:
+        assert re.search(rf"\b{column} = \(?v\.{column}\b", conditions[0]), conditions[0]
 
 
 @pytest.mark.parametrize("account", [0, 2], ids=["without transfers", "with all transfers"])
