@@ -48,9 +48,6 @@ class Judgement(NamedTuple):
     freezers: tuple[str, ...]
 
 
-NO_POLICIES: Final = Judgement([], [], [], [], [], (), 0, ())
-
-
 class _Seen(NamedTuple):
     """One limit as it was found."""
 

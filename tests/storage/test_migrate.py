@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
@@ -90,6 +91,26 @@ def test_an_upgrade_that_fails_leaves_nothing(database_url: str) -> None:
         names = connection.dialect.get_table_names(connection)
     assert set(names) <= {"names", "alembic_version"}
     assert migrate.current_and_head(database_url)[0] is None
+
+
+def test_webhooks_can_be_taken_out_and_put_back(database_url: str) -> None:
+    """The revision behind the first goes both ways; what the ledger stands on stays."""
+    migrate.upgrade(database_url)
+    engine = create_migration_engine(database_url)
+    with engine.begin() as connection:
+        whole = set(connection.dialect.get_table_names(connection))
+        config = migrate.configuration()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    with engine.connect() as connection:
+        rest = set(connection.dialect.get_table_names(connection))
+    assert whole - rest >= {"webhook_endpoints", "webhook_events", "webhook_deliveries", "webhook_secrets"}
+    assert {"log_records", "transfers", "counters", "policies"} <= rest
+    assert not migrate.is_current(engine)
+    migrate.upgrade(database_url)
+    with engine.connect() as connection:
+        assert set(connection.dialect.get_table_names(connection)) == whole
+    engine.dispose()
 
 
 @pytest.mark.parametrize("table", ["log_records", "transfers"])
