@@ -1,0 +1,1 @@
+"""The inference gateway: every call is estimated, authorized, forwarded, metered and settled."""
