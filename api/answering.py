@@ -31,7 +31,7 @@ from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.services import errors as services
 from ledger.storage import errors as storage
 
-AMOUNT_FACTS: Final = ("available", "held", "refundable")
+AMOUNT_FACTS: Final = ("available", "held", "refundable", "refunded", "settled")
 """Facts of a refusal that are atoms of the currency beside them."""
 _JSON: Final = (JSON_HEADER,)
 _JSON_REPLAYED: Final = (JSON_HEADER, REPLAYED_HEADER)
@@ -59,7 +59,7 @@ _READ_DETAILS: Final[Mapping[str, str]] = {
 
 
 def authorization_reply(outcome: Outcome, scale: Scale, request_id: str) -> Reply:
-    """The answer to authorize, settle, extend or release."""
+    """The answer to authorize, settle, extend, release, or saying that an outcome is not known."""
     status = outcome.status
     if status is Status.APPROVED:
         return Reply(201, _JSON, orjson.dumps(authorization_answer(outcome, scale)))

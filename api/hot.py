@@ -1,4 +1,4 @@
-"""The hot routes: authorize, settle, extend, release and batch, from bytes to bytes.
+"""The hot routes: authorize, settle, extend, release, unknown and batch, from bytes to bytes.
 
 Owns the shortest way from a request to the authorizer and back. Invariants: these handlers answer exactly what the
 routes behind FastAPI would, because both use the same models, problems and renderings; nothing here decides.
@@ -26,10 +26,11 @@ from api.schemas.authorizations import (
     ExtendRequest,
     ReleaseRequest,
     SettleRequest,
+    UnknownRequest,
 )
 from api.schemas.duplicates import refuse_duplicates
 from api.schemas.validation import name_like_an_id, parse_body, problem_of
-from ledger.core.command import Authorize, Caller, Command, Extend, Release, Settle
+from ledger.core.command import Authorize, Caller, Command, Extend, MarkUnknown, Release, Settle
 from ledger.core.ids import AUTHORIZATION, is_id, is_name
 from ledger.core.outcome import Outcome
 from ledger.services.sources import ParsedKey
@@ -90,6 +91,8 @@ def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference:
         payee=asked.payee,
         resource=asked.resource,
         evidence=asked.evidence,
+        metering=tuple(sorted(asked.metering.items())) if asked.metering else (),
+        flags=tuple(sorted(asked.flags)) if asked.flags else (),
     )
 
 
@@ -112,7 +115,18 @@ def release_command(body: bytes, caller: Caller, idempotency_key: str, reference
     return Release(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
 
 
-VERBS: Final[dict[str, Build]] = {"settle": settle_command, "extend": extend_command, "release": release_command}
+def unknown_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> MarkUnknown:
+    """The command of saying that an outcome is not known; its body may be empty."""
+    asked = parse_body(UnknownRequest, body or b"{}")
+    return MarkUnknown(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
+
+
+VERBS: Final[dict[str, Build]] = {
+    "settle": settle_command,
+    "extend": extend_command,
+    "release": release_command,
+    "unknown": unknown_command,
+}
 
 
 class Hot:

@@ -83,6 +83,12 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.WRONG_STATE: Row(409, "Wrong state", "Look at the current state before asking again."),
     Status.REFUND_TOO_LARGE: Row(409, "Refund too large", "Refund at most what was settled and not yet refunded."),
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),
+    Status.REPRICE_AMBIGUOUS: Row(409, "Reprice ambiguous", "Name the category and payee whose price was wrong."),
+    Status.REPRICE_STALE: Row(
+        409, "Repriced meanwhile", "Look at the authorization again; nothing was changed. settled is what is recorded."
+    ),
+    Status.REPRICE_UNCHANGED: Row(409, "Nothing to reprice", "It is recorded with this amount already."),
+    Status.REPRICE_TOO_SMALL: Row(409, "Repriced below refunds", "Give an amount of at least what was refunded."),
     Status.INSUFFICIENT_AVAILABLE: Row(409, "Not enough available", "Move at most what the budget has available."),
     Status.BALANCE_OVERFLOW: Row(409, "Balance overflow", "Use an amount whose balances fit 64 bits of atoms."),
     Status.POLICY_INVALID: Row(422, "Policy invalid", "Change the policy as detail says; nothing was applied."),

@@ -26,6 +26,7 @@ _KINDS_DONE: Final = frozenset(
     (
         "settlement",
         "release",
+        "expiry",
         "extension",
         "freeze",
         "unfreeze",
@@ -80,7 +81,7 @@ def balances(budget: Mapping[str, str], currency: str, digits: int) -> dict[str,
 
 
 def authorization_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
-    """The answer to authorize, settle, extend and release."""
+    """The answer to authorize, settle, extend, release, and to saying that an outcome is not known."""
     body = outcome.body
     if body is None:
         raise ValueError("an answer without its record")
@@ -139,7 +140,7 @@ def denial_detail(outcome: Outcome) -> str:
 
 
 def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
-    """The answer to a charge, refund, allocation, deallocation or adjustment."""
+    """The answer to a charge, refund, reprice, allocation, deallocation or adjustment."""
     body = outcome.body or {}
     kind = body["kind"]
     shown: dict[str, Any] = {"id": body[_ENTRY_IDS[kind]], "kind": kind}
@@ -150,6 +151,8 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
             shown[name] = body[name]
     if "amount" in body:
         shown["amount"] = money(body["amount"], body["currency"], scale[body["currency"]])
+    if "reprice" in body:
+        shown |= {"authorization": body["authorization"], "reprice": _reprice(body, scale)}
     if "budget" in body:
         shown["budget"] = balances(body["budget"], body["currency"], scale[body["currency"]])
     shown["transfers"] = [
@@ -158,6 +161,13 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     ]
     shown["log"] = log_of(outcome)
     return shown
+
+
+def _reprice(body: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+    """What a reprice corrected, from what to what."""
+    said, currency = body["reprice"], body["currency"]
+    amounts = {name: money(said[name], currency, scale[currency]) for name in ("settled", "amount", "difference")}
+    return {**amounts, "old_price": dict(said["old_price"]), "new_price": dict(said["new_price"])}
 
 
 _ENTRY_IDS: Final = {
@@ -249,7 +259,9 @@ def _name(outcome: Outcome, scale: Scale) -> dict[str, Any]:
 
 
 ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
-    **dict.fromkeys(("hold", "approval_requested", "settlement", "release", "extension"), authorization_answer),
+    **dict.fromkeys(
+        ("hold", "approval_requested", "settlement", "release", "extension", "expiry"), authorization_answer
+    ),
     **dict.fromkeys(("approval_vote", "approval_granted", "approval_refused"), _vote),
     **dict.fromkeys(("delegation", "delegation_revocation"), _delegation),
     **dict.fromkeys(_ENTRY_IDS, entry_answer),

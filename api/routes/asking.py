@@ -27,6 +27,7 @@ from api.schemas.authorizations import (
     ExtendRequest,
     ReleaseRequest,
     SettleRequest,
+    UnknownRequest,
 )
 from api.schemas.setting_up import RunRequest, RunView
 from api.writing import Writing, asking, body_of, describes_body, response_of, writing
@@ -50,7 +51,7 @@ def _hot(route: str) -> Callable[[Request], Coroutine[Any, Any, Response]]:
 
 
 def _add_hot(route: str, path: str, body: type, answer: type, *, status: int, summary: str) -> None:
-    endpoint = describes_body(_hot(route), body, required=route != "release")
+    endpoint = describes_body(_hot(route), body, required=route not in ("release", "unknown"))
     endpoint.__doc__ = summary
     endpoint.__name__ = route
     router.add_api_route(
@@ -117,6 +118,14 @@ _add_hot(
     AuthorizationResponse,
     status=200,
     summary="End a hold without further cost.",
+)
+_add_hot(
+    "unknown",
+    "/authorizations/{authorization}/unknown",
+    UnknownRequest,
+    AuthorizationResponse,
+    status=200,
+    summary="Keep a hold whose outcome is not known, as if its time had run out now. For holds with on_expiry unknown.",
 )
 
 

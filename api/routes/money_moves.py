@@ -1,4 +1,4 @@
-"""Routes of finance: charges, refunds and adjustments."""
+"""Routes of finance: charges, refunds, reprices and adjustments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from fastapi.responses import Response
 
 from api.routes.answers import PROBLEMS
 from api.schemas.fields import moment_or_none
-from api.schemas.money_moves import AdjustmentRequest, ChargeRequest, EntryResponse, RefundRequest
+from api.schemas.money_moves import AdjustmentRequest, ChargeRequest, EntryResponse, RefundRequest, RepriceRequest
 from api.writing import Writing, body_of, writing
 from ledger.core import ids
-from ledger.core.command import Adjust, AdjustmentTransfer, Charge, Refund
+from ledger.core.command import Adjust, AdjustmentTransfer, Charge, Refund, Reprice
+from ledger.core.metering import pairs_of
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["finance"])
 Write = Annotated[Writing, Depends(writing)]
@@ -53,6 +54,28 @@ async def refund(write: Write, asked: Annotated[RefundRequest, body_of(RefundReq
             category=asked.category,
             payee=asked.payee,
             reason=asked.reason,
+            effective_at=moment_or_none(asked.effective_at),
+        )
+    )
+
+
+@router.post("/reprices", status_code=201, response_model=EntryResponse)
+async def reprice(write: Write, asked: Annotated[RepriceRequest, body_of(RepriceRequest)]) -> Response:
+    """Correct what was settled at a wrong price, by an adjustment that names both prices. It changes nothing where
+    ``settled`` is not what is recorded."""
+    return await write.decide(
+        Reprice(
+            **write.who,
+            id=write.new_id(ids.ADJUSTMENT),
+            authorization=asked.authorization,
+            settled=asked.settled.amount,
+            amount=asked.amount.amount,
+            currency=asked.amount.currency,
+            old_price=pairs_of(asked.old_price),
+            new_price=pairs_of(asked.new_price),
+            reason=asked.reason,
+            category=asked.category,
+            payee=asked.payee,
             effective_at=moment_or_none(asked.effective_at),
         )
     )

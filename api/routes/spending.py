@@ -31,7 +31,9 @@ POLL_SECONDS = 0.25
 Reference = Annotated[str, Path(max_length=128, description="Name or id.")]
 Printable = Annotated[str | None, Query(max_length=128, pattern="^[ -~]*$")]
 State = Literal["denied", "pending_approval", "held", "settled", "released", "expired", "refused"]
-Flag = Literal["overrun", "late", "mismatch", "unauthorized", "unknown", "partial", "forced"]
+Flag = Literal[
+    "overrun", "late", "mismatch", "unauthorized", "unknown", "partial", "forced", "estimated", "unpriced", "repriced"
+]
 
 
 @router.get("/authorizations", response_model=AuthorizationList, tags=["authorizations"])
@@ -43,6 +45,7 @@ def list_authorizations(
     agent: Printable = None,
     run: Printable = None,
     budget: Printable = None,
+    category: Printable = None,
     flag: Flag | None = None,
     created_from: Annotated[Moment | None, Query(alias="from", description="Created then or later.")] = None,
     created_to: Annotated[Moment | None, Query(alias="to", description="Created before then.")] = None,
@@ -54,6 +57,7 @@ def list_authorizations(
             agent=_agent_filter(read, agent),
             budget=_budget(read, budget).budget.name if budget else None,
             run=_run_name(read, run),
+            category=category,
             flag=FLAGS[flag] if flag else None,
             created_from=moment_or_none(created_from),
             created_to=moment_or_none(created_to),

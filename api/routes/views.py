@@ -15,6 +15,7 @@ from ledger.core.authorization import Authorization, flag_names
 from ledger.core.budget import Renewal
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord, Text
+from ledger.core.metering import pairs_said
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import Agent, Key
@@ -121,7 +122,7 @@ def authorization_view(
         "payee": row.payee,
         "resource": row.resource,
     }
-    for name in ("amount", "approved", "held", "settled", "refunded"):
+    for name in ("amount", "approved", "held", "settled", "refunded", "repriced"):
         shown[name] = amount(getattr(row, name), row.currency, scale)
     return {
         **shown,
@@ -132,6 +133,7 @@ def authorization_view(
         "expires_at": moment_or_none(row.expires_at),
         "intent": intent,
         "labels": labels,
+        "metering": pairs_said(row.metering),
         "log": {"index": row.created_index},
         "last_log": {"index": row.changed_index},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.schemas.answers import Decision, Log, MoneyAnswer
@@ -15,6 +15,7 @@ from api.schemas.fields import (
     Fingerprint,
     Labels,
     Line,
+    Metering,
     Name,
     NewName,
     Reference,
@@ -92,6 +93,12 @@ class BatchRequest(RequestModel):
         return 1 + sum(item.members() for item in self.items)
 
 
+def _each_once(flags: list[str]) -> list[str]:
+    if len(set(flags)) < len(flags):
+        raise PydanticCustomError("flag_twice", "Say each flag once")
+    return flags
+
+
 class SettleRequest(RequestModel):
     """Record what was spent against a hold."""
 
@@ -107,11 +114,19 @@ class SettleRequest(RequestModel):
     evidence: Evidence | None = Field(
         default=None, description="Kept beside the log record of the settlement, and read with that record."
     )
+    metering: Metering = Field(
+        default_factory=dict,
+        description="What the amount was made from: usage counts, model, tier, prices. In the log, for good.",
+    )
+    flags: Annotated[list[Literal["estimated", "unpriced"]], Field(max_length=2), AfterValidator(_each_once)] = Field(
+        default_factory=list,
+        description="estimated: no usage was reported. unpriced: nobody could price the usage. Kept for ever.",
+    )
 
     def members(self) -> int:
         """As of every request; an amount has two."""
         inside = members_of_text(self.evidence) if self.evidence is not None else 0
-        return len(self.__pydantic_fields_set__) + 2 + inside
+        return len(self.__pydantic_fields_set__) + 2 + inside + len(self.metering)
 
 
 class ExtendRequest(RequestModel):
@@ -133,6 +148,14 @@ class ReleaseRequest(RequestModel):
     """End a hold without further cost."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "the call was not made"}]})
+
+    reason: Text | None = None
+
+
+class UnknownRequest(RequestModel):
+    """Say that nobody knows whether a hold was spent: it stays held until somebody settles or releases it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "the provider timed out after it was asked"}]})
 
     reason: Text | None = None
 
@@ -186,6 +209,9 @@ class AuthorizationView(BaseModel):
     held: MoneyAnswer
     settled: MoneyAnswer
     refunded: MoneyAnswer
+    repriced: MoneyAnswer = Field(
+        description="What repricing added to what was settled, or took off it (below zero); settled leaves it out."
+    )
     flags: list[str]
     reason: str | None = None
     on_expiry: str
@@ -196,6 +222,9 @@ class AuthorizationView(BaseModel):
         default=None, description="As it was made on the request; only where one authorization is asked for."
     )
     labels: dict[str, str] = Field(default_factory=dict)
+    metering: dict[str, str] = Field(
+        default_factory=dict, description="What the latest settlement that said so was metered from."
+    )
     approvals: list[dict[str, Any]] | None = Field(
         default=None,
         description="The approvals it needed, with their votes; only where one authorization is asked for.",

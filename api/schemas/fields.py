@@ -13,6 +13,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from ledger.core import metering
 from ledger.core.authorization import TTL_SECONDS_MAX
 from ledger.core.ids import is_name, is_run_name
 from ledger.core.moment import moment_of
@@ -87,6 +88,14 @@ Fingerprint = Annotated[str, StringConstraints(min_length=1, max_length=128, pat
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
 """Text in which tabs and line feeds are allowed."""
 LabelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
+Metering = Annotated[
+    dict[
+        Annotated[str, StringConstraints(pattern=metering.NAME_PATTERN)],
+        Annotated[str, StringConstraints(max_length=metering.VALUE_LENGTH_MAX, pattern=metering.VALUE_PATTERN)],
+    ],
+    Field(max_length=metering.PAIRS_MAX),
+]
+"""What a cost was made from, or what a price was: short texts that stay in the log for good."""
 Labels = Annotated[dict[LabelName, Line], Field(max_length=LABELS_MAX)]
 TimeToLive = Annotated[int, Field(ge=1, le=TTL_SECONDS_MAX)]
 WaitSeconds = Annotated[int, Field(ge=0, le=30)]

@@ -1,10 +1,11 @@
-"""Bodies of charges, refunds and adjustments, and of what is read from accounts and the log."""
+"""Bodies of charges, refunds, reprices and adjustments, and of what is read from accounts and the log."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.schemas.answers import Log, MoneyAnswer
 from api.schemas.authorizations import BudgetBalances
@@ -13,6 +14,7 @@ from api.schemas.fields import (
     Amount,
     Evidence,
     Line,
+    Metering,
     Moment,
     Name,
     NewName,
@@ -86,6 +88,43 @@ class AdjustmentRequest(RequestModel):
     effective_at: Moment | None = None
 
 
+class RepriceRequest(RequestModel):
+    """Correct what an authorization or a charge was settled for, because its price was wrong."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "authorization": "auth_01jd3z8xk4t7q2m9v6b5n1c0fg",
+                    "settled": {"amount": "12.50", "currency": "USD"},
+                    "amount": _USD,
+                    "old_price": {"price.output_tokens": "0.00010"},
+                    "new_price": {"price.output_tokens": "0.00001"},
+                    "reason": "a zero was missing in prices.yaml",
+                }
+            ]
+        }
+    )
+
+    authorization: Annotated[str, Field(pattern=r"^(?:auth|chg)_[0-9a-z]{26}$")]
+    settled: Amount = Field(
+        description="What is recorded now: settled, as repriced before, refunds not taken off. Otherwise 409."
+    )
+    amount: Amount = Field(description="What it should have been, in the same currency; may be zero.")
+    old_price: Metering = Field(description="The price that was wrong.")
+    new_price: Metering = Field(description="The price that is right.")
+    reason: Annotated[Text, Field(min_length=1)]
+    category: Name | None = Field(default=None, description="Chooses among several settled pairs, with payee.")
+    payee: Name | None = None
+    effective_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _one_currency(self) -> RepriceRequest:
+        if self.settled.currency != self.amount.currency:
+            raise PydanticCustomError("currencies", "Give settled and amount in one currency")
+        return self
+
+
 class TransferView(BaseModel):
     """One transfer of a record."""
 
@@ -94,8 +133,19 @@ class TransferView(BaseModel):
     amount: MoneyAnswer
 
 
+class RepriceSaid(BaseModel):
+    """What a reprice corrected: from ``settled`` to ``amount``; ``difference`` is below zero where it cost less."""
+
+    settled: MoneyAnswer
+    amount: MoneyAnswer
+    difference: MoneyAnswer
+    old_price: dict[str, str]
+    new_price: dict[str, str]
+
+
 class EntryResponse(BaseModel):
-    """A charge, refund, adjustment, allocation or deallocation as it was recorded."""
+    """A charge, refund, adjustment, allocation or deallocation as it was recorded. A reprice is an adjustment that
+    names an authorization."""
 
     id: str
     kind: str
@@ -104,6 +154,7 @@ class EntryResponse(BaseModel):
     amount: MoneyAnswer | None = None
     flags: list[str] | None = None
     budget: BudgetBalances | None = None
+    reprice: RepriceSaid | None = None
     transfers: list[TransferView]
     effective_at: str | None = None
     log: Log

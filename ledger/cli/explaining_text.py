@@ -11,6 +11,7 @@ from typing import Any, Final
 from ledger.core.approval import GRANT, Approval, Vote
 from ledger.core.authorization import DENIED, EXPIRED, HELD, PENDING, REFUSED, RELEASED, SETTLED, flag_names
 from ledger.core.canonical import parse
+from ledger.core.metering import pairs_said
 from ledger.core.moment import SECOND, moment_of, moment_text
 from ledger.core.money import format_atoms
 from ledger.core.outcome import Status
@@ -29,9 +30,12 @@ _FLAGS: Final = {
     "late": "it was settled after its hold had ended",
     "mismatch": "what was settled is not what was asked for",
     "unauthorized": "it was spent without an authorization",
-    "unknown": "its time ran out and nobody knows whether it was spent",
+    "unknown": "nobody knows whether it was spent",
     "partial": "less was approved than was asked for",
     "forced": "an admin granted it against the approval that was asked for",
+    "estimated": "no usage was reported, so its amount is an estimate",
+    "unpriced": "there was usage that nobody could price",
+    "repriced": "its price was corrected later",
 }
 _KINDS: Final = {
     "extension": "extended",
@@ -93,6 +97,8 @@ def _head(found: Explanation) -> Iterator[str]:
         yield "  labels " + ", ".join(f"{name}={value}" for name, value in parse(row.labels.encode()))
     for field, text in sorted(found.made.texts.items()):
         yield f"  {field}: {' '.join(text.split())}"
+    if row.metering is not None:
+        yield "  metered from " + ", ".join(f"{name}={value}" for name, value in pairs_said(row.metering).items())
     yield f"  log record {row.created_index}"
     for flag in flag_names(row.flags):
         yield f"  flagged {flag}: {_FLAGS[flag]}"
@@ -101,7 +107,7 @@ def _head(found: Explanation) -> Iterator[str]:
 def _state(found: Explanation) -> str:
     row = found.row
     approved = _money(found, row.approved)
-    spent = _money(found, row.settled - row.refunded)
+    spent = _money(found, row.cost - row.refunded)
     if row.state == DENIED:
         return f"denied: {row.reason}"
     if row.state == PENDING:
@@ -299,6 +305,11 @@ def _since(found: Explanation) -> Iterator[str]:
 def _happened(found: Explanation, told: Told) -> str:
     body = told.body
     words = _KINDS.get(body["kind"], body["kind"].replace("_", " "))
+    if "reprice" in body:
+        said = body["reprice"]
+        words = f"repriced from {_money(found, said['settled'])} to {_money(found, said['amount'])}"
+    elif body["kind"] == "expiry" and "by" in body:
+        words = "marked as not known"
     if body.get("amount", "0") != "0":
         words += f" {_money(found, body['amount'])}"
     if body["kind"] == "settlement" and not body.get("final", True):

@@ -171,11 +171,20 @@ def _settlement(memory: Memory, body: Mapping[str, Any]) -> Told:
         told.append(("settlement.late", about))
     elif "overrun" in flags and excess:
         told.append(("authorization.overrun", {**about, "excess": memory.money(excess, body["currency"])}))
+    told += [(f"settlement.{flag}", about) for flag in body.get("request", {}).get("flags", ())]
     names_its_own = any(name in body.get("request", ()) for name in ("category", "payee", "resource"))
     # What is settled above what was approved is a mismatch too, and is told as the overrun that it is.
     if "mismatch" in flags and names_its_own:
         told.append(("authorization.mismatch", about))
     return told
+
+
+def _repriced(memory: Memory, body: Mapping[str, Any]) -> Told:
+    """A price that was corrected; any other adjustment is told of by nobody."""
+    if "reprice" not in body:
+        return []
+    said = {name: memory.money(int(body["reprice"][name]), body["currency"]) for name in ("amount", "difference")}
+    return [("authorization.repriced", {**_about(memory, body), **said})]
 
 
 def _charge(memory: Memory, body: Mapping[str, Any]) -> Told:
@@ -365,6 +374,7 @@ def _spending_jump(memory: Memory, body: Mapping[str, Any]) -> Told:
 _HANDLERS: Final[dict[str, Callable[[Memory, Mapping[str, Any]], Told]]] = {
     "settlement": _settlement,
     "charge": _charge,
+    "adjustment": _repriced,
     **dict.fromkeys(_FREEZES, _freeze),
     **dict.fromkeys(("approval_requested", "approval_granted", "approval_refused", "expiry", "release"), _approvals),
 }

@@ -5,7 +5,7 @@ Invariant: ``held`` is what the hold still reserves; it is zero in every state b
 born ``settled`` and flagged ``unauthorized``, so that a refund finds both in one place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,9 @@ FLAG_UNAUTHORIZED: Final = 8
 FLAG_UNKNOWN: Final = 16
 FLAG_PARTIAL: Final = 32
 FLAG_FORCED: Final = 64
+FLAG_ESTIMATED: Final = 128
+FLAG_UNPRICED: Final = 256
+FLAG_REPRICED: Final = 512
 FLAGS: Final = {
     "overrun": FLAG_OVERRUN,
     "late": FLAG_LATE,
@@ -38,10 +41,16 @@ FLAGS: Final = {
     "unknown": FLAG_UNKNOWN,
     "partial": FLAG_PARTIAL,
     "forced": FLAG_FORCED,
+    "estimated": FLAG_ESTIMATED,
+    "unpriced": FLAG_UNPRICED,
+    "repriced": FLAG_REPRICED,
 }
 """Flag name to bit: settled above its hold; settled after its end; settled as something else than asked; spent
 without authorization; its time ran out and its outcome is not known; approved for less than asked; granted
-by an admin against the approval that was asked for."""
+by an admin against the approval that was asked for; settled by an estimate, because no usage came; settled though
+nobody could price the usage; settled at a price that was corrected later."""
+SETTLE_FLAGS: Final = ("estimated", "unpriced")
+"""Flags that whoever settles may say; they stay for ever."""
 
 TTL_SECONDS_DEFAULT: Final = 600
 TTL_SECONDS_MAX: Final = 30 * 24 * 3600
@@ -56,7 +65,9 @@ class Authorization:
     ``due_at`` is when an open hold must be looked at next (None: never); only a charge
     may lack an ``agent``. ``splits`` lists what each (category,
     payee) pair settled and got refunded, as canonical JSON, once settlements name more than one pair. ``labels`` are
-    sorted pairs and ``portions`` the parts of an extended hold (``core.uses``), both as canonical JSON.
+    sorted pairs and ``portions`` the parts of an extended hold (``core.uses``), both as canonical JSON; ``metering`` is
+    what the latest settlement that said so was metered from (``core.metering``). ``repriced`` is what repricing added
+    to what was settled, or took off it (below zero).
     """
 
     book_id: int
@@ -87,6 +98,13 @@ class Authorization:
     portions: str | None
     created_index: int
     changed_index: int
+    metering: str | None = None
+    repriced: int = 0
+
+    @property
+    def cost(self) -> int:
+        """What was settled, at the prices that hold now: refunds are not taken off."""
+        return self.settled + self.repriced
 
 
 def flag_names(flags: int) -> list[str]:
@@ -94,7 +112,7 @@ def flag_names(flags: int) -> list[str]:
     return [name for name, bit in FLAGS.items() if flags & bit] if flags else []
 
 
-def flag_bits(names: Iterator[str] | list[str]) -> int:
+def flag_bits(names: Iterable[str]) -> int:
     """The bits that flag names stand for. Raises KeyError for a name that is no flag."""
     bits = 0
     for name in names:

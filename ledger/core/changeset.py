@@ -67,7 +67,7 @@ AUTHORIZATIONS: Final = _spec(
     Authorization,
     "id",
     "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits "
-    "portions changed_index",
+    "portions changed_index metering repriced",
 )
 RUNS: Final = _spec("runs", PROJECTION, Run, "name")
 RUN_TOTALS: Final = _spec(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ledger.core.authorization import ON_EXPIRY_RELEASE, TTL_SECONDS_DEFAULT
+from ledger.core.metering import Pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Authorize(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle(Command):
-    """Record actual cost against a hold; ``final`` releases the rest. ``evidence`` is JSON text."""
+    """Record actual cost against a hold; ``final`` releases the rest. ``evidence`` is JSON text; ``metering`` is what
+    the cost was made from (``core.metering.pairs_of``); ``flags`` are of ``SETTLE_FLAGS``, each once."""
 
     operation: ClassVar[str] = "settle"
     authorization: str
@@ -65,6 +67,8 @@ class Settle(Command):
     payee: str | None = None
     resource: str | None = None
     evidence: str | None = None
+    metering: Pairs = ()
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +87,15 @@ class Release(Command):
     """End a hold without further cost."""
 
     operation: ClassVar[str] = "release"
+    authorization: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkUnknown(Command):
+    """Say that nobody knows whether a hold was spent: it stays held and is listed, as if its time had run out now."""
+
+    operation: ClassVar[str] = "mark_unknown"
     authorization: str
     reason: str | None = None
 
@@ -126,6 +139,26 @@ class Refund(Command):
     category: str | None = None
     payee: str | None = None
     reason: str | None = None
+    effective_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reprice(Command):
+    """Correct what an authorization or a charge was settled for, because the price was wrong. ``settled`` is what is
+    recorded now, earlier repricing included and refunds not taken off; ``amount`` what it should be. The prices are
+    named as ``core.metering.pairs_of`` has them. ``category`` and ``payee`` choose among several settled pairs."""
+
+    operation: ClassVar[str] = "reprice"
+    id: str
+    authorization: str
+    settled: str
+    amount: str
+    currency: str
+    old_price: Pairs
+    new_price: Pairs
+    reason: str
+    category: str | None = None
+    payee: str | None = None
     effective_at: int | None = None
 
 

@@ -17,8 +17,10 @@ from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
+from ledger.core import deciding_unknown as unknown
 from ledger.core import deciding_webhooks as webhooks
 from ledger.core.changeset import Changeset
 from ledger.core.command import Command
@@ -40,9 +42,11 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Settle: holds.settle,
     commands_.Extend: holds.extend,
     commands_.Release: holds.release,
+    commands_.MarkUnknown: unknown.mark_unknown,
     commands_.ExpireDue: _expire_due,
     commands_.Charge: finance.charge,
     commands_.Refund: finance.refund,
+    commands_.Reprice: reprices.reprice,
     commands_.Adjust: finance.adjust,
     commands_.Allocate: finance.allocate,
     commands_.Deallocate: finance.deallocate,

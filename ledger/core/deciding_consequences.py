@@ -70,7 +70,7 @@ def follow_settlement(batch: Batch, row: Authorization, *, overrun: bool, mismat
             overrun
             and percent is not None
             and policy.overrun_then == THEN_FREEZE
-            and row.settled * 100 > row.approved * (100 + percent)
+            and row.cost * 100 > row.approved * (100 + percent)
         ):
             freeze_by_policy(batch, row.agent, policy.name, row.id, "overrun")
         if (

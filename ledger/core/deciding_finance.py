@@ -231,7 +231,7 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     if found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     effective_at = effective(batch, asked.effective_at)
-    if not found.settled:
+    if not found.settled and not found.repriced:
         refuse(
             Status.WRONG_STATE,
             f"nothing was settled on {found.id}, so nothing can be refunded",
@@ -265,6 +265,8 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         "previous": row.changed_index,
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
+    if row.repriced:
+        body["repriced"] = str(row.repriced)
     if row.portions is not None:
         body["portions"] = row.portions
     if row.agent is not None:
@@ -312,7 +314,7 @@ def _check_accounts(batch: Batch, posting: Posting) -> None:
         existing_budget(batch, budget, currency)
 
 
-def _first_refusal(checks: Iterable[Callable[[], T]]) -> list[T]:
+def first_refusal(checks: Iterable[Callable[[], T]]) -> list[T]:
     """What the checks return; of several that refuse, the one whose status stands first is answered."""
     done, refusals = [], []
     for check in checks:
@@ -339,7 +341,7 @@ def _meet_account_names(batch: Batch, postings: list[Posting]) -> None:
 def adjust(batch: Batch, asked: Adjust) -> Outcome:
     """Balanced transfers by finance, with a reason; history itself is never edited."""
     who = batch.admit(asked)
-    amounts = _first_refusal(partial(batch.atoms, moved.amount, moved.currency) for moved in asked.transfers)
+    amounts = first_refusal(partial(batch.atoms, moved.amount, moved.currency) for moved in asked.transfers)
     postings: list[Posting] = [
         (moved.debit, moved.credit, atoms, moved.currency)
         for moved, atoms in zip(asked.transfers, amounts, strict=True)
@@ -355,8 +357,8 @@ def adjust(batch: Batch, asked: Adjust) -> Outcome:
     replay = batch.answered(asked, who[0], packed[1])
     if replay is not None:
         return replay
-    _first_refusal(partial(_check_form, batch, posting) for posting in postings)
-    _first_refusal(partial(_check_accounts, batch, posting) for posting in postings)
+    first_refusal(partial(_check_form, batch, posting) for posting in postings)
+    first_refusal(partial(_check_accounts, batch, posting) for posting in postings)
     effective_at = effective(batch, asked.effective_at)
     _check_adjusted(batch, postings)
     batch.check_room(postings)

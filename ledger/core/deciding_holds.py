@@ -22,6 +22,7 @@ from ledger.core.authorization import (
     SETTLED,
     TTL_SECONDS_MAX,
     Authorization,
+    flag_bits,
     flag_names,
 )
 from ledger.core.budget_said import budget_after
@@ -30,6 +31,7 @@ from ledger.core.command import Extend, Release, Settle
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
 from ledger.core.deciding_consequences import count_mismatch, follow_settlement, is_mismatch
 from ledger.core.judging import Asking, judge
+from ledger.core.metering import pairs_text
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, currency_digits
 from ledger.core.outcome import AWAITING_EXPIRIES, Outcome, Status
@@ -44,7 +46,7 @@ from ledger.core.working import Batch, Posting, by_of, request_of
 _LATE_STATES: Final = (RELEASED, EXPIRED)
 
 
-def _owned(batch: Batch, reference: str, principal: str) -> Authorization:
+def owned(batch: Batch, reference: str, principal: str) -> Authorization:
     """The authorization a command names, expired first if its time has come; an agent finds only its own."""
     found = batch.authorization(reference)
     agent = agent_name(principal)
@@ -58,7 +60,8 @@ def _owned(batch: Batch, reference: str, principal: str) -> Authorization:
     return found
 
 
-def _wrong_state(found: Authorization, what: str) -> None:
+def wrong_state(found: Authorization, what: str) -> None:
+    """Refuse what the state of an authorization does not allow, with that state."""
     refuse(
         Status.WRONG_STATE,
         f"{found.id} is {found.state} and cannot be {what}",
@@ -86,6 +89,8 @@ def outcome_body(row: Authorization) -> dict[str, Any]:
         body["flags"] = flag_names(row.flags)
     if row.refunded:
         body["refunded"] = str(row.refunded)
+    if row.repriced:
+        body["repriced"] = str(row.repriced)
     if row.portions is not None:
         body["portions"] = row.portions
     if row.expires_at is not None:
@@ -111,10 +116,8 @@ def settlement_postings(
     return postings
 
 
-def settle(batch: Batch, asked: Settle) -> Outcome:
-    """Record actual cost. Real spend is refused only where the hold is settled already or never was."""
-    principal, key_id = batch.admit(asked)
-    atoms = batch.atoms(asked.amount, asked.currency, zero_ok=asked.final)
+def _settle_request(batch: Batch, asked: Settle, principal: str, atoms: int) -> dict[str, Any]:
+    """The request of a settlement, as its record has it."""
     request: dict[str, Any] = {
         "operation": "settle",
         "authorization": asked.authorization,
@@ -128,16 +131,27 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
             request[field] = value
     if asked.evidence is not None:
         request["evidence"] = batch.salted(asked, principal, "evidence", asked.evidence)
-    fragment, digest = request_of(request)
+    if asked.metering:
+        request["metering"] = [list(pair) for pair in asked.metering]
+    if asked.flags:
+        request["flags"] = sorted(asked.flags)
+    return request
+
+
+def settle(batch: Batch, asked: Settle) -> Outcome:
+    """Record actual cost. Real spend is refused only where the hold is settled already or never was."""
+    principal, key_id = batch.admit(asked)
+    atoms = batch.atoms(asked.amount, asked.currency, zero_ok=asked.final)
+    fragment, digest = request_of(_settle_request(batch, asked, principal, atoms))
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = _owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal)
     category, payee = asked.category or found.category, asked.payee or found.payee
     if found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     if found.state != HELD and found.state not in _LATE_STATES:
-        _wrong_state(found, "settled")
+        wrong_state(found, "settled")
     splits = settle_split(found, category, payee, atoms)
     held = found.held
     postings = settlement_postings(
@@ -145,7 +159,7 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     )
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
-    if found.settled + atoms > ATOMS_MAX:
+    if found.settled + max(found.repriced, 0) + atoms > ATOMS_MAX:
         refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and atoms > held:
@@ -164,7 +178,7 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         "final": asked.final,
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
-    outcome = _finish(batch, asked, principal, digest, "settlement", row, body, postings)
+    outcome = conclude_on(batch, asked, principal, digest, "settlement", row, body, postings)
     follow_settlement(batch, row, overrun=atoms > held, mismatched=mismatched)
     return outcome
 
@@ -182,7 +196,7 @@ def _apply_settlement(
     # What waited for persons and was never granted has no time at which it expires: nothing of it was approved.
     granted = row.approved if row.expires_at is not None else 0
     mismatched = is_mismatch(
-        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.settled + atoms > granted
+        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.cost + atoms > granted
     )
     if mismatched:
         row.flags |= FLAG_MISMATCH
@@ -190,6 +204,9 @@ def _apply_settlement(
     row.held = 0 if asked.final else held - within
     row.settled += atoms
     row.splits = splits
+    row.flags |= flag_bits(asked.flags)
+    if asked.metering:
+        row.metering = pairs_text(asked.metering)
     if atoms or row.settled_category is None:
         row.settled_category, row.settled_payee = category, payee
     if asked.final:
@@ -204,7 +221,7 @@ def _apply_settlement(
     return mismatched
 
 
-def _finish(
+def conclude_on(
     batch: Batch,
     asked: Any,
     principal: str,
@@ -215,6 +232,7 @@ def _finish(
     postings: list[Posting],
     status: Status = Status.DONE,
 ) -> Outcome:
+    """Write the record of a command on an authorization, and keep its idempotency key."""
     if asked.idempotency_key:
         body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
     index, leaf = batch.record(kind, row.id, body, postings)
@@ -232,9 +250,9 @@ def release(batch: Batch, asked: Release) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = _owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal)
     if found.state not in OPEN_STATES:
-        _wrong_state(found, "released")
+        wrong_state(found, "released")
     held = found.held
     postings: list[Posting] = []
     if held:
@@ -249,7 +267,7 @@ def release(batch: Batch, asked: Release) -> Outcome:
         "amount": str(held),
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
-    return _finish(batch, asked, principal, digest, "release", row, body, postings)
+    return conclude_on(batch, asked, principal, digest, "release", row, body, postings)
 
 
 def end_hold(batch: Batch, row: Authorization, state: str) -> None:
@@ -303,11 +321,11 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = _owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal)
     if asked.currency is not None and found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     if found.state != HELD or found.expires_at is None or found.agent is None:
-        _wrong_state(found, "extended")
+        wrong_state(found, "extended")
         raise ValueError("a wrong state is refused")
     expires_at = max(found.expires_at, batch.now) if asked.ttl_seconds else found.expires_at
     expires_at += (asked.ttl_seconds or 0) * 1_000_000
@@ -345,7 +363,7 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         row = batch.change_authorization(found.id)
         body = outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
         body["budget"] = budget_after(batch, row.budget, row.currency, [])
-        return _finish(batch, asked, principal, digest, "denial", row, body, [], status)
+        return conclude_on(batch, asked, principal, digest, "denial", row, body, [], status)
     batch.check_run_room(found.run, found.currency, found.created_index, held=atoms)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject).counted, atoms)
@@ -368,4 +386,4 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         postings.append((held_name(row.budget), available_name(row.budget), atoms, row.currency))
     body = outcome_body(row) | head
     body |= {"amount": str(atoms), "budget": budget_after(batch, row.budget, row.currency, postings)}
-    return _finish(batch, asked, principal, digest, "extension", row, body, postings)
+    return conclude_on(batch, asked, principal, digest, "extension", row, body, postings)

@@ -162,9 +162,9 @@ def state_before(row: Authorization, body: Mapping[str, Any] | None) -> Authoriz
     if body is None:
         return None
     if body["kind"] == "denial" and body.get("command") == "authorize":
-        return replace(row, approved=0, held=0, settled=0, refunded=0, portions=None)
+        return replace(row, approved=0, held=0, settled=0, refunded=0, repriced=0, portions=None)
     if body["kind"] == "charge":
-        return replace(row, held=0, settled=int(body["amount"]), refunded=0, portions=None)
+        return replace(row, held=0, settled=int(body["amount"]), refunded=0, repriced=0, portions=None)
     held = body["approved"] if body["kind"] in ("hold", "approval_requested") else body["held"]
     return replace(
         row,
@@ -172,6 +172,7 @@ def state_before(row: Authorization, body: Mapping[str, Any] | None) -> Authoriz
         held=int(held),
         settled=int(body.get("settled", "0")),
         refunded=int(body.get("refunded", "0")),
+        repriced=int(body.get("repriced", "0")),
         portions=body.get("portions"),
         flags=row.flags & FLAG_UNAUTHORIZED,
     )
@@ -180,10 +181,15 @@ def state_before(row: Authorization, body: Mapping[str, Any] | None) -> Authoriz
 CHANGING_KINDS: Final = frozenset(
     (
         "hold", "approval_requested", "extension", "settlement", "release", "expiry", "refund", "charge",
-        "approval_granted", "approval_refused",
+        "adjustment", "approval_granted", "approval_refused",
     )
 )  # fmt: skip
-"""Records after which an authorization may use something else than before."""
+"""Records after which an authorization may use something else than before; an adjustment where it names one."""
+
+
+def changes_use(body: Mapping[str, Any]) -> bool:
+    """Whether a record may change what an authorization uses."""
+    return body["kind"] in CHANGING_KINDS and "authorization" in body
 
 
 def changed_since(bodies: Iterable[bytes]) -> tuple[dict[str, int | None], list[tuple[str, int]]]:
@@ -194,7 +200,7 @@ def changed_since(bodies: Iterable[bytes]) -> tuple[dict[str, int | None], list[
     for packed in bodies:
         body = parse(packed)
         kind = body["kind"]
-        if kind in CHANGING_KINDS:
+        if changes_use(body):
             previous.setdefault(body["authorization"], body.get("previous"))
         elif kind == "run":
             runs.append((body["agent"], body["index"]))

@@ -78,8 +78,10 @@ def shown(value: Any) -> str:
 
 
 def explains_overdraft(body: Mapping[str, Any]) -> bool:
-    """Whether a record may take an available balance below zero: real spend above or after a hold, or without one."""
-    return body.get("kind") in _EXPLAINING_KINDS and not _EXPLAINING_FLAGS.isdisjoint(body.get("flags", ()))
+    """Whether a record may take an available balance below zero: real spend above or after a hold, or
+    without one, when it was settled or when its price was corrected."""
+    spent = body.get("kind") in _EXPLAINING_KINDS or (body.get("kind") == "adjustment" and "reprice" in body)
+    return spent and not _EXPLAINING_FLAGS.isdisjoint(body.get("flags", ()))
 
 
 def sorts_net_to_zero(accounts: Iterable[Account]) -> list[Difference]:

@@ -40,7 +40,7 @@ def _seek_extend(seeker: Seeker, asked: command.Extend, own_agent: Agent | None)
     seeker.authorization(asked.authorization)
 
 
-def _seek_release(seeker: Seeker, asked: command.Release, own_agent: Agent | None) -> None:
+def _seek_release(seeker: Seeker, asked: command.Release | command.MarkUnknown, own_agent: Agent | None) -> None:
     seeker.authorization(asked.authorization)
 
 
@@ -60,7 +60,7 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
     seeker.spending(asked.category, asked.payee, asked.currency)
 
 
-def _seek_refund(seeker: Seeker, asked: command.Refund, own_agent: Agent | None) -> None:
+def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
@@ -96,8 +96,10 @@ SEEK: Final[dict[type, Any]] = {
     command.Settle: _seek_settle,
     command.Extend: _seek_extend,
     command.Release: _seek_release,
+    command.MarkUnknown: _seek_release,
     command.Charge: _seek_charge,
     command.Refund: _seek_refund,
+    command.Reprice: _seek_refund,
     command.Adjust: _seek_adjust,
     command.Allocate: _seek_allocate,
     command.Deallocate: _seek_allocate,

@@ -1,7 +1,7 @@
 """The fold over what moves authority and what finance books: allocations, deallocations, charges, refunds, adjustments.
 
 Invariants: written from the accounting rules, without the code that decided; an adjustment never touches what is held;
-a refund never exceeds what was settled.
+a refund never exceeds what was settled, as repriced.
 """
 
 from typing import Any, Final
@@ -17,12 +17,29 @@ from ledger.core.account import (
     payable_name,
     spent_name,
 )
-from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
+from ledger.core.authorization import (
+    FLAG_LATE,
+    FLAG_OVERRUN,
+    FLAG_REPRICED,
+    FLAG_UNAUTHORIZED,
+    ON_EXPIRY_RELEASE,
+    SETTLED,
+    Authorization,
+    flag_names,
+)
 from ledger.core.book import CATEGORY, PAYEE
+from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits
 from ledger.core.projecting_policies import count_use
-from ledger.core.projecting_record import Record
-from ledger.core.projecting_spending import changed_row, count_split, spent_transfers, total_of
+from ledger.core.projecting_record import Record, atoms_of
+from ledger.core.projecting_spending import (
+    changed_row,
+    count_split,
+    expect_row,
+    pairs_settled,
+    spent_transfers,
+    total_of,
+)
 from ledger.core.uses import NO_USE, uses_of
 
 _NAMED_ACCOUNTS: Final = (("expenses:", CATEGORY), ("payables:", PAYEE))
@@ -49,7 +66,10 @@ def _moved(record: Record) -> None:
 
 
 def _adjustment(record: Record) -> None:
-    """Balanced transfers by finance; never what is held."""
+    """Balanced transfers by finance; never what is held. One that names an authorization corrects its price."""
+    if "authorization" in record.body:
+        _reprice(record)
+        return
     record.expect("transfers", record.body["request"]["transfers"])
     record.post(None)
     for debit, credit, text, currency in record.body["transfers"]:
@@ -65,6 +85,46 @@ def _adjustment(record: Record) -> None:
             for prefix, named in _NAMED_ACCOUNTS:
                 if name.startswith(prefix):
                     record.meet_name(named, name.removeprefix(prefix))
+
+
+def _reprice(record: Record) -> None:
+    """The difference between what was settled and what should have been: as spend without a hold, or as a refund."""
+    body, request = record.body, record.body["request"]
+    previous, row = changed_row(record)
+    said, category, payee = body["reprice"], body["category"], body["payee"]
+    settled, amount = atoms_of(said["settled"]), atoms_of(said["amount"])
+    difference = amount - settled
+    if row.settled_category is None or settled != row.cost or not difference:
+        record.differ("what is repriced is not what is recorded", row.cost, settled)
+    expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
+    if said != {**expected, "difference": str(difference)}:
+        record.differ("the reprice is not what was asked", expected, said)
+    for name in ("old_price", "new_price"):
+        if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
+            record.differ(f"{name} is not in order", "sorted pairs", said[name])
+    for name, value in (("category", category), ("payee", payee)):
+        if request.get(name, value) != value:
+            record.differ(f"{name} is not what was asked", request[name], value)
+    if (category, payee) not in pairs_settled(row):
+        record.differ("nothing was settled for what is repriced", pairs_settled(row), [category, payee])
+    if count_split(row, category, payee, settled=difference) < 0:
+        record.differ("less than was refunded is left of what was settled", "", amount)
+    before = uses_of(row)
+    row.repriced += difference
+    row.flags |= FLAG_REPRICED
+    count_use(record, row, before)
+    total = total_of(record, row.run, row.currency, row.created_index)
+    if total is not None:
+        total.spent += difference
+    moved = spent_transfers(row, category, payee, within=0, beyond=abs(difference), rest=0)
+    if difference < 0:
+        moved = [[credit, debit, atoms, currency] for debit, credit, atoms, currency in moved]
+    available = record.account(available_name(row.budget), row.currency).balance - difference
+    explained = row.flags & (FLAG_LATE | FLAG_UNAUTHORIZED)
+    if difference > 0 and not explained and (row.cost > row.approved or available < 0):
+        row.flags |= FLAG_OVERRUN
+    record.post(moved)
+    expect_row(record, row, previous)
 
 
 def _charge(record: Record) -> None:
@@ -116,6 +176,7 @@ def _refund(record: Record) -> None:
         ("held", str(row.held)),
         ("settled", str(row.settled)),
         ("refunded", str(row.refunded)),
+        ("repriced", str(row.repriced) if row.repriced else None),
         ("portions", row.portions),
         ("previous", previous),
         ("agent", row.agent),

@@ -2,7 +2,7 @@
 totals and accounts.
 
 Invariants: written from the accounting rules, without the code that decided; a settled authorization's total changes by
-a refund only; what a hold still holds is what its records left.
+a refund or a reprice only; what a hold still holds is what its records left.
 """
 
 from typing import Any, Final
@@ -22,13 +22,16 @@ from ledger.core.authorization import (
     ON_EXPIRY_UNKNOWN,
     PENDING,
     RELEASED,
+    SETTLE_FLAGS,
     SETTLED,
     Authorization,
+    flag_bits,
     flag_names,
 )
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.invariants import SETTLED_IS_FINAL
+from ledger.core.metering import pairs_of
 from ledger.core.moment import SECOND, moment_of
 from ledger.core.money import ATOMS_MAX, currency_digits
 from ledger.core.planning import subject_of, would_refuse
@@ -156,6 +159,7 @@ def expect_row(record: Record, row: Authorization, previous: int) -> None:
         or body.get("flags", []) != flag_names(row.flags)
         or body.get("portions") != row.portions
         or body.get("refunded", "0") != str(row.refunded)
+        or body.get("repriced", "0") != str(row.repriced)
     ):
         for field, expected in (
             ("state", row.state),
@@ -169,6 +173,7 @@ def expect_row(record: Record, row: Authorization, previous: int) -> None:
             ("flags", flag_names(row.flags) or None),
             ("portions", row.portions),
             ("refunded", str(row.refunded) if row.refunded else None),
+            ("repriced", str(row.repriced) if row.repriced else None),
         ):
             record.expect(field, expected)
     _expect_expiry(record, row)
@@ -210,7 +215,12 @@ def _settlement(record: Record) -> None:
     body, request = record.body, record.body["request"]
     previous, row = changed_row(record)
     if row.state != HELD and row.state not in _ENDED:
-        record.differ(f"{row.id} is {row.state} and changes by a refund only", HELD, row.state, check=SETTLED_IS_FINAL)
+        record.differ(
+            f"{row.id} is {row.state} and changes by a refund or a reprice only",
+            HELD,
+            row.state,
+            check=SETTLED_IS_FINAL,
+        )
     atoms, final = record.atoms("amount"), body["final"]
     category, payee = request.get("category", row.category), request.get("payee", row.payee)
     record.expect("category", category)
@@ -225,7 +235,7 @@ def _settlement(record: Record) -> None:
     elif atoms > within:
         row.flags |= FLAG_OVERRUN
     was_granted = row.expires_at is not None
-    if _is_mismatch(record, row, category, payee, beyond=row.settled + atoms > (row.approved if was_granted else 0)):
+    if _is_mismatch(record, row, category, payee, beyond=row.cost + atoms > (row.approved if was_granted else 0)):
         row.flags |= FLAG_MISMATCH
         if row.agent is not None:
             count_mismatch(record, row.agent)
@@ -236,8 +246,9 @@ def _settlement(record: Record) -> None:
     count_split(row, category, payee, settled=atoms)
     row.held -= within + rest
     row.settled += atoms
-    if row.settled > ATOMS_MAX:
+    if row.settled > ATOMS_MAX or row.cost > ATOMS_MAX:
         raise ValueError("a total settled leaves 64 bits")
+    _take_metering(record, row)
     if atoms or row.settled_category is None:
         row.settled_category, row.settled_payee = category, payee
     if final:
@@ -249,6 +260,20 @@ def _settlement(record: Record) -> None:
     record.meet_name(PAYEE, payee)
     record.post(spent_transfers(row, category, payee, within=within, beyond=atoms - within, rest=rest))
     expect_row(record, row, previous)
+
+
+def _take_metering(record: Record, row: Authorization) -> None:
+    """What the settlement was metered from, and the flags that whoever settled said."""
+    request = record.body["request"]
+    metering, said = request.get("metering"), request.get("flags", [])
+    if metering is not None:
+        if [list(pair) for pair in pairs_of(dict(metering))] != metering or not metering:
+            record.differ("what it was metered from is not in order", "sorted pairs", metering)
+        row.metering = canonical_bytes(metering).decode()
+    if said != sorted(set(said)) or not set(said) <= set(SETTLE_FLAGS):
+        record.differ("flags that a settlement cannot say", SETTLE_FLAGS, said)
+        return
+    row.flags |= flag_bits(said)
 
 
 def _is_mismatch(record: Record, row: Authorization, category: str, payee: str, *, beyond: bool) -> bool:
@@ -275,15 +300,19 @@ def spent_transfers(
     return [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in moved if atoms]
 
 
-def count_split(row: Authorization, category: str, payee: str, *, settled: int = 0, refunded: int = 0) -> int:
-    """Count towards the pair that spend was for or a refund goes back to, before the row's own totals move; returns
-    what can still be refunded to the pair."""
+def pairs_settled(row: Authorization) -> dict[tuple[str, str], list[int]]:
+    """(category, payee) to what was settled, as repriced, and refunded, of each pair that something was settled for."""
     if row.splits is not None:
-        pairs = {(item[0], item[1]): [int(item[2]), int(item[3])] for item in parse(row.splits.encode())}
-    elif row.settled_category is not None and row.settled_payee is not None:
-        pairs = {(row.settled_category, row.settled_payee): [row.settled, row.refunded]}
-    else:
-        pairs = {}
+        return {(item[0], item[1]): [int(item[2]), int(item[3])] for item in parse(row.splits.encode())}
+    if row.settled_category is None or row.settled_payee is None:
+        return {}
+    return {(row.settled_category, row.settled_payee): [row.cost, row.refunded]}
+
+
+def count_split(row: Authorization, category: str, payee: str, *, settled: int = 0, refunded: int = 0) -> int:
+    """Count towards the pair that spend was for, whose price was wrong, or that a refund goes back to, before the row's
+    own totals move; returns what can still be refunded to the pair."""
+    pairs = pairs_settled(row)
     if settled or refunded:
         pair = pairs.setdefault((category, payee), [0, 0])
         pair[0] += settled
@@ -328,7 +357,11 @@ def _expiry(record: Record) -> None:
         close_tiers(record, row, TIER_EXPIRED)
     else:
         _require_held(record, row)
-    if row.due_at is None or row.due_at > record.time:
+    if "by" in record.body:
+        # Somebody said so: it need not be due, and only a hold that is kept can be kept.
+        if pending or row.on_expiry != ON_EXPIRY_UNKNOWN or row.flags & FLAG_UNKNOWN:
+            record.differ(f"{row.id} cannot be marked as not known", ON_EXPIRY_UNKNOWN, row.on_expiry)
+    elif row.due_at is None or row.due_at > record.time:
         record.differ(f"{row.id} expired before its time", row.due_at, record.time)
     record.expect("on_expiry", row.on_expiry)
     if row.on_expiry == ON_EXPIRY_UNKNOWN and not pending:

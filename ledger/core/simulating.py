@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import parse
-from ledger.core.filling import CHANGING_KINDS, COUNTERS_MAX, Trees, state_before
+from ledger.core.filling import CHANGING_KINDS, COUNTERS_MAX, Trees, changes_use, state_before
 from ledger.core.judging import Asking, Judgement, judge
 from ledger.core.moment import SECOND, moment_of
 from ledger.core.outcome import UNBOUND_DENIALS, Status
@@ -124,6 +124,8 @@ class Simulation:
         made: set[str] = set()
         for index, kind, moment, packed in records:
             body = parse(packed if kind != "hold" else _without_decision(packed))
+            if kind == "adjustment" and not changes_use(body):
+                continue
             read.append(Past(index, kind, moment, body))
             if kind in RUN_KINDS:
                 continue

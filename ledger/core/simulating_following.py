@@ -98,7 +98,7 @@ class Following:
         if use is None:
             return
         spent = use.spent
-        use.spent = int(body["settled"]) - int(body["refunded"]) if "refunded" in body else int(body["settled"])
+        use.spent = int(body["settled"]) + int(body.get("repriced", "0")) - int(body.get("refunded", "0"))
         use.held = int(body["held"])
         if "approved" in body:
             use.approved = int(body["approved"])
@@ -134,7 +134,7 @@ class Following:
         """Go on with an authorization that was left behind, or that was made before the first record fed."""
         subject = subject_of(row)
         use = Use(row.id, row.created_index, row.created_at, subject, plan.applied(subject).counted)
-        use.approved, use.held, use.spent = row.approved, row.held, row.settled - row.refunded
+        use.approved, use.held, use.spent = row.approved, row.held, row.cost - row.refunded
         use.portions = row.portions
         use.release = row.on_expiry == ON_EXPIRY_RELEASE
         if row.created_index in self._denied:

@@ -1,7 +1,7 @@
 """How one authorization's spend splits over (category, payee) pairs, so that a refund goes back where it came from.
 
 Invariant: while ``splits`` is None, everything settled and refunded belongs to the one pair (``settled_category``,
-``settled_payee``); afterwards the sums over the list equal the row's ``settled`` and ``refunded``.
+``settled_payee``); afterwards the sums over the list equal the row's ``cost`` and ``refunded``.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from ledger.core.working import Batch
 
 
 class Split(NamedTuple):
-    """What one (category, payee) pair settled and got refunded, in atoms."""
+    """What one (category, payee) pair settled, as repriced, and got refunded, in atoms."""
 
     category: str
     payee: str
@@ -28,7 +28,7 @@ def splits_of(row: Authorization) -> list[Split]:
         return [Split(item[0], item[1], int(item[2]), int(item[3])) for item in parse(row.splits.encode())]
     if row.settled_category is None or row.settled_payee is None:
         return []
-    return [Split(row.settled_category, row.settled_payee, row.settled, row.refunded)]
+    return [Split(row.settled_category, row.settled_payee, row.cost, row.refunded)]
 
 
 def _pack(splits: list[Split]) -> str | None:
@@ -43,9 +43,9 @@ def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> s
         row.settled_category is None or not atoms or (row.settled_category, row.settled_payee) == (category, payee)
     ):
         return None
-    splits = [one for one in splits_of(row) if one.settled or (one.category, one.payee) == (category, payee)]
     if not atoms:
         return row.splits
+    splits = splits_of(row)
     for position, one in enumerate(splits):
         if (one.category, one.payee) == (category, payee):
             splits[position] = one._replace(settled=one.settled + atoms)
@@ -60,23 +60,27 @@ def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> s
     return _pack(splits)
 
 
+def chosen_split(row: Authorization, category: str | None, payee: str | None, otherwise: Status) -> Split:
+    """The one split that a category and a payee, where they are named, choose."""
+    splits = splits_of(row)
+    candidates = [
+        one
+        for one in splits
+        if (category is None or one.category == category) and (payee is None or one.payee == payee)
+    ]
+    if len(candidates) != 1:
+        pairs = [{"category": one.category, "payee": one.payee} for one in splits]
+        refuse(
+            otherwise, f"name the category and payee of one of the {len(pairs)} settled pairs of {row.id}", pairs=pairs
+        )
+    return candidates[0]
+
+
 def refund_split(
     batch: Batch, row: Authorization, category: str | None, payee: str | None, atoms: int
 ) -> tuple[Split, str | None]:
     """(the pair a refund goes back to, the packed splits after it). Refuses what is ambiguous or too large."""
-    candidates = [
-        one
-        for one in splits_of(row)
-        if (category is None or one.category == category) and (payee is None or one.payee == payee)
-    ]
-    if len(candidates) != 1:
-        pairs = [{"category": one.category, "payee": one.payee} for one in splits_of(row)]
-        refuse(
-            Status.REFUND_AMBIGUOUS,
-            f"name the category and payee of one of the {len(pairs)} settled pairs of {row.id}",
-            pairs=pairs,
-        )
-    chosen = candidates[0]
+    chosen = chosen_split(row, category, payee, Status.REFUND_AMBIGUOUS)
     if atoms > chosen.settled - chosen.refunded:
         refuse(
             Status.REFUND_TOO_LARGE,
@@ -86,3 +90,16 @@ def refund_split(
         )
     after = [one._replace(refunded=one.refunded + atoms) if one == chosen else one for one in splits_of(row)]
     return chosen, _pack(after)
+
+
+def reprice_split(batch: Batch, row: Authorization, chosen: Split, difference: int) -> str | None:
+    """The packed splits once ``chosen`` settled ``difference`` atoms more, or less. Refuses what would leave less than
+    was refunded."""
+    if chosen.settled + difference < chosen.refunded:
+        refuse(
+            Status.REPRICE_TOO_SMALL,
+            f"{batch.amount_text(chosen.refunded, row.currency)} of it was refunded, so it cannot have cost less",
+            refunded=str(chosen.refunded),
+            currency=row.currency,
+        )
+    return _pack([one._replace(settled=one.settled + difference) if one == chosen else one for one in splits_of(row)])

@@ -1,10 +1,11 @@
 """What an authorization uses, and when: the one rule that every counter follows.
 
-Its use is what it still holds plus what was settled less what was refunded. Its portions are (moment, atoms): what was
-approved, at the time of the request, then each extension at its time. What was settled less refunded fills the portions
-in order, what is held fills what comes next, and what goes beyond all of them (overrun, late cost) counts in the first.
-So a release or a smaller settlement gives back to the window that the money was taken from, and a refund to the one
-that the cost was counted in. Invariant: a pure function of the row.
+Its use is what it still holds plus what was settled, as repriced, less what was refunded. Its portions are (moment,
+atoms): what was approved, at the time of the request, then each extension at its time. What was settled less refunded
+fills the portions in order, what is held fills what comes next, and what goes beyond all of them (overrun, late cost,
+a higher price) counts in the first. So a release or a smaller settlement gives back to the window that the money was
+taken from, and a refund or a lower price to the one that the cost was counted in.
+Invariant: a pure function of the row.
 """
 
 from typing import Final
@@ -32,7 +33,7 @@ def portions_text(portions: list[tuple[int, int]]) -> str:
 
 def uses_of(row: Authorization) -> Uses:
     """What each portion of an authorization or charge counts, in the order of the portions."""
-    spent, held = row.settled - row.refunded, row.held
+    spent, held = row.settled + row.repriced - row.refunded, row.held
     if row.portions is None:
         return ((row.created_at, spent, held),) if spent or held else NO_USE
     filled: list[list[int]] = []

@@ -16,7 +16,8 @@ TEST_TYPE: Final = "webhook.test"
 
 ALERT_TYPES: Final = (
     "budget.threshold", "limit.threshold", "agent.spending_jump", "authorization.overrun", "authorization.mismatch",
-    "authorization.forced", "settlement.late", "charge.unauthorized", "approval.waiting", "approval.decided",
+    "authorization.forced", "authorization.repriced", "settlement.late", "settlement.estimated", "settlement.unpriced",
+    "charge.unauthorized", "approval.waiting", "approval.decided",
     "agent.frozen", "agent.unfrozen", "budget.frozen", "budget.unfrozen", "book.frozen", "book.unfrozen",
 )  # fmt: skip
 """What the log can tell."""

@@ -25,13 +25,14 @@ class RunWithTotals:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationFilter:
-    """What a list is narrowed to; None: not at all. ``agent``, ``budget`` and ``run`` are names, ``flag`` is one bit,
-    ``created_from`` (included) and ``created_to`` (not included) are microseconds."""
+    """What a list is narrowed to; None: not at all. ``agent``, ``budget``, ``run`` and ``category`` (what was asked for)
+    are names, ``flag`` is one bit, ``created_from`` (included) and ``created_to`` (not included) are microseconds."""
 
     state: str | None = None
     agent: str | None = None
     budget: str | None = None
     run: str | None = None
+    category: str | None = None
     flag: int | None = None
     created_from: int | None = None
     created_to: int | None = None
@@ -66,6 +67,9 @@ def list_authorizations(
     for column, value in ((columns.agent, wanted.agent), (columns.budget, wanted.budget), (columns.run, wanted.run)):
         if value is not None:
             conditions.append(column == value)
+    if wanted.category is not None:
+        # No index has it: a page is looked for among the rows that the other filters leave, open holds above all.
+        conditions.append(columns.category == wanted.category)
     if wanted.flag is not None:
         # The first condition is that of the partial index, word for word: a parameter would hide it.
         conditions.append(columns.flags != literal(0, literal_execute=True))

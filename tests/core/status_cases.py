@@ -27,6 +27,7 @@ from ledger.core.command import (
     OpenRun,
     Refund,
     Release,
+    Reprice,
     RevokeKey,
     Settle,
 )
@@ -74,6 +75,20 @@ def refund(world: World, reference: str, amount: str = "1", **fields: object) ->
     """Refund as finance."""
     usual = {"authorization": reference, "amount": amount, "currency": "USD"}
     return command(world, Refund, world.finance, **(usual | fields))
+
+
+def reprice(world: World, reference: str, settled: str = "5", amount: str = "6", **fields: object) -> Outcome:
+    """Reprice as finance."""
+    prices = {"old_price": (("output", "5"),), "new_price": (("output", "6"),), "reason": "a mistyped price"}
+    said = {"authorization": reference, "settled": settled, "amount": amount, "currency": "USD"}
+    return command(world, Reprice, world.finance, **(said | prices | fields))
+
+
+def refunded(world: World) -> str:
+    """An authorization settled for 5 of which 2 were refunded."""
+    reference = settled(world)
+    world.do(Refund, world.finance, authorization=reference, amount="2", currency="USD")
+    return reference
 
 
 def deep_agents(world: World) -> str:
@@ -216,6 +231,10 @@ ALONE: dict[Status, Scene] = {
     Status.TOO_MANY_SPLITS: lambda w: settle(w, many_pairs(w), payee="p-16"),
     Status.REFUND_AMBIGUOUS: lambda w: refund(w, two_pairs(w)),
     Status.REFUND_TOO_LARGE: lambda w: refund(w, settled(w), "5.01"),
+    Status.REPRICE_AMBIGUOUS: lambda w: reprice(w, two_pairs(w), "2", "3"),
+    Status.REPRICE_STALE: lambda w: reprice(w, settled(w), "4.99"),
+    Status.REPRICE_UNCHANGED: lambda w: reprice(w, settled(w), amount="5.00"),
+    Status.REPRICE_TOO_SMALL: lambda w: reprice(w, refunded(w), amount="1.99"),
     Status.INSUFFICIENT_AVAILABLE: lambda w: command(
         w, Deallocate, w.admin, budget="research", amount="100.01", currency="USD"
     ),
@@ -329,6 +348,16 @@ BOTH: dict[tuple[Status, Status], Scene] = {
         w, w.hold(w.crawler), ttl_seconds=31 * DAY, amount="1000", currency="USD"
     ),
     (Status.REFUND_AMBIGUOUS, Status.REFUND_TOO_LARGE): lambda w: refund(w, two_pairs(w), "50"),
+    (Status.EFFECTIVE_AT_INVALID, Status.REPRICE_STALE): lambda w: reprice(w, settled(w), "4", effective_at=FUTURE),
+    (Status.WRONG_STATE, Status.REPRICE_STALE): lambda w: reprice(w, w.hold(w.crawler), "4"),
+    (Status.REPRICE_AMBIGUOUS, Status.REPRICE_STALE): lambda w: reprice(w, two_pairs(w), "3"),
+    (Status.REPRICE_STALE, Status.REPRICE_UNCHANGED): lambda w: reprice(w, settled(w), "6", "6"),
+    (Status.REPRICE_STALE, Status.REPRICE_TOO_SMALL): lambda w: reprice(w, refunded(w), "4", "1"),
+    (Status.REPRICE_STALE, Status.BALANCE_OVERFLOW): lambda w: (
+        charge(w),
+        reprice(w, settled(w), "4", LARGEST),
+    )[1],
+    (Status.WRONG_STATE, Status.REPRICE_AMBIGUOUS): lambda w: reprice(w, w.hold(w.crawler), payee="nobody"),
     (Status.INSUFFICIENT_AVAILABLE, Status.BALANCE_OVERFLOW): lambda w: command(
         full(w), Deallocate, w.admin, budget="child", amount="200", currency="USD"
     ),
@@ -369,6 +398,8 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.NAME_TAKEN, Status.WRONG_STATE): "what is being made has no state yet",
     (Status.TTL_TOO_LONG, Status.TOO_MANY_SPLITS): "an extension settles nothing",
     (Status.TOO_MANY_SPLITS, Status.REFUND_AMBIGUOUS): "a settlement or a refund",
+    (Status.REFUND_TOO_LARGE, Status.REPRICE_AMBIGUOUS): "a refund or a reprice",
+    (Status.REPRICE_UNCHANGED, Status.REPRICE_TOO_SMALL): "what is recorded now is at least what was refunded",
     (Status.INSUFFICIENT_BUDGET, Status.BUDGET_HELD): "open holds make the difference, or they do not",
     (Status.APPROVED, Status.DONE): "an authorization is approved, anything else is done",
 }

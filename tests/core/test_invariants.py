@@ -90,7 +90,7 @@ def test_a_gap_names_every_missing_index() -> None:
 
 
 def test_an_overdraft_that_a_record_explains_is_none() -> None:
-    """Overrun, late and unauthorized spend explain; nothing else does."""
+    """Overrun, late and unauthorized spend explain, at a corrected price too; nothing else does."""
     rows = changed(1, balance=-1, overdrawn_index=4)
     for kind, flag, explained in (
         ("settlement", "overrun", True),
@@ -98,8 +98,12 @@ def test_an_overdraft_that_a_record_explains_is_none() -> None:
         ("charge", "unauthorized", True),
         ("settlement", "mismatch", False),
         ("adjustment", "overrun", False),
+        ("reprice", "overrun", True),
+        ("reprice", "repriced", False),
     ):
         body = {"kind": kind, "flags": [flag]}
+        if kind == "reprice":
+            body |= {"kind": "adjustment", "reprice": {}}
         assert (invariants.overdrafts_explained(rows, lambda _, body=body: body) == []) is explained
 
 

@@ -89,9 +89,19 @@ FIELDS: dict[str, dict[str, object]] = {
     "settle": {"authorization": "HOLD", "amount": "1", "currency": "USD"},
     "extend": {"authorization": "HOLD", "ttl_seconds": 5},
     "release": {"authorization": "HOLD"},
+    "mark_unknown": {"authorization": "KEPT"},
     "open_run": {"name": "run-1", "agent": "crawler"},
     "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
     "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
+    "reprice": {
+        "authorization": "SETTLED",
+        "settled": "1",
+        "amount": "2",
+        "currency": "USD",
+        "old_price": (),
+        "new_price": (("output", "2"),),
+        "reason": "mistyped",
+    },
     "adjust": {"transfers": (AdjustmentTransfer("payables:p", "assets:bank", "1", "USD"),), "reason": "paid"},
     "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
@@ -125,10 +135,10 @@ FIELDS: dict[str, dict[str, object]] = {
 def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     """The fields of a command, with what they refer to made first; ``person`` is whose delegation is revoked."""
     written = dict(FIELDS[operation])
-    if written.get("authorization") in ("HOLD", "SETTLED"):
-        settled = written["authorization"] == "SETTLED"
-        written["authorization"] = world.hold(world.crawler)
-        if settled:
+    named = written.get("authorization")
+    if named in ("HOLD", "KEPT", "SETTLED"):
+        written["authorization"] = world.hold(world.crawler, on_expiry="unknown" if named == "KEPT" else "release")
+        if named == "SETTLED":
             world.settle(world.crawler, str(written["authorization"]), "1")
     if "key" in written:
         digest = world.key("agent", "writer").key_digest
@@ -183,7 +193,7 @@ def test_cell_of_the_role_table(operation: str, role: str) -> None:
         assert world.head.size == size + 1
 
 
-@pytest.mark.parametrize("operation", ["settle", "extend", "release", "open_run"])
+@pytest.mark.parametrize("operation", ["settle", "extend", "release", "mark_unknown", "open_run"])
 def test_own_is_the_agents_own(operation: str) -> None:
     """Another agent's hold is not there for it, nor may it open runs in another's name."""
     world = World()

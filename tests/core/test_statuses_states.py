@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.core.authorization import flag_names
-from ledger.core.command import Extend, FreezeAgent, Refund, Release
+from ledger.core.command import Extend, FreezeAgent, MarkUnknown, Refund, Release, Reprice
 from ledger.core.money import format_atoms
 from ledger.core.outcome import Outcome, Status
 from tests.support.approving import Office, rule
@@ -36,7 +36,7 @@ def arrange(world: Office, state: str) -> str:
         if state == "refused":
             world.turn_down(world.pat, reference)
         return reference
-    on_expiry = "unknown" if state == "unknown" else "release"
+    on_expiry = "unknown" if state in ("unknown", "held, kept at expiry") else "release"
     reference = world.hold(world.crawler, "10", on_expiry=on_expiry, **asked)
     if state in ("past its time", "unknown", "expired"):
         world.advance(60)
@@ -70,10 +70,21 @@ def act(world: Office, command: str, reference: str, *, accept_pending: bool) ->
         return world.do(Release, agent, authorization=reference)
     if command == "refund":
         return world.do(Refund, world.finance, authorization=reference, amount="2", currency="USD")
+    if command == "reprice":
+        return reprice(world, reference, "4", "5")
+    if command == "mark as unknown":
+        return world.do(MarkUnknown, agent, authorization=reference)
     assert command == "repeat the key of the request", f"no such command: {command}"
     on_expiry = "release" if reference == MISSING else world.authorization(reference).on_expiry
     waits = {"accept_pending": True} if accept_pending else {}
     return world.authorize(agent, "10", idempotency_key=KEY, ttl_seconds=60, on_expiry=on_expiry, **waits)
+
+
+def reprice(world: World, reference: str, settled: str, amount: str) -> Outcome:
+    """Correct what was settled, as finance."""
+    prices = {"old_price": (("output", "4"),), "new_price": (("output", "5"),)}
+    said = {"authorization": reference, "settled": settled, "amount": amount, "currency": "USD"}
+    return world.do(Reprice, world.finance, **said, **prices, reason="a mistyped price")
 
 
 def state_of(world: World, reference: str) -> str:
@@ -86,7 +97,7 @@ def test_cell(command: str, state: str, words: str) -> None:
     """The table says in words what becomes of the authorization and of the budget; the core does that."""
     world = Office(rule(above="1000.00"))
     reference = arrange(world, state)
-    stored = {"past its time": "held", "unknown": "held", "pending": "pending_approval"}
+    stored = {"past its time": "held", "held, kept at expiry": "held", "unknown": "held", "pending": "pending_approval"}
     assert state_of(world, reference) == stored.get(state, state)
     before, size = dict(world.balances()), world.head.size
     outcome = act(world, command, reference, accept_pending=state in ("pending", "refused"))
@@ -115,9 +126,9 @@ def test_cell(command: str, state: str, words: str) -> None:
 def test_the_table_is_whole() -> None:
     """Every state and command of the page, every word used and explained."""
     assert STATES == [
-        "none", "denied", "held", "past its time", "unknown", "settled", "released", "expired", "pending", "refused",
+        "none", "denied", "held", "held, kept at expiry", "past its time", "unknown", "settled", "released", "expired", "pending", "refused",
     ]  # fmt: skip
-    assert len(CELLS) == 90
+    assert len(CELLS) == 121
     assert {words for _, _, words in CELLS} == set(WORDS)
 
 
@@ -141,6 +152,40 @@ def test_what_was_settled_in_part_can_be_refunded_in_every_state(state: str) -> 
     assert world.shown("budgets:research:spent") == "0.00"
     again = world.do(Refund, world.finance, authorization=reference, amount="0.000000001", currency="USD")
     assert again.status is Status.REFUND_TOO_LARGE
+
+
+@pytest.mark.parametrize("state", ["held", "unknown", "released", "expired", "settled"])
+def test_what_was_settled_in_part_can_be_repriced_in_every_state(state: str) -> None:
+    """And the page says so too: up, down, and back to nothing; what is held stays held."""
+    world = World()
+    kept = "unknown" if state == "unknown" else "release"
+    reference = world.hold(world.crawler, "10", ttl_seconds=60, on_expiry=kept)
+    world.settle(world.crawler, reference, "3", final=False)
+    if state == "released":
+        world.do(Release, world.crawler, authorization=reference)
+    if state == "settled":
+        world.settle(world.crawler, reference, "0")
+    if state in ("unknown", "expired"):
+        world.advance(60)
+        world.authorize(world.writer, "1000")
+    held = world.shown("budgets:research:held")
+    for before, after in (("3", "5"), ("5", "1"), ("1", "0")):
+        assert reprice(world, reference, before, after).status is Status.DONE
+        assert world.shown("budgets:research:spent") == f"{after}.00"
+        assert (state_of(world, reference), world.shown("budgets:research:held")) == (
+            "held" if state == "unknown" else state,
+            held,
+        )
+
+
+@pytest.mark.parametrize("state", ["held", "unknown"])
+def test_what_cannot_be_kept_says_what_to_do(state: str) -> None:
+    """A hold that gives its money back, and one that is flagged already: the state and the way out are in the answer."""
+    world = Office(rule(above="1000.00"))
+    outcome = act(world, "mark as unknown", arrange(world, state), accept_pending=False)
+    assert (outcome.status, outcome.facts["state"]) == (Status.WRONG_STATE, "held")
+    assert "settle what it cost" in outcome.detail
+    assert "release it" in outcome.detail
 
 
 def test_a_final_settlement_of_zero_frees_the_hold() -> None:

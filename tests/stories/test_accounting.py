@@ -24,8 +24,10 @@ from ledger.core.command import (
     DefineUnit,
     ExpireDue,
     Extend,
+    MarkUnknown,
     Refund,
     Release,
+    Reprice,
     Settle,
 )
 from ledger.core.command_budgets import CloseBudget, SetRenewal
@@ -73,7 +75,7 @@ class Example:
         found = set()
         if outcome.status not in (Status.DONE, Status.APPROVED):
             found.add(outcome.status.value)
-        elif name in self.ids and outcome.body and outcome.body["kind"] in ("settlement", "charge"):
+        elif name in self.ids and outcome.body and outcome.body["kind"] in ("settlement", "charge", "adjustment"):
             found |= set(flag_names(self.ledger.authorization(self.ids[name]).flags))
         names = {reference: letter for letter, reference in self.ids.items()}
         for body in self.ledger.bodies()[size:]:
@@ -183,6 +185,16 @@ class Example:
         """``refund NAME AMOUNT [CATEGORY PAYEE]``"""
         return self.ledger.do(Refund, self.finance, **self.told(name), amount=amount, category=category, payee=payee)
 
+    def reprice(self, name: str, settled: str, amount: str) -> Outcome:
+        """``reprice NAME SETTLED AMOUNT``"""
+        prices: dict[str, Any] = {"old_price": (("output", "2.50"),), "new_price": (("output", "0.25"),)}
+        asked: dict[str, Any] = {**self.told(name), **prices, "settled": settled, "amount": amount}
+        return self.ledger.do(Reprice, self.finance, **asked, reason="a mistyped price")
+
+    def unknown(self, name: str) -> Outcome:
+        """``unknown NAME``"""
+        return self.ledger.do(MarkUnknown, self.agent, authorization=self.ids[name])
+
     def adjust(self, *words: str) -> Outcome:
         """``adjust DEBIT CREDIT AMOUNT CURRENCY, …``"""
         transfers = tuple(AdjustmentTransfer(*one.split()) for one in " ".join(words).split(","))
@@ -234,8 +246,17 @@ def test_the_page_shows_every_cause() -> None:
     verbs = {line.split()[0] for line in text.splitlines()}
     assert verbs == {
         "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
-        "refund", "adjust", "midnight", "renew", "close",
+        "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close",
     }  # fmt: skip
-    for seen in ("overrun", "late", "mismatch", "unauthorized", "expiry of A", "budget_held", "insufficient_budget"):
+    for seen in (
+        "overrun",
+        "late",
+        "mismatch",
+        "unauthorized",
+        "expiry of A",
+        "budget_held",
+        "insufficient_budget",
+        "repriced",
+    ):
         assert seen in text
     assert len(EXAMPLES) >= 16

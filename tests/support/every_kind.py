@@ -25,9 +25,11 @@ from ledger.core.command import (
     ExpireDue,
     Extend,
     FreezeAgent,
+    MarkUnknown,
     OpenRun,
     Refund,
     Release,
+    Reprice,
     RevokeKey,
     RotateKey,
 )
@@ -112,16 +114,16 @@ def play(ledger: Ledger) -> None:
     ledger.do(OpenRun, crawler, name="run-1")
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
-    _spend(ledger, crawler, reader)
+    metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
-    _correct(ledger, finance)
+    _correct(ledger, finance, metered)
     _approve(ledger, crawler)
     _tell(ledger)
     _administer(ledger, crawler)
 
 
-def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> None:
-    """Holds and what becomes of them."""
+def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> str:
+    """Holds and what becomes of them; returns one that says what it was metered from."""
     on = {"budget": "research", "run": "run-1", "resource": "gpt-5-mini", "intent": "summarize ticket 4711"}
     first = ledger.hold(crawler, "5", **on, labels=(("prompt", "v7"),))
     ledger.settle(crawler, first, "2", final=False)
@@ -149,11 +151,15 @@ def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> None:
     ledger.do(ExpireDue, Caller(None), idempotency_key="")
     ledger.settle(crawler, expiring, "4")
     open_hold = ledger.hold(crawler, "1", budget="research", run="never-opened")
-    ledger.settle(crawler, open_hold, "0.5", final=False)
+    metered = (("input_tokens", "100"), ("model", "gpt-5-mini"))
+    ledger.settle(crawler, open_hold, "0.5", final=False, metering=metered, flags=("estimated", "unpriced"))
+    kept = ledger.hold(crawler, "0.75", budget="research", on_expiry=ON_EXPIRY_UNKNOWN)
+    ledger.do(MarkUnknown, crawler, authorization=kept, reason="the provider timed out")
     ledger.hold(crawler, "2", **on)
+    return open_hold
 
 
-def _correct(ledger: Ledger, finance: Caller) -> None:
+def _correct(ledger: Ledger, finance: Caller, metered: str) -> None:
     """What finance does, ending with a budget that stands below zero."""
     charged = ledger.do(
         Charge, finance, budget="research", amount="7", currency="USD", category="inference", payee="openai",
@@ -173,6 +179,13 @@ def _correct(ledger: Ledger, finance: Caller) -> None:
     )
     ledger.do(Deallocate, ledger.admin, budget="research", amount="1", currency="USD", reason="too much")
     ledger.do(Charge, finance, budget="spare", amount="2", currency="USD", category="inference", payee="openai")
+    prices = {"currency": "USD", "old_price": (("output", "2"),), "new_price": (("output", "3"),), "reason": "mistyped"}
+    for recorded, right in (("7", "9"), ("9", "6")):
+        ledger.do(
+            Reprice, finance, authorization=reference, settled=recorded, amount=right, effective_at=OPENED_AT + SECOND,
+            **prices,
+        )  # fmt: skip
+    ledger.do(Reprice, finance, authorization=metered, settled="0.5", amount="0.8", **prices)
     ledger.do(Allocate, ledger.admin, budget="company", amount="1", currency="USD")
 
 

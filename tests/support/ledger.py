@@ -326,6 +326,7 @@ ID_PREFIXES = {
     "charge": "chg",
     "refund": "ref",
     "adjust": "adj",
+    "reprice": "adj",
     "allocate": "alc",
     "deallocate": "alc",
     "create_agent": "agt",

@@ -17,7 +17,7 @@ from ledger.core.canonical import canonical_bytes, digest_hex, parse
 from ledger.core.command import Caller
 from ledger.core.command_policies import ApplyPolicy
 from ledger.core.compiling import bases_of, compile_policy, currencies_of
-from ledger.core.filling import CHANGING_KINDS, TAIL_MAX, Filled, Filling, Trees, earliest_moment, state_before
+from ledger.core.filling import TAIL_MAX, Filled, Filling, Trees, changes_use, earliest_moment, state_before
 from ledger.core.ids import POLICY
 from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
@@ -212,7 +212,7 @@ class HistoryFill:
             bodies = [parse(body) for body in queries.bodies_of(connection, self._book_id, start=start, stop=stop)]
             touched: dict[str, list[dict[str, Any]]] = {}
             for body in bodies:
-                if body["kind"] in CHANGING_KINDS:
+                if changes_use(body):
                     touched.setdefault(body["authorization"], []).append(body)
             rows = queries.authorizations_by_id(connection, self._book_id, list(touched))
             wanted = {records[0]["previous"] for records in touched.values() if records[0].get("previous") is not None}
