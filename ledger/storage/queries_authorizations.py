@@ -25,8 +25,9 @@ class RunWithTotals:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationFilter:
-    """What a list is narrowed to; None: not at all. ``agent``, ``budget``, ``run`` and ``category`` (what was asked for)
-    are names, ``flag`` is one bit, ``created_from`` (included) and ``created_to`` (not included) are microseconds."""
+    """What a list is narrowed to; None: not at all. ``agent``, ``budget``, ``run`` and ``category`` (what was asked
+    for) are names, ``flag`` is one bit, ``created_from`` (included) and ``created_to`` (not included) are microseconds.
+    """
 
     state: str | None = None
     agent: str | None = None

@@ -126,7 +126,8 @@ def test_cell(command: str, state: str, words: str) -> None:
 def test_the_table_is_whole() -> None:
     """Every state and command of the page, every word used and explained."""
     assert STATES == [
-        "none", "denied", "held", "held, kept at expiry", "past its time", "unknown", "settled", "released", "expired", "pending", "refused",
+        "none", "denied", "held", "held, kept at expiry", "past its time", "unknown", "settled", "released",
+        "expired", "pending", "refused",
     ]  # fmt: skip
     assert len(CELLS) == 121
     assert {words for _, _, words in CELLS} == set(WORDS)
@@ -180,7 +181,7 @@ def test_what_was_settled_in_part_can_be_repriced_in_every_state(state: str) -> 
 
 @pytest.mark.parametrize("state", ["held", "unknown"])
 def test_what_cannot_be_kept_says_what_to_do(state: str) -> None:
-    """A hold that gives its money back, and one that is flagged already: the state and the way out are in the answer."""
+    """A hold that gives its money back, and one that is flagged already: the answer has the state and the way out."""
     world = Office(rule(above="1000.00"))
     outcome = act(world, "mark as unknown", arrange(world, state), accept_pending=False)
     assert (outcome.status, outcome.facts["state"]) == (Status.WRONG_STATE, "held")

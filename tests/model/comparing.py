@@ -161,12 +161,14 @@ class Run:
         hold = self.model.holds[row.id]
         facts = hold.facts()
         said = {
-            name: self.amount(getattr(row, name), row.currency) for name in ("approved", "held", "settled", "refunded")
+            name: self.amount(getattr(row, name), row.currency)
+            for name in ("approved", "held", "settled", "refunded", "repriced")
         }
         said |= {"state": row.state, "flags": set(flag_names(row.flags))}
         assert said == facts, row.id
         assert (row.expires_at, row.due_at) == (hold.expires, hold.due), row.id
         assert (row.agent, row.budget, row.run, row.currency) == (hold.agent, hold.budget, hold.run, hold.currency)
+        assert tuple(map(tuple, parse(row.metering or "[]"))) == hold.metering, row.id
         pairs = hold.pairs()
         if row.splits is not None:
             kept = {
@@ -174,7 +176,9 @@ class Run:
             }
             assert kept == pairs
         elif pairs:
-            assert pairs == {(row.settled_category, row.settled_payee): (facts["settled"], facts["refunded"])}
+            assert pairs == {
+                (row.settled_category, row.settled_payee): (facts["settled"] + facts["repriced"], facts["refunded"])
+            }
 
     def check_invariants(self, accounts: list[Any]) -> None:
         """What holds of all books, checked on the rows and nothing else."""

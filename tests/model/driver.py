@@ -8,6 +8,7 @@ from typing import Any
 from ledger.core import command as c
 from ledger.core.ids import ALPHABET
 from tests.model.naive import NaiveBook
+from tests.model.naive_parts import ZERO
 
 USD = "USD"
 AGENTS = ("a0", "a1", "a2", "a3", "a4", "a5")
@@ -173,8 +174,9 @@ class Driver:
         """One command."""
         roll = self.random.random()
         for bound, make in (
-            (0.42, self.authorize), (0.62, self.settle), (0.70, self.extend), (0.77, self.release),
-            (0.82, self.refund), (0.85, self.charge), (0.89, self.adjust), (0.94, self.moved),
+            (0.41, self.authorize), (0.59, self.settle), (0.67, self.extend), (0.73, self.release),
+            (0.75, self.mark_unknown), (0.79, self.reprice), (0.82, self.refund),
+            (0.85, self.charge), (0.89, self.adjust), (0.94, self.moved),
         ):  # fmt: skip
             if roll < bound:
                 return make()
@@ -213,6 +215,8 @@ class Driver:
             category=self.maybe(0.15, self.random.choice(CATEGORIES)),
             payee=self.maybe(0.15, self.random.choice(PAYEES)),
             resource=self.maybe(0.3, self.random.choice(("gpt", "claude"))), evidence=self.maybe(0.1, "{}"),
+            metering=self.maybe(0.3, (("input_tokens", self.amount("tok")), ("model", "gpt"))) or (),
+            flags=self.random.choice(((), (), (), ("estimated",), ("estimated", "unpriced"))),
         )  # fmt: skip
 
     def extend(self) -> Any:
@@ -245,6 +249,39 @@ class Driver:
         return self.make(
             c.Refund, self.finance(), "ref", authorization=name, amount=self.amount(currency), currency=currency,
             category=pair[0], payee=pair[1], effective_at=self.effective_at(),
+        )  # fmt: skip
+
+    def mark_unknown(self) -> Any:
+        """Say that nobody knows what became of a hold."""
+        name, _, caller = self.reference()
+        caller = caller if self.random.random() < 0.9 else self.random.choice((self.finance(), self.admin))
+        return self.make(c.MarkUnknown, caller, authorization=name, reason=self.maybe(0.3, "it timed out"))
+
+    def reprice(self) -> Any:
+        """Correct a price, mostly of what was settled and from what is recorded."""
+        settled = [name for name in self.known[-80:] if name in self.model.holds and self.model.holds[name].pairs()]
+        several = [name for name in settled if len(self.model.holds[name].pairs()) > 1]
+        if self.random.random() < 0.1:
+            settled, several = self.known[-80:], []
+        name = self.random.choice((several if self.random.random() < 0.4 else settled) or self.known or [MISSING])
+        name = name if self.random.random() < 0.97 else MISSING
+        hold = self.model.holds.get(name)
+        currency = hold.currency if hold is not None and self.random.random() < 0.97 else USD
+        recorded, amount = self.amount(currency), self.amount(currency)
+        pair: Any = (None, None)
+        if hold is not None:
+            facts = hold.facts()
+            cost = facts["settled"] + facts["repriced"]
+            recorded = format(cost, "f") if self.random.random() < 0.9 else recorded
+            if self.random.random() < 0.3:
+                amount = format(self.random.choice((ZERO, cost, cost // 2, facts["refunded"])), "f")
+            if hold.pairs() and self.random.random() < 0.6:
+                pair = self.random.choice(sorted(hold.pairs()))
+        return self.make(
+            c.Reprice, self.finance() if self.random.random() < 0.9 else self.admin, "adj", authorization=name,
+            settled=recorded, amount=amount, currency=currency, old_price=(("output", "2"),),
+            new_price=(("output", "3"),), reason="mistyped", category=pair[0], payee=pair[1],
+            effective_at=self.effective_at(),
         )  # fmt: skip
 
     def effective_at(self) -> int | None:

@@ -130,8 +130,9 @@ class NaiveBook(NaiveApprovals):
             hold.due = None
         self.spend(category, payee, amount, hold.currency)
         granted = facts["approved"] if hold.expires is not None else ZERO
-        mismatched = self.is_mismatch(hold, asked, facts["settled"] + amount > granted)
-        hold.events.append(("settle", amount, category, payee, mismatched, asked.final))
+        mismatched = self.is_mismatch(hold, asked, facts["settled"] + facts["repriced"] + amount > granted)
+        hold.events.append(("settle", amount, category, payee, mismatched, asked.final, asked.flags))
+        hold.metering = asked.metering or hold.metering
         stops = self.stoppers(hold, overrun=amount > facts["held"], mismatched=mismatched)
         followed = self.stop(hold.agent, stops)
         return Answer("done", subject=asked.authorization, budget=hold.budget, followed=followed)
@@ -156,7 +157,7 @@ class NaiveBook(NaiveApprovals):
                 continue
             over, other = document.get("overrun", {}), document.get("mismatch", {})
             tolerated = facts["approved"] * (100 + over.get("tolerance_percent", 0)) / 100
-            if overrun and over.get("then") == "freeze" and facts["settled"] > tolerated:
+            if overrun and over.get("then") == "freeze" and facts["settled"] + facts["repriced"] > tolerated:
                 found.append(document["policy"])
             if mismatched and other.get("then") == "freeze" and self.mismatches(hold.agent) > other["more_than"]:
                 found.append(document["policy"])
@@ -222,6 +223,16 @@ class NaiveBook(NaiveApprovals):
         hold.due = None
         return Answer("done", subject=asked.authorization, budget=hold.budget)
 
+    def mark_unknown(self, asked: c.MarkUnknown, principal: str) -> Answer:
+        """Keep a hold of which nobody knows what became."""
+        hold = self.mine(asked.authorization, principal)
+        facts = hold.facts()
+        if facts["state"] != "held" or hold.on_expiry != "unknown" or "unknown" in facts["flags"]:
+            raise Refused("wrong_state")
+        hold.events.append(("unknown",))
+        hold.due = None
+        return Answer("done", subject=asked.authorization, budget=hold.budget)
+
     # Finance.
 
     def dated(self, effective_at: int | None) -> list[str]:
@@ -259,7 +270,8 @@ class NaiveBook(NaiveApprovals):
             if asked.category in (None, pair[0]) and asked.payee in (None, pair[1])
         }
         amount = Decimal(asked.amount)
-        if not hold.pairs():
+        facts = hold.facts()
+        if not facts["settled"] and not facts["repriced"]:
             codes.append("wrong_state")
         elif len(fits) != 1:
             codes.append("refund_ambiguous")
@@ -272,6 +284,44 @@ class NaiveBook(NaiveApprovals):
         if hold.currency in SCALES:
             self.post(f"payables:{payee}", f"expenses:{category}", amount, hold.currency)
         hold.events.append(("refund", amount, category, payee))
+        return Answer("done", subject=asked.authorization, budget=hold.budget)
+
+    def reprice(self, asked: c.Reprice, principal: str) -> Answer:
+        """What was settled should have been something else."""
+        hold = self.holds.get(asked.authorization)
+        if hold is None:
+            raise Refused("not_found")
+        codes = self.dated(asked.effective_at)
+        if asked.currency != hold.currency:
+            codes.append("currency_mismatch")
+        facts, pairs = hold.facts(), hold.pairs()
+        if not pairs:
+            # What was settled for nothing has one pair all the same.
+            pairs = {(one[2], one[3]): (ZERO, ZERO) for one in hold.events if one[0] == "settle"}
+        fits = [pair for pair in pairs if asked.category in (None, pair[0]) and asked.payee in (None, pair[1])]
+        before, after = Decimal(asked.settled), Decimal(asked.amount)
+        if not pairs:
+            codes.append("wrong_state")
+        elif len(fits) != 1:
+            codes.append("reprice_ambiguous")
+        elif pairs[fits[0]][0] + after - before < pairs[fits[0]][1]:
+            codes.append("reprice_too_small")
+        if before != facts["settled"] + facts["repriced"]:
+            codes.append("reprice_stale")
+        if before == after:
+            codes.append("reprice_unchanged")
+        if codes:
+            raise Refused(*codes)
+        (category, payee), budget = fits[0], f"budgets:{hold.budget}:"
+        more, less = max(after - before, ZERO), max(before - after, ZERO)
+        self.post(budget + "spent", budget + "available", more, hold.currency)
+        self.post(budget + "available", budget + "spent", less, hold.currency)
+        if hold.currency in SCALES:
+            self.post(f"expenses:{category}", f"payables:{payee}", more, hold.currency)
+            self.post(f"payables:{payee}", f"expenses:{category}", less, hold.currency)
+        short = self.balance(budget + "available", hold.currency) < 0
+        over = more and (short or after > facts["approved"]) and not facts["flags"] & {"late", "unauthorized"}
+        hold.events.append(("reprice", after - before, category, payee, bool(over)))
         return Answer("done", subject=asked.authorization, budget=hold.budget)
 
     def adjust(self, asked: c.Adjust, principal: str) -> Answer:

@@ -64,7 +64,7 @@ class NaiveFrame:
         facts = [one.facts() for one in mine]
         return {
             "held": sum((one["held"] for one in facts), ZERO),
-            "spent": sum((one["settled"] - one["refunded"] for one in facts), ZERO),
+            "spent": sum((one["settled"] + one["repriced"] - one["refunded"] for one in facts), ZERO),
             "approved": len(asked),
             "denied": sum(not one.events for one in mine),
         }
@@ -147,7 +147,7 @@ class NaiveFrame:
 
     def request(self, asked: c.Command) -> Any:
         """What is asked, with its amounts as numbers; refuses amounts that are none."""
-        zero_ok = isinstance(asked, c.Settle) and asked.final
+        zero_ok = isinstance(asked, c.Reprice) or (isinstance(asked, c.Settle) and asked.final)
         said: list[Any] = [asked.operation]
         moved = asked.transfers if isinstance(asked, c.Adjust) else (asked,)
         codes: set[str] = set()
@@ -156,12 +156,14 @@ class NaiveFrame:
                 codes |= self.wrong_with(one.amount, one.currency, zero_ok)
             elif isinstance(asked, c.CreateBudget) and self.digits(asked.currency) is None:
                 codes.add("unknown_currency")
+        if isinstance(asked, c.Reprice):
+            codes |= self.wrong_with(asked.settled, asked.currency, zero_ok)
         if codes:
             raise Refused(*codes)
         for one in moved:
             for name in (item.name for item in fields(one)):
                 value = getattr(one, name)
-                if name == "amount" and value is not None:
+                if name in ("amount", "settled") and value is not None:
                     value = Decimal(value)
                 if name not in NOT_THE_REQUEST and name != "transfers":
                     said.append((name, value))

@@ -45,11 +45,12 @@ class Hold:
     due: int | None = None
     on_expiry: str = "release"
     at: int = 0
+    metering: tuple[tuple[str, str], ...] = ()
     tiers: list[Any] = field(default_factory=list)
 
     def facts(self) -> dict[str, Any]:
         """Everything about it, worked out from the beginning."""
-        approved = held = settled = refunded = ZERO
+        approved = held = settled = refunded = repriced = ZERO
         state, flags = "denied", set()
         for event in self.events:
             kind, amount = event[0], event[1] if len(event) > 1 else ZERO
@@ -62,7 +63,8 @@ class Hold:
                 if event[2]:
                     flags.discard("unknown")
             elif kind == "settle":
-                _, _, _, _, mismatched, final = event
+                _, _, _, _, mismatched, final, said = event
+                flags |= set(said)
                 if state in ("released", "expired"):
                     flags.add("late")
                 elif amount > held:
@@ -79,6 +81,9 @@ class Hold:
                 flags.add("unauthorized")
             elif kind == "refund":
                 refunded += amount
+            elif kind == "reprice":
+                repriced += amount
+                flags |= {"repriced", "overrun"} if event[4] else {"repriced"}
             elif kind == "unknown":
                 flags.add("unknown")
             elif kind == "grant":
@@ -92,6 +97,7 @@ class Hold:
             "held": held,
             "settled": settled,
             "refunded": refunded,
+            "repriced": repriced,
             "flags": flags,
         }
 
@@ -100,10 +106,10 @@ class Hold:
         return self.facts()["state"] == "held"
 
     def pairs(self) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:
-        """(settled, refunded) of each pair of category and payee that something was settled for."""
+        """(settled, as repriced, and refunded) of each pair of category and payee that something was settled for."""
         found: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
         for event in self.events:
-            if event[0] in ("settle", "charge", "refund") and event[1]:
+            if event[0] in ("settle", "charge", "refund", "reprice") and event[1]:
                 settled, refunded = found.get((event[2], event[3]), (ZERO, ZERO))
                 if event[0] == "refund":
                     refunded += event[1]

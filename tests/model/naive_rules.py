@@ -102,7 +102,7 @@ def uses(hold: Hold) -> list[tuple[int, Decimal, Decimal]]:
     """(moment, spent, held) of a hold: laid on a line, what is spent comes first and what is held next; each portion is
     a stretch of the line, and what lies beyond the last one belongs to the first."""
     facts = hold.facts()
-    spent = facts["settled"] - facts["refunded"]
+    spent = facts["settled"] + facts["repriced"] - facts["refunded"]
     whole = spent + facts["held"]
     portions = [(hold.at, ZERO)]
     for event in hold.events:

@@ -62,6 +62,7 @@ def test_the_ledger_agrees_with_a_naive_model(database_url: str) -> None:
         "approved", "done", "replayed", "replay_closed", "idempotency_mismatch", "insufficient_budget", "budget_held",
         "agent_frozen", "run_not_permitted", "budget_not_permitted", "wrong_state", "not_found", "not_yours",
         "currency_mismatch", "refund_too_large", "refund_ambiguous", "insufficient_available", "sorts_mixed",
+        "reprice_ambiguous", "reprice_stale", "reprice_unchanged", "reprice_too_small",
         "held_untouchable", "account_invalid", "effective_at_invalid", "ttl_too_long", "name_taken", "key_revoked",
         "key_expired", "role_not_allowed", "unknown_budget", "unknown_run", "amount_malformed", "amount_too_precise",
         "amount_too_large", "amount_not_positive", "unknown_currency", "budget_ambiguous",
