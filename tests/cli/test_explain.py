@@ -198,3 +198,22 @@ def test_an_authorization_that_is_not_there(case: Case) -> None:
     assert done.exit_code == 1
     assert "book acme has no authorization auth_none" in done.output
     assert done.output.count("\n") == 1
+
+
+def test_what_was_metered_and_repriced_is_explained(case: Case) -> None:
+    """What the amount was made from, that nobody knew its outcome, and from what to what its price was corrected."""
+    reference = case.ask("2.00", on_expiry="unknown")
+    path = f"/v1/authorizations/{reference}"
+    case.app.make(f"{path}/unknown", {"reason": "it timed out"}, key=case.key)
+    case.settle(reference, "1.50", metering={"model": "gpt-5", "input_tokens": "9"}, flags=["estimated"])
+    prices = {"old_price": {"input": "2"}, "new_price": {"input": "1"}, "reason": "mistyped"}
+    asked = {"authorization": reference, "settled": usd("1.50"), "amount": usd("0.50")} | prices
+    case.app.make("/v1/reprices", asked)
+    lines = case.explain(reference)
+    assert lines[0] == f"{reference} settled: 0.50 USD spent of 2.00 USD approved"
+    assert "metered from input_tokens=9, model=gpt-5" in lines
+    assert "flagged estimated: no usage was reported, so its amount is an estimate" in lines
+    since = "\n".join(lines[lines.index("Since then") :])
+    assert "marked as not known, flagged unknown by agent:crawler" in since
+    assert "repriced from 1.50 USD to 0.50 USD, flagged estimated, repriced by person:owner" in since
+    assert "reason: mistyped" in since

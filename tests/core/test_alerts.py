@@ -8,7 +8,17 @@ import pytest
 
 from ledger.core.alerts import SILENT_KINDS, Event, Memory, currencies_of, event_id, events_of, payload_of, places_of
 from ledger.core.canonical import parse
-from ledger.core.command import Adjust, AdjustmentTransfer, Allocate, Charge, Deallocate, FreezeAgent, Refund, Release
+from ledger.core.command import (
+    Adjust,
+    AdjustmentTransfer,
+    Allocate,
+    Charge,
+    Deallocate,
+    FreezeAgent,
+    Refund,
+    Release,
+    Reprice,
+)
 from ledger.core.webhook import ALERT_TYPES
 from tests.support.every_kind import play
 from tests.support.ledger import Ledger
@@ -243,6 +253,26 @@ def test_nothing_that_is_told_is_free_text(book: Any) -> None:
     for event in book.news():
         assert "secret" not in str(event.data)
         assert not {"request", "intent", "evidence", "labels", "idempotency", "resource"} & set(event.data)
+
+
+def test_what_a_settlement_says_about_itself_and_a_corrected_price_are_told(book: Any) -> None:
+    """Each at its own record: a settlement afterwards says nothing again, and neither does another adjustment."""
+    hold = book.hold(book.crawler, "5")
+    book.news()
+    metering = (("model", "a-secret-model"),)
+    book.settle(book.crawler, hold, "1", final=False, flags=("estimated", "unpriced"), metering=metering)
+    told = book.news()
+    assert [event.type for event in told] == ["settlement.estimated", "settlement.unpriced"]
+    assert told[0].data["flags"] == ["estimated", "unpriced"]
+    book.settle(book.crawler, hold, "1")
+    prices = {"old_price": (("secret", "1"),), "new_price": (("secret", "2"),), "reason": "secret"}
+    book.do(Reprice, book.finance, authorization=hold, settled="2", amount="6", currency="USD", **prices)
+    book.do(Adjust, book.finance, transfers=(AdjustmentTransfer("payables:p", "assets:b", "1", "USD"),), reason="r")
+    (event,) = book.news()
+    assert (event.type, event.data["authorization"]) == ("authorization.repriced", hold)
+    assert (event.data["amount"]["amount"], event.data["difference"]["amount"]) == ("6.00", "4.00")
+    assert event.data["flags"] == ["overrun", "estimated", "unpriced", "repriced"]
+    assert "secret" not in str(event.data)
 
 
 def test_what_must_be_remembered_is_named_before(book: Any) -> None:

@@ -174,9 +174,9 @@ class Driver:
         """One command."""
         roll = self.random.random()
         for bound, make in (
-            (0.41, self.authorize), (0.59, self.settle), (0.67, self.extend), (0.73, self.release),
-            (0.75, self.mark_unknown), (0.79, self.reprice), (0.82, self.refund),
-            (0.85, self.charge), (0.89, self.adjust), (0.94, self.moved),
+            (0.41, self.authorize), (0.59, self.settle), (0.66, self.extend), (0.71, self.release),
+            (0.73, self.mark_unknown), (0.77, self.reprice), (0.81, self.refund),
+            (0.84, self.charge), (0.89, self.adjust), (0.94, self.moved),
         ):  # fmt: skip
             if roll < bound:
                 return make()
@@ -263,7 +263,7 @@ class Driver:
         several = [name for name in settled if len(self.model.holds[name].pairs()) > 1]
         if self.random.random() < 0.1:
             settled, several = self.known[-80:], []
-        name = self.random.choice((several if self.random.random() < 0.4 else settled) or self.known or [MISSING])
+        name = self.random.choice((several if self.random.random() < 0.6 else settled) or self.known or [MISSING])
         name = name if self.random.random() < 0.97 else MISSING
         hold = self.model.holds.get(name)
         currency = hold.currency if hold is not None and self.random.random() < 0.97 else USD

@@ -19,7 +19,7 @@ from ledger.storage.engine import create_engine
 from tests.model.comparing import ControlledSources, Run
 
 LONGER = 10 if os.environ.get("BURSAR_LONG") == "1" else 1
-COMMANDS = {"sqlite": 1_500, "postgresql": 1_000}
+COMMANDS = {"sqlite": 1_500, "postgresql": 1_200}
 BOOKS = {"sqlite": 10 * LONGER, "postgresql": 3 * LONGER}
 FIRST_SEED = int(os.environ.get("BURSAR_SEED", "1"))
 

@@ -56,7 +56,7 @@ def declared_rules(connection: Connection) -> set[str]:
          WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
         UNION SELECT attrelid::regclass || ' ' || attname || ' ' || attcollation::regcollation FROM pg_attribute
          JOIN pg_class c ON c.oid = attrelid
-         WHERE attcollation <> 0 AND relnamespace = 'public'::regnamespace AND relkind = 'r'
+         WHERE attcollation <> 0 AND NOT attisdropped AND relnamespace = 'public'::regnamespace AND relkind = 'r'
     """
     return {rule for rule in connection.execute(text(query)).scalars() if "alembic_version" not in rule}
 
@@ -111,6 +111,61 @@ def test_webhooks_can_be_taken_out_and_put_back(database_url: str) -> None:
     with engine.connect() as connection:
         assert set(connection.dialect.get_table_names(connection)) == whole
     engine.dispose()
+
+
+def test_metering_comes_to_rows_that_are_there_and_goes_again(database_url: str) -> None:
+    """Every value of the release before stays through the revision and back; what was repriced stops the way back."""
+    move(database_url, to="0002")
+    engine = create_migration_engine(database_url)
+    with engine.begin() as connection:
+        before = declared_rules(connection)
+        for number in range(3):
+            connection.execute(text(EARLIER_ROW), {"id": f"auth_{number}", "refunded": number})
+        rows = connection.execute(text(f"SELECT {EARLIER_COLUMNS} FROM authorizations ORDER BY id")).all()
+    migrate.upgrade(database_url)
+    added = f"SELECT {EARLIER_COLUMNS}, metering, repriced FROM authorizations ORDER BY id"
+    with engine.begin() as connection:
+        assert connection.execute(text(added)).all() == [(*row, None, 0) for row in rows]
+        with pytest.raises((Refused, DBAPIError)), connection.begin_nested():
+            connection.execute(text("UPDATE authorizations SET repriced = -4 WHERE id = 'auth_2'"))
+        connection.execute(text("UPDATE authorizations SET repriced = -3 WHERE id = 'auth_2'"))
+    with pytest.raises(ValueError, match="auth_2 was repriced"):
+        move(database_url, to="0002")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM authorizations WHERE repriced = -3")).scalar() == 1
+        connection.execute(text("UPDATE authorizations SET repriced = 0"))
+    move(database_url, to="0002")
+    with engine.begin() as connection:
+        assert connection.execute(text(f"SELECT {EARLIER_COLUMNS} FROM authorizations ORDER BY id")).all() == rows
+        assert declared_rules(connection) == before
+    migrate.upgrade(database_url)
+    assert len(set(migrate.current_and_head(database_url))) == 1
+    engine.dispose()
+
+
+EARLIER_COLUMNS = (
+    "book_id, id, agent, budget, run, category, payee, resource, currency, amount, approved, held, settled, refunded, "
+    "state, flags, reason, on_expiry, created_at, expires_at, due_at, settled_category, settled_payee, splits, labels, "
+    "portions, created_index, changed_index"
+)
+EARLIER_ROW = f"""
+    INSERT INTO authorizations ({EARLIER_COLUMNS}) VALUES
+    (1, :id, 'crawler', 'research', 'run-1', 'inference', 'openai', 'gpt-5', 'USD', 9, 8, 0, 5, :refunded, 'settled', 4,
+     NULL, 'unknown', 10, 20, NULL, 'inference', 'openai', NULL, '[["a","b"]]', NULL, 3, 4)
+"""
+
+
+def move(database_url: str, *, to: str) -> None:
+    """Bring a database to an earlier revision than this version's."""
+    engine = create_migration_engine(database_url)
+    try:
+        with engine.begin() as connection:
+            config = migrate.configuration()
+            config.attributes["connection"] = connection
+            known = MigrationContext.configure(connection).get_current_revision()
+            (command.upgrade if known is None else command.downgrade)(config, to)
+    finally:
+        engine.dispose()
 
 
 @pytest.mark.parametrize("table", ["log_records", "transfers"])
