@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.core.command import Charge, Extend, OpenRun, Refund, Release
+from ledger.core.command import Adjust, AdjustmentTransfer, Charge, Extend, OpenRun, Refund, Release, Reprice
 from ledger.core.command_approvals import GrantApproval, RefuseApproval
 from ledger.core.simulated import Findings
 from tests.support.simulated import USD, Past, counts, limit, simulated, status
@@ -47,6 +47,29 @@ def test_what_ended_is_found_again() -> None:
     assert [(one.amount, one.observed) for one in findings.examples["newly_denied"]] == [
         (USD // 2, 10 * USD + USD // 2)
     ]
+
+
+def test_a_corrected_price_counts_where_its_request_did() -> None:
+    """Of what was denied it changes what was spent, of what has ended it gives room; other adjustments do nothing."""
+    world = Past()
+    prices = {"currency": "USD", "old_price": (), "new_price": (("output", "1"),), "reason": "mistyped"}
+    first = world.hold(world.crawler, "6")
+    world.settle(world.crawler, first, "6")
+    denied = world.hold(world.crawler, "5")
+    world.settle(world.crawler, denied, "5")
+    paid = (AdjustmentTransfer("payables:openai", "assets:bank", "1", "USD"),)
+    world.do(Adjust, world.finance, transfers=paid, reason="paid")
+    for reference, before, after in ((first, "6", "1"), (denied, "5", "2"), (first, "1", "2")):
+        asked = {"authorization": reference, "settled": before, "amount": after} | prices
+        assert status(world.do(Reprice, world.finance, **asked)) == "done"
+    world.hold(world.crawler, "8")
+    world.hold(world.crawler, "0.5")
+    findings = simulated(world, book(limits=[limit("day", maximum="10")]), page=1)
+    assert [(one.reference, one.observed) for one in findings.examples["newly_denied"]] == [
+        (denied, 11 * USD),
+        (findings.examples["newly_denied"][1].reference, 10 * USD + USD // 2),
+    ]
+    assert findings.tallies["newly_denied"].spent == {"USD": 2 * USD}
 
 
 def test_holds_before_the_period_count_as_they_were() -> None:
