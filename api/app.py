@@ -58,11 +58,13 @@ def make_app(settings: Settings, *, sources: Sources | None = None) -> App:
         sources=own_sources,
         settings=AuthorizerSettings(
             queue_commands_max=settings.queue_commands_max,
+            waiting_commands_max=settings.waiting_commands_max,
             batch_commands_max=settings.batch_commands_max,
             writers=settings.postgresql_writers,
             clock_jump_seconds=float(settings.clock_jump_seconds),
         ),
         on_batch=metrics.batch,
+        on_waited=metrics.waited,
     )
     context = Context(
         settings,
@@ -122,6 +124,7 @@ async def _flush(context: Context) -> None:
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         context.metrics.queue_commands.set(context.authorizer.queue_depth)
+        context.metrics.waiting_commands.set(context.authorizer.line_length)
         context.metrics.rate_limited.inc(context.rate.take_refused())
         context.metrics.flush()
 

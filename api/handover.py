@@ -2,7 +2,7 @@
 
 Owns the two hand-overs. Invariants: all commands that became ready in one turn of the loop are queued with one call
 for each book; all outcomes of one batch wake the loop once; a command that was queued is never withdrawn, whether or
-not anybody still waits for it.
+not anybody still waits for it, unless it may wait in line and its caller leaves.
 """
 
 from __future__ import annotations
@@ -14,14 +14,32 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from ledger.core.command import Command
+from ledger.core.command import Authorize, Command, Extend
 from ledger.core.outcome import Outcome
 from ledger.services.authorizer import Authorizer
+from ledger.services.place import Place
 
 Answer = Outcome | Exception
-_Waiting = asyncio.Future[Outcome]
+_Future = asyncio.Future[Outcome]
 QUIET_TURNS: Final = 30
 """Turns of an event loop with nothing new, some microseconds each, after which it counts as quiet."""
+
+
+class Waiting:
+    """A command that may wait in line. ``future`` ends with its outcome, or fails with a ServiceError as one of
+    ``Handover.decide`` does."""
+
+    __slots__ = ("_place", "future")
+
+    def __init__(self, future: _Future, place: Place | None) -> None:
+        self.future = future
+        self._place = place
+
+    def leave(self) -> None:
+        """Wait no longer. ``future`` then fails with LeftLine, and nothing was recorded; or it ends with the outcome,
+        where that was decided first. To be called for a caller that went away: not to leave keeps the place."""
+        if self._place is not None:
+            self._place.leave()
 
 
 class Handover:
@@ -32,16 +50,16 @@ class Handover:
     def __init__(self, authorizer: Authorizer, loop: asyncio.AbstractEventLoop) -> None:
         self._authorizer = authorizer
         self._loop = loop
-        self._ready: dict[int, tuple[list[Command], list[_Waiting]]] = {}
-        self._arrived: deque[tuple[Sequence[_Waiting], Sequence[Answer]]] = deque()
+        self._ready: dict[int, tuple[list[Command], list[_Future]]] = {}
+        self._arrived: deque[tuple[Sequence[_Future], Sequence[Answer]]] = deque()
         self._waking = False
         self._asked = 0
         self._settled = threading.Event()
 
-    def decide(self, book_id: int, command: Command) -> _Waiting:
+    def decide(self, book_id: int, command: Command) -> _Future:
         """A future of the command's outcome. It fails with a ServiceError when the command could not be decided."""
         self._asked += 1
-        waiting: _Waiting = self._loop.create_future()
+        waiting: _Future = self._loop.create_future()
         group = self._ready.get(book_id)
         if group is None:
             if not self._ready:
@@ -51,6 +69,26 @@ class Handover:
             group[0].append(command)
             group[1].append(waiting)
         return waiting
+
+    def decide_waiting(self, book_id: int, command: Authorize | Extend, wait_seconds: float) -> Waiting:
+        """As ``decide``, but where the command would be denied only for what open holds reserve, it stands in line for
+        up to ``wait_seconds`` (30 at most). With 0 it is decided at once, and nobody can leave."""
+        if wait_seconds <= 0:
+            return Waiting(self.decide(book_id, command), None)
+        self._asked += 1
+        future: _Future = self._loop.create_future()
+        place = None
+        try:
+            place = self._authorizer.submit_waiting(
+                book_id,
+                command,
+                partial(self._deliver, (future,)),
+                wait_seconds=wait_seconds,
+                afterwards=self._wake,
+            )
+        except Exception as error:
+            future.set_exception(error)
+        return Waiting(future, place)
 
     async def decide_all(self, book_id: int, commands: Sequence[Command]) -> list[Answer]:
         """The outcomes of commands queued together, in order. Raises ServiceError when none was queued."""
@@ -77,7 +115,7 @@ class Handover:
                     if not future.done():
                         future.set_exception(error)
 
-    def _deliver(self, waiting: Sequence[_Waiting], answers: Sequence[Answer]) -> None:
+    def _deliver(self, waiting: Sequence[_Future], answers: Sequence[Answer]) -> None:
         """Called by a writer thread for each submission of a batch, before ``_wake``."""
         self._arrived.append((waiting, answers))
 

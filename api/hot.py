@@ -6,6 +6,7 @@ routes behind FastAPI would, because both use the same models, problems and rend
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from pydantic_core import from_json
 
 from api.answering import authorization_reply, failure_reply, outcome_reply
 from api.context import Context
+from api.handover import Waiting
 from api.problems import ProblemError
 from api.rendering import MONEY_SCALE
 from api.reply import Reply, json_reply
@@ -33,6 +35,7 @@ from api.schemas.validation import name_like_an_id, parse_body, problem_of
 from ledger.core.command import Authorize, Caller, Command, Extend, MarkUnknown, Release, Settle
 from ledger.core.ids import AUTHORIZATION, is_id, is_name
 from ledger.core.outcome import Outcome
+from ledger.services.errors import LeftLine
 from ledger.services.sources import ParsedKey
 
 PATH: Final = "/v1/authorizations"
@@ -40,7 +43,11 @@ _BELOW: Final = PATH + "/"
 _BELOW_LENGTH: Final = len(_BELOW)
 BATCH: Final = "batch"
 _BATCH_PATH: Final = _BELOW + BATCH
-Build = Callable[[bytes, Caller, str, str], Command]
+WAITING_COMMANDS: Final = (Authorize, Extend)
+"""Commands that may wait in line."""
+Wanted = tuple[Command, int]
+"""A command, and how many seconds it may wait in line."""
+Build = Callable[[bytes, Caller, str, str], Wanted]
 
 
 def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_key: str, new_id: str) -> Authorize:
@@ -77,10 +84,10 @@ def _check_name(field: str, text: str) -> None:
         raise name_like_an_id(field)
 
 
-def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Settle:
+def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Wanted:
     """The command of a settlement's body."""
     asked = parse_body(SettleRequest, body)
-    return Settle(
+    command = Settle(
         caller=caller,
         idempotency_key=idempotency_key,
         authorization=reference,
@@ -94,12 +101,13 @@ def settle_command(body: bytes, caller: Caller, idempotency_key: str, reference:
         metering=tuple(sorted(asked.metering.items())) if asked.metering else (),
         flags=tuple(sorted(asked.flags)) if asked.flags else (),
     )
+    return command, 0
 
 
-def extend_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Extend:
+def extend_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Wanted:
     """The command of an extension's body."""
     asked = parse_body(ExtendRequest, body)
-    return Extend(
+    command = Extend(
         caller=caller,
         idempotency_key=idempotency_key,
         authorization=reference,
@@ -107,12 +115,13 @@ def extend_command(body: bytes, caller: Caller, idempotency_key: str, reference:
         currency=asked.amount.currency if asked.amount is not None else None,
         ttl_seconds=asked.ttl_seconds,
     )
+    return command, asked.wait_seconds
 
 
-def release_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Release:
+def release_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Wanted:
     """The command of a release's body, which may be empty."""
     asked = parse_body(ReleaseRequest, body or b"{}")
-    return Release(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
+    return Release(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason), 0
 
 
 def unknown_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> MarkUnknown:
@@ -153,7 +162,7 @@ class Hot:
         return (BATCH, "") if path == _BATCH_PATH else None
 
     async def answer(self, route: str, reference: str, asked: Asked, receive: Receive) -> Reply | None:
-        """The answer to a hot request; None when the client left before it had sent all."""
+        """The answer to a hot request; None when the client left before it had sent all, or left the line."""
         try:
             if route == BATCH:
                 return await self._batch(asked, receive)
@@ -173,17 +182,24 @@ class Hot:
         body = await self._body(asked, receive)
         if body is None:
             return None
-        command = self.command(route, reference, asked, key, body)
-        outcome = await self._context.handover.decide(key.book_id, command)
+        command, wait_seconds = self.command(route, reference, asked, key, body)
+        if wait_seconds and isinstance(command, WAITING_COMMANDS):
+            outcome = await _in_line(self._context.handover.decide_waiting(key.book_id, command, wait_seconds), receive)
+            if outcome is None:
+                return None
+        else:
+            outcome = await self._context.handover.decide(key.book_id, command)
         return await self.reply(outcome, key, asked)
 
-    def command(self, route: str, reference: str, asked: Asked, key: ParsedKey, body: bytes) -> Command:
-        """The command of a request for one authorization, whose body is whole. Raises ProblemError."""
+    def command(self, route: str, reference: str, asked: Asked, key: ParsedKey, body: bytes) -> Wanted:
+        """The command of a request for one authorization, whose body is whole, and how long it may wait. Raises
+        ProblemError."""
         idempotency_key = asked.idempotency()
         caller = Caller(key.digest)
         if route == "authorize":
             request = parse_body(AuthorizationRequest, body)
-            return authorize_command(request, caller, idempotency_key, self._context.sources.new_id(AUTHORIZATION))
+            new_id = self._context.sources.new_id(AUTHORIZATION)
+            return authorize_command(request, caller, idempotency_key, new_id), request.wait_seconds
         if not is_id(reference, AUTHORIZATION):
             raise ProblemError("not_found", "there is no such authorization")
         return VERBS[route](body, caller, idempotency_key, reference)
@@ -242,6 +258,26 @@ class Hot:
             else:
                 replies[place] = await self.reply(answer, key, asked)
         return json_reply(200, {"items": [_item(reply) for reply in replies if reply is not None]})
+
+
+async def _in_line(waiting: Waiting, receive: Receive) -> Outcome | None:
+    """The outcome of what may wait in line; None when the client left first."""
+
+    async def watch() -> None:
+        # The body was read whole, so what comes next, if anything, is that the client went away.
+        if (await receive())["type"] == "http.disconnect":
+            waiting.leave()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await waiting.future
+    except LeftLine:
+        return None
+    except asyncio.CancelledError:
+        waiting.leave()
+        raise
+    finally:
+        watching.cancel()
 
 
 def _item(reply: Reply) -> dict[str, Any]:

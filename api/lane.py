@@ -19,20 +19,23 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from api.answering import failure_reply
 from api.context import Context
 from api.edge import log_answer
-from api.hot import BATCH, Hot
+from api.handover import Waiting
+from api.hot import BATCH, WAITING_COMMANDS, Hot
 from api.problems import ProblemError
 from api.reply import Reply
 from api.request import Asked
 from ledger.core.outcome import Outcome
+from ledger.services.errors import LeftLine
 from ledger.services.sources import ParsedKey
 
 LANE_BYTES_MAX: Final = 32_768
 
 
 class Exchange:
-    """One request in the lane, and where its answer goes. ``cycle`` is uvicorn's request and response."""
+    """One request in the lane, and where its answer goes. ``cycle`` is uvicorn's request and response; ``waiting`` is
+    its place, where it may wait in line."""
 
-    __slots__ = ("asked", "cycle", "key", "reference", "route", "started")
+    __slots__ = ("asked", "cycle", "key", "reference", "route", "started", "waiting")
 
     def __init__(self, cycle: Any, route: str, reference: str, asked: Asked) -> None:
         self.cycle = cycle
@@ -41,6 +44,12 @@ class Exchange:
         self.asked = asked
         self.started = perf_counter()
         self.key: ParsedKey | None = None
+        self.waiting: Waiting | None = None
+
+    def leave(self) -> None:
+        """The client has gone: nobody waits in line for it."""
+        if self.waiting is not None:
+            self.waiting.leave()
 
 
 class Lane:
@@ -73,8 +82,14 @@ class Lane:
             body = bytes(exchange.cycle.body)
             if body and not asked.is_json:
                 raise ProblemError("unsupported_media_type")
-            command = self._hot.command(exchange.route, exchange.reference, asked, key, body)
-            waiting = context.handover.decide(key.book_id, command)
+            command, wait_seconds = self._hot.command(exchange.route, exchange.reference, asked, key, body)
+            if wait_seconds and isinstance(command, WAITING_COMMANDS):
+                exchange.waiting = context.handover.decide_waiting(key.book_id, command, wait_seconds)
+                waiting = exchange.waiting.future
+                if exchange.cycle.disconnected:
+                    exchange.leave()
+            else:
+                waiting = context.handover.decide(key.book_id, command)
         except Exception as error:
             self._answer(exchange, failure_reply(error, asked.id_text()))
         else:
@@ -85,6 +100,8 @@ class Lane:
         try:
             outcome = waiting.result()
             reply = self._hot.ready_reply(outcome, asked)
+        except LeftLine:
+            return
         except Exception as error:
             reply = failure_reply(error, asked.id_text())
         if reply is not None:

@@ -79,6 +79,19 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+        self.waiting_commands = Gauge(
+            "bursar_waiting_commands",
+            "Commands standing in line for held money.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self.waited_seconds = Histogram(
+            "bursar_waited_seconds",
+            "Time from the request of who stood in line to its end, by outcome.",
+            ("outcome",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self.balance_failures = Counter(
             "bursar_balance_read_failures",
             "Scrapes that could not read what is held and spent.",
@@ -120,6 +133,10 @@ class Metrics:
             self.commit_seconds.observe(report.commit_seconds)
         for (operation, outcome), number in report.outcomes.items():
             self.decisions.labels(operation, outcome).inc(number)
+
+    def waited(self, outcome: str, seconds: float) -> None:
+        """Count one that stood in line, at its end. Called by the writer threads."""
+        self.waited_seconds.labels(outcome).observe(seconds)
 
     def alert(self, kind: str) -> None:
         """Count one event. Called by the alerts' thread."""

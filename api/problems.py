@@ -139,6 +139,7 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         429, "Budget held by others", "It would fit once open holds are settled or released; ask again.", 2
     ),
     Status.EXPIRY_BACKLOG: Row(503, "Expiring holds first", "Nothing was recorded; ask again.", 1),
+    Status.WAITING: Row(503, "Waiting in line", "Nothing was recorded; ask again.", 1),
     Status.APPROVED: Row(201, "Approved", "The amount is held."),
     Status.DONE: Row(200, "Done", "The request was carried out."),
 }

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Commands that may wait to be decided; beyond it 503. A whole batch of 1000 fits.",
     )
+    waiting_commands_max: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description="Commands that may wait in line for held money; beyond it they are decided at once.",
+    )
     batch_commands_max: int = Field(
         default=1024, ge=1, le=10_000, description="Commands decided and committed in one transaction at most."
     )

@@ -55,7 +55,7 @@ class AuthorizationRequest(RequestModel):
     ttl_seconds: TimeToLive = Field(default=TTL_SECONDS_DEFAULT, description="After this the hold expires.")
     wait_seconds: WaitSeconds = Field(
         default=0,
-        description="How long the caller would wait for held money to come free. An answer may come at once.",
+        description="How long to wait in line, where only open holds stand in the way. An answer may come at once.",
     )
     accept_pending: bool = Field(default=False, description="Whether 202 (people must approve) is understood.")
     partial_ok: bool = Field(default=False, description="Whether less than the amount is of use.")
@@ -77,6 +77,7 @@ class BatchItem(AuthorizationRequest):
     """One authorization of a batch, with the idempotency key that the header carries elsewhere."""
 
     idempotency_key: str | None = Field(default=None, description="1 to 255 printable ASCII characters.")
+    wait_seconds: Literal[0] = Field(default=0, description="An item of a batch does not wait in line.")
 
 
 class BatchRequest(RequestModel):
@@ -136,6 +137,10 @@ class ExtendRequest(RequestModel):
 
     amount: Amount | None = None
     ttl_seconds: TimeToLive | None = None
+    wait_seconds: WaitSeconds = Field(
+        default=0,
+        description="How long to wait in line, where only open holds stand in the way. An answer may come at once.",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> ExtendRequest:

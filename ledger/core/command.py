@@ -5,10 +5,11 @@ defined; times are microseconds since 1970 UTC. Ids and key digests are made by 
 ready. ``operation`` names the row of the role table (``core.roles``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ledger.core.authorization import ON_EXPIRY_RELEASE, TTL_SECONDS_DEFAULT
+from ledger.core.line import Line
 from ledger.core.metering import Pairs
 
 
@@ -33,7 +34,7 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize(Command):
     """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
-    requests the same."""
+    requests the same. With a ``line`` it may wait in line, behind who stands there; that is no part of the request."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -51,6 +52,7 @@ class Authorize(Command):
     on_expiry: str = ON_EXPIRY_RELEASE
     labels: tuple[tuple[str, str], ...] = ()
     fingerprint: str | None = None
+    line: Line | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,14 @@ class Settle(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extend(Command):
-    """Add amount, or time, or both, to an open hold."""
+    """Add amount, or time, or both, to an open hold. ``line`` as of ``Authorize``."""
 
     operation: ClassVar[str] = "extend"
     authorization: str
     amount: str | None = None
     currency: str | None = None
     ttl_seconds: int | None = None
+    line: Line | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

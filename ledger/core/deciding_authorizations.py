@@ -31,6 +31,7 @@ from ledger.core.principal import agent_name, lineage
 from ledger.core.refusal import refuse
 from ledger.core.requesting_approval import request_approval
 from ledger.core.rules import DENY, RULE_APPROVAL, Evaluation, Facts, Verdict, evaluate
+from ledger.core.waiting import check_repeat, stand_in_line
 from ledger.core.working import Batch, Posting, by_of, request_of
 
 LARGE: Final = 2**60
@@ -154,6 +155,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
+    if asked.line is not None:
+        check_repeat(batch, asked, principal, digest)
     agent = agent_name(principal)
     if agent is None:
         refuse(Status.ROLE_NOT_ALLOWED, "only an agent authorizes its own spending")
@@ -183,6 +186,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         ),
         judgement.denials,
     )  # fmt: skip
+    if asked.line is not None:
+        stand_in_line(batch, asked, principal, digest, budget.name, evaluation.denial)
     approved = min(evaluation.approved, judgement.amount)
     body: dict[str, Any] = {
         "by": by_of(principal, key_id),

@@ -41,6 +41,7 @@ from ledger.core.refusal import refuse
 from ledger.core.rules import Facts, evaluate
 from ledger.core.splits import settle_split
 from ledger.core.uses import portions_of, portions_text, uses_of
+from ledger.core.waiting import check_repeat, stand_in_line
 from ledger.core.working import Batch, Posting, by_of, request_of
 
 _LATE_STATES: Final = (RELEASED, EXPIRED)
@@ -321,6 +322,8 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
+    if asked.line is not None:
+        check_repeat(batch, asked, principal, digest)
     found = owned(batch, asked.authorization, principal)
     if asked.currency is not None and found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
@@ -354,6 +357,8 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         ),
         judgement.denials,
     )  # fmt: skip
+    if asked.line is not None and atoms:
+        stand_in_line(batch, asked, principal, digest, found.budget, evaluation.denial)
     decision = decision_said(evaluation, judgement, plan)
     head = {"by": by_of(principal, key_id), "request": fragment, "decision": decision}
     if evaluation.denial is not None and evaluation.denial.status is not None:

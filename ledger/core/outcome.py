@@ -94,6 +94,8 @@ class Status(Enum):
     INSUFFICIENT_BUDGET = "insufficient_budget"
     # Denied for want of a person's approval, which the caller did not accept to wait for, on record.
     APPROVAL_REQUIRED = "approval_required"
+    # Internal: would be denied for what open holds reserve, and waits in line instead.
+    WAITING = "waiting"
     # Denied for the moment, on record.
     LIMIT_HELD = "limit_held"
     VELOCITY = "velocity"
@@ -134,6 +136,9 @@ DENIALS = frozenset(
 
 UNBOUND_DENIALS = frozenset((Status.LIMIT_HELD, Status.VELOCITY, Status.BUDGET_HELD))
 """Denials that do not bind the idempotency key, because the same request may fit soon."""
+
+WAITABLE = frozenset((Status.LIMIT_HELD, Status.BUDGET_HELD))
+"""Denials that end when open holds are settled or released: a command that may wait stands in line instead."""
 
 AWAITING_EXPIRIES = frozenset(
     (

@@ -15,6 +15,7 @@ from ledger.core.budget import Budget
 from ledger.core.changeset import copy_of
 from ledger.core.counter import Counter, Frame, Sums
 from ledger.core.ids import is_id_of
+from ledger.core.line import Waits
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import Status
@@ -77,6 +78,7 @@ class Overlay:
         "settings_changed",
         "snapshot",
         "standings",
+        "waits",
         "webhooks",
     )
 
@@ -100,6 +102,7 @@ class Overlay:
         self.standings: dict[tuple[str, str | None], Standing] = {}
         self.rows: dict[str, dict[Any, Any]] = {kind: {} for kind in ROW_KINDS}
         self.plans: dict[tuple[str | None, str | None], Any] = {}
+        self.waits = Waits()
         self.settings_changed = False
         self.policies_changed = False
         self.frozen = bool(snapshot.head.frozen)

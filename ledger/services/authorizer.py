@@ -7,54 +7,30 @@ a command that cannot be processed fails alone; each book always goes to the sam
 """
 
 import asyncio
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from ledger.core.command import Command
+from ledger.core.command import Authorize, Command, Extend
 from ledger.core.outcome import Outcome
-from ledger.services.batch_report import BatchReport
+from ledger.services.batch_report import BatchReport as BatchReport
 from ledger.services.batch_writer import BatchWriter
 from ledger.services.errors import CommandFailed, Stopping
+from ledger.services.line import WAIT_SECONDS_MAX, Lines
+from ledger.services.place import Place
 from ledger.services.queue import Afterwards, CommandQueue, Deliver, Result, Submission
 from ledger.services.sources import Sources
-
-TURN_SECONDS_MAX: Final = 0.005
-"""How long those who were answered may take to ask again before the next batch is taken without them."""
-_logger = logging.getLogger(__name__)
-
-
-def _answer(answers: Iterable[tuple[Submission, list[Result]]]) -> list[threading.Event]:
-    """Deliver, then call each ``afterwards`` once; the events they return. Somebody who cannot be told (a loop that has
-    closed) takes nothing from those who come after."""
-    last: dict[Afterwards, None] = {}
-    settling: list[threading.Event] = []
-    for submission, results in answers:
-        try:
-            submission.deliver(results)
-        except Exception:
-            _logger.exception("the results of %d commands could not be delivered", len(results))
-        if submission.afterwards is not None:
-            last[submission.afterwards] = None
-    for afterwards in last:
-        try:
-            event = afterwards()
-        except Exception:
-            _logger.exception("somebody could not be told of a batch")
-        else:
-            if event is not None:
-                settling.append(event)
-    return settling
+from ledger.services.writer_loop import OnBatch, OnWaited, WriterLoop, answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizerSettings:
-    """Bounds of the authorizer. Counts are commands; times are seconds."""
+    """Bounds of the authorizer. Counts are commands, of each writer; times are seconds. ``waiting_commands_max`` may
+    stand in line; where that is full, a command is decided as one that does not wait."""
 
     queue_commands_max: int = 10_000
+    waiting_commands_max: int = 10_000
     batch_commands_max: int = 1_024
     writers: int = 1
     clock_jump_seconds: float = 300.0
@@ -73,52 +49,61 @@ class Authorizer:
         *,
         sources: Sources | None = None,
         settings: AuthorizerSettings | None = None,
-        on_batch: Callable[[BatchReport], None] | None = None,
+        on_batch: OnBatch | None = None,
+        on_waited: OnWaited | None = None,
     ) -> None:
         self.sources = sources or Sources()
         self._settings = settings or AuthorizerSettings()
         writers = 1 if database_url.startswith("sqlite") else self._settings.writers
-        self._queues = [
-            CommandQueue(
-                commands_max=self._settings.queue_commands_max,
-                batch_commands_max=self._settings.batch_commands_max,
+        self._loops = [
+            WriterLoop(
+                CommandQueue(
+                    commands_max=self._settings.queue_commands_max,
+                    batch_commands_max=self._settings.batch_commands_max,
+                ),
+                BatchWriter(
+                    database_url,
+                    sources=self.sources,
+                    clock_jump_seconds=self._settings.clock_jump_seconds,
+                    lock_timeout_seconds=self._settings.lock_timeout_seconds,
+                ),
+                Lines(members_max=self._settings.waiting_commands_max),
+                on_batch=on_batch,
+                on_waited=on_waited,
             )
             for _ in range(writers)
         ]
-        self._writers = [
-            BatchWriter(
-                database_url,
-                sources=self.sources,
-                clock_jump_seconds=self._settings.clock_jump_seconds,
-                lock_timeout_seconds=self._settings.lock_timeout_seconds,
-            )
-            for _ in range(writers)
-        ]
-        self._on_batch = on_batch
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start the writer threads. They connect when they have something to do."""
-        for position, (queue, writer) in enumerate(zip(self._queues, self._writers, strict=True)):
-            thread = threading.Thread(target=self._run, args=(queue, writer), name=f"writer-{position}", daemon=True)
+        for position, loop in enumerate(self._loops):
+            thread = threading.Thread(target=loop.run, name=f"writer-{position}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def stop(self, *, deadline_seconds: float) -> None:
-        """Take nothing more in, finish what is queued within the deadline, and answer the rest with Stopping."""
-        for queue in self._queues:
-            queue.stop()
+        """Take nothing more in, finish what is queued within the deadline, decide those in line for good, and answer
+        the rest with Stopping."""
+        for loop in self._loops:
+            loop.queue.stop()
         deadline = time.monotonic() + deadline_seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         stopping = Stopping("this server is shutting down")
-        for queue in self._queues:
-            _answer((submission, [stopping for _ in submission.commands]) for submission in queue.drain())
+        for loop in self._loops:
+            answer((submission, [stopping for _ in submission.commands]) for submission in loop.queue.drain())
+            answer(loop.lines.abandon())
 
     @property
     def queue_depth(self) -> int:
-        """Commands waiting now."""
-        return sum(queue.depth for queue in self._queues)
+        """Commands waiting to be decided now."""
+        return sum(loop.queue.depth for loop in self._loops)
+
+    @property
+    def line_length(self) -> int:
+        """Commands standing in line now."""
+        return sum(loop.lines.size for loop in self._loops)
 
     def submit(
         self,
@@ -135,8 +120,29 @@ class Authorizer:
 
         Raises Overloaded or Stopping, and then nothing was queued.
         """
-        queue = self._queues[book_id % len(self._queues)]
-        queue.put(Submission(book_id, commands, deliver, dry, afterwards))
+        loop = self._loops[book_id % len(self._loops)]
+        loop.queue.put(Submission(book_id, commands, deliver, dry, afterwards))
+
+    def submit_waiting(
+        self,
+        book_id: int,
+        command: Authorize | Extend,
+        deliver: Deliver,
+        *,
+        wait_seconds: float,
+        afterwards: Afterwards | None = None,
+    ) -> Place:
+        """Queue one command as ``submit`` does, which may stand in line for ``wait_seconds`` (at most
+        ``WAIT_SECONDS_MAX``) where it would be denied only for what open holds reserve. ``leave`` of the place it
+        returns gives that up: ``deliver`` then gets LeftLine, or the outcome where it was decided first.
+
+        Raises Overloaded or Stopping, and then nothing was queued.
+        """
+        loop = self._loops[book_id % len(self._loops)]
+        seconds = min(max(wait_seconds, 0.0), WAIT_SECONDS_MAX)
+        place = Place(now=time.monotonic(), wait_seconds=seconds, on_leave=loop.leave)
+        loop.queue.put(Submission(book_id, (command,), deliver, False, afterwards, place))
+        return place
 
     async def evaluate(self, book_id: int, command: Command) -> Outcome:
         """What the decision would be now; writes nothing. Raises ServiceError."""
@@ -172,24 +178,3 @@ class Authorizer:
         if isinstance(kept[0], Exception):
             raise kept[0]
         return kept[0]
-
-    def _run(self, queue: CommandQueue, writer: BatchWriter) -> None:
-        while (batch := queue.take()) is not None:
-            commands = [command for submission in batch for command in submission.commands]
-            results, report = writer.process(batch[0].book_id, commands, dry=batch[0].dry)
-            at = 0
-            answers = []
-            for submission in batch:
-                end = at + len(submission.commands)
-                answers.append((submission, results[at:end]))
-                at = end
-            settling = _answer(answers)
-            if self._on_batch is not None:
-                self._on_batch(report)
-            if queue.depth:
-                # Half of the callers wait here and half were just answered. Were the next batch taken now, each would
-                # hold one half for ever, at twice the cost of a commit: let those who were answered ask again first.
-                deadline = time.monotonic() + TURN_SECONDS_MAX
-                for event in settling:
-                    event.wait(max(deadline - time.monotonic(), 0.0))
-        writer.close()

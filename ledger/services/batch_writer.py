@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ledger.core.book import Book
 from ledger.core.changeset import AUTHORIZATIONS, KEYS, Changeset, TableSpec
-from ledger.core.command import Caller, Command, ExpireDue
+from ledger.core.command import Authorize, Caller, Command, ExpireDue, Extend
 from ledger.core.decide import accept, decide, tidy
 from ledger.core.merkle import Frontier
 from ledger.core.missing import ROUNDS_MAX, missing
@@ -41,6 +41,8 @@ ATTEMPTS_MAX: Final = 8
 DUE_MAX: Final = 500
 BACKLOG_ROUNDS_MAX: Final = 10_000
 BOOKS_MAX: Final = 64
+_WAITING_OPERATIONS: Final = (Authorize.operation, Extend.operation)
+"""Commands that may end in line: they are counted once they are decided."""
 _logger = logging.getLogger(__name__)
 
 
@@ -123,6 +125,8 @@ class BatchWriter:
             (command.operation, result.status.value if isinstance(result, Outcome) else type(result).__name__)
             for command, result in zip(commands, results, strict=True)
         )
+        for operation in _WAITING_OPERATIONS:
+            counted.pop((operation, Status.WAITING.value), None)
         seconds = time.perf_counter() - started
         return results, BatchReport(len(commands), self._records, seconds, self._commit_seconds, counted, dry)
 

@@ -6,6 +6,7 @@
     ├── DatabaseUnavailable  the database cannot be had: come again; nothing was recorded
     ├── OutcomeUnknown       the commit's outcome is not known: repeat with the same idempotency key
     ├── ClockJumped          the clock ran ahead of all reason: an operator must look; nothing was recorded
+    ├── LeftLine             the caller left the line before it was its turn; nothing was recorded
     ├── CommandFailed        this one command cannot be processed (a bug); the rest of its batch went on
     └── UnknownBook          the book does not exist in this database
 
@@ -39,6 +40,10 @@ class ClockJumped(ServiceError):
     """The clock is further ahead than is reasonable; deciding now could expire every hold. Nothing was recorded."""
 
     retry_after_seconds = 30
+
+
+class LeftLine(ServiceError):
+    """The caller left before it was its turn. Nothing was recorded."""
 
 
 class CommandFailed(ServiceError):

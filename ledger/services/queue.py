@@ -1,7 +1,7 @@
 """The queue before a writer: bounded, counted in commands, in order of arrival per book.
 
-Owns who waits. Invariants: a submission is never split over two batches and never withdrawn; books take turns; what
-was refused here was never queued.
+Owns who waits to be decided. Invariants: a submission is never split over two batches and never withdrawn; books take
+turns; what was refused here was never queued.
 """
 
 import threading
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ledger.core.command import Command
 from ledger.core.outcome import Outcome
 from ledger.services.errors import Overloaded, Stopping
+from ledger.services.place import Place
 
 Result = Outcome | Exception
 Deliver = Callable[[list[Result]], None]
@@ -22,16 +23,18 @@ Afterwards = Callable[[], threading.Event | None]
 to ask again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Submission:
     """Commands that were handed in together; ``deliver`` gets their results on the writer's thread. ``dry``: decide,
-    write nothing. ``afterwards`` is called once when everything in its batch was delivered; see ``Afterwards``."""
+    write nothing. ``afterwards`` is called once when everything in its batch was delivered; see ``Afterwards``. With a
+    ``place``, it is one command that may wait in line."""
 
     book_id: int
     commands: Sequence[Command]
     deliver: Deliver
     dry: bool = False
     afterwards: Afterwards | None = None
+    place: Place | None = None
 
 
 class CommandQueue:
@@ -44,14 +47,15 @@ class CommandQueue:
         self._turns: deque[int] = deque()
         self._condition = threading.Condition()
         self._waiting = False
-        self._stopping = False
+        self._knocked = False
+        self.stopping = False
         self.depth = 0
 
     def put(self, submission: Submission) -> None:
         """Queue a submission. Raises Overloaded or Stopping."""
         count = len(submission.commands)
         with self._condition:
-            if self._stopping:
+            if self.stopping:
                 raise Stopping("this server is shutting down")
             if self.depth + count > self._commands_max:
                 raise Overloaded(f"{self.depth} commands are waiting, which is as many as may wait")
@@ -64,16 +68,22 @@ class CommandQueue:
             if self._waiting:
                 self._condition.notify()
 
-    def take(self) -> list[Submission] | None:
+    def take(self, patience_seconds: float | None = None) -> list[Submission] | None:
         """The next batch: submissions of one book, together at most ``batch_commands_max`` commands (one submission
-        may be larger by itself). Waits for one; None once the queue was stopped and is empty."""
+        may be larger by itself). Waits for one: as long as it takes, or at most ``patience_seconds`` or until a knock,
+        and then the batch is empty. None once the queue was stopped and is empty."""
         with self._condition:
             while not self._turns:
-                if self._stopping:
+                if self.stopping:
                     return None
+                if self._knocked:
+                    self._knocked = False
+                    return []
                 self._waiting = True
-                self._condition.wait()
+                told = self._condition.wait(patience_seconds)
                 self._waiting = False
+                if not told and not self._turns and not self.stopping:
+                    return []
             book_id = self._turns.popleft()
             lane = self._lanes[book_id]
             batch = [lane.popleft()]
@@ -91,10 +101,17 @@ class CommandQueue:
             self.depth -= count
             return batch
 
+    def knock(self) -> None:
+        """Have ``take`` return, if it waits or once it would wait."""
+        with self._condition:
+            self._knocked = True
+            if self._waiting:
+                self._condition.notify()
+
     def stop(self) -> None:
         """Take nothing more in; what is queued can still be taken."""
         with self._condition:
-            self._stopping = True
+            self.stopping = True
             self._condition.notify_all()
 
     def drain(self) -> list[Submission]:

@@ -12,6 +12,7 @@ from ledger.core.command import Caller, Extend, FreezeAgent
 from ledger.core.command_approvals import Delegate, GrantApproval
 from ledger.core.command_budgets import CloseBudget, FreezeBook, FreezeBudget
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.line import NOBODY
 from ledger.core.outcome import Outcome, Status
 from tests.core.status_cases import (
     LARGEST,
@@ -157,6 +158,7 @@ ALONE: dict[Status, Scene] = {
     Status.LOOP_DETECTED: lambda w: authorize(tried(ruled(w, loops=LOOPS))),
     Status.LIMIT_EXCEEDED: lambda w: authorize(spent(ruled(w, limits=[limit(maximum="8")]), "5")),
     Status.APPROVAL_REQUIRED: lambda w: authorize(ruled(w, approval=[ASKS])),
+    Status.WAITING: lambda w: (w.hold(w.writer, "60"), authorize(w, amount="60", line=NOBODY))[1],
     Status.LIMIT_HELD: lambda w: authorize(tried(ruled(w, limits=[limit(maximum="8")]))),
     Status.VELOCITY: lambda w: authorize(later(tried(ruled(w, limits=[MINUTE])))),
     Status.PENDING_APPROVAL: lambda w: authorize(ruled(w, approval=[ASKS]), accept_pending=True),
@@ -233,6 +235,10 @@ BOTH: dict[tuple[Status, Status], Scene] = {
     (Status.APPROVAL_REQUIRED, Status.LIMIT_HELD): lambda w: authorize(
         tried(ruled(w, approval=[ASKS], limits=[limit(maximum="6")]), amount="2")
     ),
+    (Status.APPROVAL_REQUIRED, Status.WAITING): lambda w: authorize(
+        tried(ruled(w, approval=[ASKS], limits=[limit(maximum="6")]), amount="2"), line=NOBODY
+    ),
+    (Status.WAITING, Status.LIMIT_HELD): lambda w: authorize(tried(ruled(w, limits=[limit(maximum="8")])), line=NOBODY),
     (Status.LIMIT_HELD, Status.VELOCITY): lambda w: authorize(
         later(tried(ruled(w, limits=[limit(maximum="8"), MINUTE])))
     ),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.core.command import Authorize, Caller, Command
+from ledger.core.command import Authorize, Caller, Command, Extend
 from ledger.core.outcome import Outcome
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.batch_report import BatchReport
 from ledger.services.batch_writer import BatchWriter
+from ledger.services.place import Place
 from ledger.services.queue import Result
 from ledger.services.verify import verify_books
 from tests.support.every_kind import LiveLedger
@@ -76,11 +78,24 @@ def codes(results: list[Result]) -> list[str]:
 
 @dataclass
 class Waiting:
-    """A submission to an authorizer, its results once they came, and on which thread."""
+    """A submission to an authorizer, its results once they came, and on which thread; its place where it may stand in
+    line."""
 
     done: threading.Event
     results: list[Result]
     thread: str = ""
+    place: Place | None = None
+
+    def deliver(self, results: list[Result]) -> None:
+        """Take the results."""
+        self.results.extend(results)
+        self.thread = threading.current_thread().name
+        self.done.set()
+
+    def leave(self) -> None:
+        """Leave the line."""
+        assert self.place is not None
+        self.place.leave()
 
     def wait(self) -> list[Result]:
         """The results. Fails after a minute."""
@@ -91,17 +106,19 @@ class Waiting:
 class Desk:
     """An authorizer of the test's own on a world's database, as another process would have one; a context manager.
 
-    ``reports`` are those of its batches.
+    ``reports`` are those of its batches; ``waited`` is who stood in line: the outcome, and for how many seconds.
     """
 
     def __init__(self, world: LiveWorld, **settings: Any) -> None:
         self._world = world
         self.reports: list[BatchReport] = []
+        self.waited: list[tuple[str, float]] = []
         self.authorizer = Authorizer(
             world.url,
             sources=world.sources,
             settings=AuthorizerSettings(**{"clock_jump_seconds": 10.0**9} | settings),
             on_batch=self.reports.append,
+            on_waited=lambda outcome, seconds: self.waited.append((outcome, seconds)),
         )
 
     def __enter__(self) -> Desk:
@@ -114,14 +131,23 @@ class Desk:
     def submit(self, *commands: Command, book_id: int | None = None) -> Waiting:
         """Queue commands together."""
         waiting = Waiting(threading.Event(), [])
-
-        def deliver(results: list[Result]) -> None:
-            waiting.results.extend(results)
-            waiting.thread = threading.current_thread().name
-            waiting.done.set()
-
-        self.authorizer.submit(book_id or self._world.book_id, commands, deliver)
+        self.authorizer.submit(book_id or self._world.book_id, commands, waiting.deliver)
         return waiting
+
+    def line_up(self, command: Authorize | Extend, wait_seconds: float = 20.0) -> Waiting:
+        """Queue one command that may stand in line."""
+        waiting = Waiting(threading.Event(), [])
+        waiting.place = self.authorizer.submit_waiting(
+            self._world.book_id, command, waiting.deliver, wait_seconds=wait_seconds
+        )
+        return waiting
+
+    def lined_up(self, number: int) -> None:
+        """Wait until so many stand in line."""
+        deadline = time.monotonic() + 30
+        while self.authorizer.line_length != number:
+            assert time.monotonic() < deadline, (self.authorizer.line_length, number)
+            time.sleep(0.002)
 
     def decide(self, *commands: Command) -> list[Result]:
         """Queue commands together and wait."""
