@@ -66,6 +66,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations/batch"): ("agent", {"items": [SPEND | {"idempotency_key": "one"}, SPEND]}, {}),
     ("post", "/v1/authorizations/{authorization}/settle"): ("agent", {"amount": USD_1, "final": False}, {}),
     ("post", "/v1/authorizations/{authorization}/extend"): ("agent", {"amount": USD_1, "ttl_seconds": 5}, {}),
+    ("post", "/v1/authorizations/{authorization}/unknown"): ("agent", {"reason": "it timed out"}, {}),
     ("post", "/v1/authorizations/{authorization}/release"): ("agent", {"reason": "not made"}, {}),
     ("post", "/v1/evaluations"): ("agent", SPEND, {}),
     ("post", "/v1/runs"): ("agent", {"name": "run-new"}, {}),
@@ -107,6 +108,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
+    ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/adjustments"): (
         "finance",
         {
@@ -128,7 +130,8 @@ def test_a_success_is_as_documented(
     operation = served_document[path][method]
     given = {name: names.get(name, served.known[name]) for name in re.findall(r"\{(\w+)\}", path)}
     if "authorization" in given:
-        given["authorization"] = served.office.make("/v1/authorizations", SPEND, key=served.keys["agent"])["id"]
+        asked = SPEND | ({"on_expiry": "unknown"} if path.endswith("/unknown") else {})
+        given["authorization"] = served.office.make("/v1/authorizations", asked, key=served.keys["agent"])["id"]
     if "key" in given:
         given["key"] = served.office.make("/v1/keys", {"role": "agent", "agent": "crawler"})["id"]
     if given.get("webhook") == "SPARE":
@@ -140,6 +143,11 @@ def test_a_success_is_as_documented(
         given["delegation"] = served.office.make("/v1/delegations", asked, key=served.keys["approver"])["id"]
     if path == "/v1/refunds":
         body = {"authorization": served.known["settled"], "amount": USD_1}
+    if path == "/v1/reprices":
+        spent = served.office.make("/v1/authorizations", SPEND, key=served.keys["agent"])["id"]
+        served.office.make(f"/v1/authorizations/{spent}/settle", {"amount": USD_1}, key=served.keys["agent"])
+        prices = {"old_price": {"output": "2"}, "new_price": {"output": "1"}, "reason": "mistyped"}
+        body = {"authorization": spent, "settled": USD_1, "amount": USD_1 | {"amount": "0.50"}} | prices
     headers = {"Authorization": f"Bearer {served.keys[role]}"}
     if method == "post":
         headers["Idempotency-Key"] = f"success-{path}"
