@@ -28,6 +28,7 @@ SUMMARIES: Mapping[str, str] = {
     "delegations": "Let somebody approve in your place for a time.",
     "policy": "Write, try and change the rules of who may spend what.",
     "explain": "Tell why a request to spend was approved or denied.",
+    "gateway": "Settle or release inference calls whose outcome is not known.",
     "demo": "Run a day of agent work against a real server.",
 }
 

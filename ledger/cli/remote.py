@@ -1,8 +1,9 @@
 """Asking a Bursar server over HTTP, for verbs that work with a key and need no database.
 
 Owns the options ``--url`` and ``--key`` and the sentences of what goes wrong. Invariants: a request that changes the
-book carries a new Idempotency-Key and is repeated with that same key while the server says to ask again; the key is
-never printed. A verb ends with 1 when the server refuses, and with 2 when it cannot be asked.
+book carries an Idempotency-Key, a new one unless its verb gives one, and is repeated with that same key while the
+server says to ask again; the key of whoever asks is never printed. A verb ends with 1 when the server refuses, and with
+2 when it cannot be asked.
 """
 
 from __future__ import annotations
@@ -74,12 +75,16 @@ class Remote:
             query["cursor"] = page["next_cursor"]
         return found
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Have something changed; what is None in ``body`` is left out. Raises Refused or CannotAsk."""
-        return self._send("POST", path, {name: value for name, value in body.items() if value is not None}, {})
+    def post(self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None) -> Any:
+        """Have something changed; what is None in ``body`` is left out. A key that the caller gives makes a later run
+        of the same verb a repetition of this request. Raises Refused or CannotAsk."""
+        said = {name: value for name, value in body.items() if value is not None}
+        return self._send("POST", path, said, {}, idempotency_key or uuid.uuid4().hex)
 
-    def _send(self, method: str, path: str, body: Any, query: dict[str, Any]) -> Any:
-        headers = {"idempotency-key": uuid.uuid4().hex} if method == "POST" else {}
+    def _send(
+        self, method: str, path: str, body: Any, query: dict[str, Any], idempotency_key: str | None = None
+    ) -> Any:
+        headers = {"idempotency-key": idempotency_key} if idempotency_key is not None else {}
         for attempt in range(1, ATTEMPTS_MAX + 1):
             last = attempt == ATTEMPTS_MAX
             try:

@@ -263,3 +263,30 @@ def test_odd_texts_read_back_as_text(text: str) -> None:
     rule = {"id": "a", "per": "day", "max": "1", "match": {"labels": {"key": [text]}}}
     plain = {"policy": "p", "applies_to": {"book": True}, "currency": "USD", "description": text, "limits": [rule]}
     assert load_policy(policy_yaml(plain), source="shown").canonical() == plain
+
+
+def test_what_it_says_of_inference_is_a_version_like_the_rest(any_desk: Desk) -> None:
+    """Shown in the difference line by line and by `show`, with a digest of its own; limits keep what they counted; and
+    the books verify."""
+    desk = any_desk
+    desk.write(CAPS)
+    assert desk.type("apply", desk.folder, "--yes").exit_code == 0
+    desk.write(CAPS + 'inference:\n  min_output_tokens: 64\n  ceilings: {url_input: "0.20"}\n')
+    first = desk.type("apply", desk.folder, "--yes")
+    for line in ("+inference:", "+  min_output_tokens: 64", '+  ceilings: {url_input: "0.20"}', "+  unknown: keep"):
+        assert line in first.output.splitlines(), first.output
+    assert "limit day" in first.output
+    assert "begins with" not in first.output
+    desk.write(CAPS + 'inference:\n  min_output_tokens: 64\n  ceilings: {url_input: "0.30"}\n')
+    second = desk.type("apply", desk.folder, "--yes").output.splitlines()
+    assert '-  ceilings: {url_input: "0.20"}' in second
+    assert '+  ceilings: {url_input: "0.30"}' in second
+    shown = desk.type("show", "caps").output
+    assert 'ceilings: {url_input: "0.30"}' in shown
+    assert load_policy(shown, source="shown").inference is not None
+    versions = desk.app.get("/v1/policies/caps/versions").json["items"]
+    assert [item["version"] for item in versions] == [3, 2, 1]
+    assert len({item["digest"] for item in versions}) == 3
+    assert desk.type("history", "caps").exit_code == 0
+    (report,) = verify_books(desk.app.database_url)
+    assert report.verified

@@ -63,6 +63,7 @@ limits:
 approval:
   - {above: "2.00"}
   - {above: "3", approvers: person:ann, expires_after: 2d, per: day, by: [agent, label.team]}
+inference: {ceilings: {url_input: "0.20"}, stream: {start_tokens: 5, lookahead_tokens: 9}}
 loops: {same_request: 2, within: 90s}
 overrun: {}
 mismatch: {more_than: 1}
@@ -110,6 +111,11 @@ when: []
         "loops": {"same_request": 2, "within": 90, "then": "deny"},
         "overrun": {"tolerance_percent": 0, "then": "flag"},
         "mismatch": {"more_than": 1, "then": "flag"},
+        "inference": {
+            "ceilings": {"url_input": "0.20"},
+            "unknown": "keep",
+            "stream": {"start_tokens": 5, "lookahead_tokens": 9},
+        },
     }
 
 
@@ -130,6 +136,11 @@ GOOD = [
     BASE + "timezone: Asia/Kathmandu\n",
     BASE + "a: &a x\n".replace("a: &a x", "allow: {payees: &names [a, b], categories: *names}"),
     BASE + "when: [{id: c, expression: 'amount < 5'}]\n",
+    BASE + "inference: {unknown: settle}\n",
+    BASE
+    + "inference: {default_max_output_tokens: 64, min_output_tokens: 64, ceilings: {any: '0.50', fast_mode: '0'}}\n",
+    BASE + "inference: {fallback_price: {input_mtok: '5.00', output_mtok: '25'}}\n",
+    "policy: p\napplies_to: {agent: a}\ninference: {min_output_tokens: 1}\n",
     BASE + "limits: [" + ", ".join(f"{{id: l{n}, per: day, max_count: 1}}" for n in range(64)) + "]\n",
     BASE + "allow: {payees: [" + ", ".join(f"p{n}" for n in range(500)) + "]}\n",
 ]
@@ -287,6 +298,31 @@ PROBLEMS = [
     (BASE + "mismatch: {}\n", "mismatch.more_than", "is missing: add it"),
     (BASE + "when: [{id: a, expression: 'amount <'}]\n", "when[0].expression", "line 1, column"),
     (BASE + "when: [{id: a, expression: 'amount'}]\n", "when[0].expression", "compare it to something"),
+    (BASE + "inference: {}\n", "inference", "say how calls are treated in it, or leave it out"),
+    (BASE + "inference: {ceilings: {}}\n", "inference.ceilings", "name an amount in it, or leave it out"),
+    (BASE + "inference: {ceilings: {urlinput: '1'}}\n", "inference.ceilings.urlinput", 'did you mean "url_input"?'),
+    (BASE + "inference: {ceilings: {any: 1}}\n", "inference.ceilings.any", 'write any: "1"'),
+    (BASE + "inference: {ceilings: {any: '-1'}}\n", "inference.ceilings.any", "not an amount"),
+    (BASE + "inference: {ceilings: {any: '0.0000000001'}}\n", "inference.ceilings.any", "more than 9 digits"),
+    (
+        "policy: p\napplies_to: {book: true}\ninference: {ceilings: {any: '1'}}\n",
+        "inference.ceilings.any",
+        "add currency: USD",
+    ),
+    (BASE + "inference: {fallback_price: {input_mtok: '5'}}\n", "inference.fallback_price.output_mtok", "is missing"),
+    (BASE + "inference: {stream: {start_tokens: 5}}\n", "inference.stream.lookahead_tokens", "is missing: add it"),
+    (BASE + "inference: {min_output_tokens: 0}\n", "inference.min_output_tokens", "write at least 1"),
+    (
+        BASE + "inference: {default_max_output_tokens: '9'}\n",
+        "inference.default_max_output_tokens",
+        "without quotes, 9",
+    ),
+    (BASE + "inference: {unknown: settled}\n", "inference.unknown", 'did you mean "settle"?'),
+    (
+        BASE + "inference: {default_max_output_tokens: 63, min_output_tokens: 64}\n",
+        "inference.min_output_tokens",
+        "write a smaller floor, or a larger default",
+    ),
 ]
 
 
@@ -391,6 +427,10 @@ def test_the_schema_takes_what_the_reader_takes(text: str) -> None:
         BASE + "loops: {same_request: 1, within: 1m}\n",
         approval("expires_after: 59"),
         approval("approvers: boss"),
+        BASE + "inference: {}\n",
+        BASE + "inference: {ceilings: {}}\n",
+        BASE + "inference: {ceilings: {any: 1}}\n",
+        BASE + "inference: {stream: {start_tokens: 5}}\n",
         "policy: p\napplies_to: {team: a, agent: b}\n",
     ],
 )

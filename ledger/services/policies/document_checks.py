@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from ledger.core.conditions import ConditionError, compile_condition
 from ledger.services.policies.document_errors import Path, shown
 from ledger.services.policies.document_fields import check_amount
+from ledger.services.policies.document_inference import Inference
 from ledger.services.policies.document_rules import Approval, Condition, Limit, PolicyFields
 
 _ROLLING = ("minute", "hour", "day", "week", "month", "year")
@@ -35,6 +36,8 @@ def check(document: PolicyFields) -> Iterator[Found]:
         yield from _approval(rule, ("approval", position), document.currency)
     for position, condition in enumerate(document.when):
         yield from _condition(condition, ("when", position))
+    if document.inference is not None:
+        yield from _inference(document.inference, document.currency)
 
 
 def _scope(document: PolicyFields) -> Iterator[Found]:
@@ -50,6 +53,8 @@ def _something_in_it(document: PolicyFields) -> Iterator[Found]:
         part = getattr(document, name)
         if part is not None and not part.model_fields_set:
             yield (name,), f"{name} is empty: name categories, payees or resources in it, or leave it out"
+    if document.inference is not None and not document.inference.model_fields_set:
+        yield ("inference",), "inference is empty: say how calls are treated in it, or leave it out"
     for name in ("limits", "approval"):
         for position, rule in enumerate(getattr(document, name)):
             if rule.match is not None and not rule.match.model_fields_set:
@@ -136,6 +141,24 @@ def _condition(condition: Condition, path: Path) -> Iterator[Found]:
         compile_condition(condition.expression)
     except ConditionError as error:
         yield (*path, "expression"), str(error)
+
+
+def _inference(section: Inference, currency: str | None) -> Iterator[Found]:
+    default, floor = section.default_max_output_tokens, section.min_output_tokens
+    if default is not None and floor is not None and floor > default:
+        yield (
+            ("inference", "min_output_tokens"),
+            f"{floor} is more than default_max_output_tokens, {default}: write a smaller floor, or a larger default",
+        )
+    for name in ("ceilings", "fallback_price"):
+        part = getattr(section, name)
+        if part is None:
+            continue
+        if not part.model_fields_set:
+            yield ("inference", name), f"{name} is empty: name an amount in it, or leave it out"
+        for field, text in part:
+            if text is not None:
+                yield from _money(("inference", name, field), text, None, currency)
 
 
 def _money(path: Path, text: str, own: str | None, general: str | None) -> Iterator[Found]:

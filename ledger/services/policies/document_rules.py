@@ -28,6 +28,7 @@ from ledger.services.policies.document_fields import (
     StrictModel,
     TimeZone,
 )
+from ledger.services.policies.document_inference import Inference
 
 LIMITS_MAX = 64
 APPROVALS_MAX = 16
@@ -204,4 +205,9 @@ class PolicyFields(StrictModel):
     mismatch: Mismatch | None = Field(default=None, description="When something else was bought than was asked for.")
     when: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX)] = Field(
         default=[], description="Conditions in CEL; each must be true."
+    )
+    inference: Inference | None = Field(
+        default=None,
+        description="How the gateway treats inference calls; no decision looks at it.",
+        json_schema_extra={"minProperties": 1},
     )

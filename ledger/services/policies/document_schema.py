@@ -49,6 +49,8 @@ def _tighten(definitions: dict[str, Any]) -> None:
     definitions["Scope"] |= {"minProperties": 1, "maxProperties": 1}
     definitions["Lists"] |= {"minProperties": 1}
     definitions["Match"] |= {"minProperties": 1}
+    definitions["Inference"] |= {"minProperties": 1}
+    definitions["Ceilings"] |= {"minProperties": 1}
     definitions["Limit"] |= {"anyOf": [{"required": ["max"]}, {"required": ["max_count"]}]}
     # The id of an approval rule has a default that depends on its position.
     definitions["Approval"]["required"].remove("id")

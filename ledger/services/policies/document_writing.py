@@ -41,6 +41,8 @@ def _laid_out(name: str, value: Any) -> Any:
     """A field of the document as it is to stand."""
     if name in ("allow", "deny"):
         return {inner: _Row(items) for inner, items in value.items()}
+    if name == "inference":
+        return {inner: _OneLine(item) if isinstance(item, dict) else item for inner, item in value.items()}
     if name in ("limits", "approval", "when"):
         return [_OneLine(item) for item in value]
     return _OneLine(value) if isinstance(value, dict) else value
@@ -67,8 +69,10 @@ _Dumper.add_representer(_Row, _row)
 
 _ORDER: Final = (
     "policy", "description", "applies_to", "currency", "timezone", "shadow", "allow", "deny", "hours", "limits",
-    "approval", "when", "loops", "overrun", "mismatch", "id", "per", "rolling", "on", "above", "max", "max_count",
-    "match", "by", "same_request", "within", "tolerance_percent", "more_than", "then",
+    "approval", "when", "loops", "overrun", "mismatch", "inference", "default_max_output_tokens", "min_output_tokens",
+    "ceilings", "fallback_price", "unknown", "stream", "input_mtok", "output_mtok", "start_tokens", "lookahead_tokens",
+    "id", "per", "rolling", "on", "above", "max", "max_count", "match", "by", "same_request", "within",
+    "tolerance_percent", "more_than", "then",
 )  # fmt: skip
 """Fields that come first, in this order; others follow by name."""
 _PLACES: Final = {name: place for place, name in enumerate(_ORDER)}
