@@ -36,10 +36,10 @@ def command(url: str, key: str, as_json: bool) -> None:
 
 def lines_of(me: Mapping[str, Any]) -> Iterator[str]:
     """The answer of ``GET /v1/me``, for people."""
-    yield f"{me['principal']} ({me['role']}) in book {me['book']}, key {me['key']}"
+    yield f"{me['principal']}, role {me['role']}, in book {me['book']}, key {me['key']}"
     agent = me.get("agent")
-    if agent:
-        yield f"agent {agent['name']}" + (", frozen: nothing new is approved" if agent.get("frozen") else "")
+    if agent and agent.get("frozen"):
+        yield f"{agent['name']} is frozen: nothing new is approved"
     yield from _run_lines(me.get("run"))
     for budget in me.get("budgets") or ():
         frozen = ", frozen" if budget.get("frozen") else ""

@@ -69,5 +69,7 @@ def _more(items: list[Any]) -> Iterator[str]:
 def _token_lines(tokens: Mapping[str, int], settled: int) -> Iterator[str]:
     if not settled or tokens["calls_not_told"] == settled:
         return
-    missing = f" (without {_calls(tokens['calls_not_told'])} that do not tell)" if tokens["calls_not_told"] else ""
+    missing = (
+        f" (without {_calls(tokens['calls_not_told'])} whose tokens are not known)" if tokens["calls_not_told"] else ""
+    )
     yield _line("tokens", f"{tokens['input_tokens']:,} in, {tokens['output_tokens']:,} out{missing}")

@@ -107,8 +107,9 @@ class Relay:
         self._thread.start()
 
     def stop(self) -> None:
-        """End every connection and the thread."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        """End every connection and the thread; once more does nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
