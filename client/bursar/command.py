@@ -50,8 +50,11 @@ HELP_WITHOUT_SERVER: Final = f"""
   bursar me
   bursar run --budget 5.00 -- python agent.py
 
-These are the verbs for a machine that agents work on. The verbs of the server (init, serve, verify, policy and
-others) come with `pip install {SERVER_DISTRIBUTION}`.
+These are the verbs for a machine that agents work on. Those of the server (init, serve, verify, policy and others)
+come with its distribution:
+
+\b
+  pip install {SERVER_DISTRIBUTION}
 """
 
 HELP_OF_OPTIONS: Final = """
