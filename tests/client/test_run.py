@@ -78,6 +78,22 @@ def test_the_command_has_the_gateway_and_its_streams(server: ScriptedServer, run
     assert server.asked("/openai/v1/x")[0].headers["authorization"] == f"Bearer {RUN_KEY}"
 
 
+def test_the_real_client_libraries_find_the_gateway_by_themselves(server: ScriptedServer, run: Run) -> None:
+    """Without an argument, and although the caller has accounts of its own with both providers."""
+    program = (
+        "import openai, anthropic; openai.OpenAI(max_retries=0).models.list();"
+        "anthropic.Anthropic(max_retries=0).models.list()"
+    )
+    mine = {"ANTHROPIC_AUTH_TOKEN": "sk-real", "OPENAI_ORG_ID": "org-real", "OPENAI_API_KEY": "sk-real"}
+    done = run("--", sys.executable, "-c", program, **mine)
+    assert done.returncode == 0, done.stderr
+    (openai,), (anthropic,) = server.asked("/openai/v1/models"), server.asked("/anthropic/v1/models")
+    assert openai.headers["authorization"] == f"Bearer {RUN_KEY}"
+    assert anthropic.headers["x-api-key"] == RUN_KEY
+    assert "sk-real" not in str((openai, anthropic))
+    assert "org-real" not in str(openai)
+
+
 @pytest.mark.parametrize(
     ("script", "status"),
     [("exit 0", 0), ("exit 3", 3), ("exit 255", 255), ("kill -TERM $$", 143), ("kill -KILL $$", 137)],
@@ -252,25 +268,32 @@ def test_a_signal_is_passed_on_once_and_the_receipt_still_comes(server: Scripted
     assert server.asked("/v1/keys/key_7/revoke")
 
 
-def test_ctrl_c_of_a_terminal_reaches_the_command_once(server: ScriptedServer) -> None:
-    """The terminal sends it to the whole group; passing it on as well would be twice."""
+def signals_after_ctrl_c(server: ScriptedServer, *options: str, path: str = os.environ["PATH"]) -> list[str]:
+    """What a command at a terminal says it got when somebody presses Ctrl-C once, and when it then ends itself."""
     ours, theirs = pty.openpty()
+    program = WAIT.replace("sys.exit(7)", "pass")
     process = subprocess.Popen(
-        [BURSAR, "run", "--agent", "crawler", "--", sys.executable, "-c", WAIT.replace("sys.exit(7)", "pass")],
-        env=environment(server), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        start_new_session=True, preexec_fn=lambda: _take_terminal(),
+        [BURSAR, "run", "--agent", "crawler", *options, "--", sys.executable, "-c", program],
+        env=environment(server, PATH=path), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        start_new_session=True, preexec_fn=_take_terminal,
     )  # fmt: skip
     os.close(theirs)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     os.write(ours, b"\x03")
-    assert process.stdout.readline() == f"got {int(signal.SIGINT)}\n"
+    said = [process.stdout.readline()]
     time.sleep(0.5)
     os.kill(process.pid, signal.SIGUSR1)
-    assert process.stdout.readline() == f"got {int(signal.SIGUSR1)}\n"
+    said.append(process.stdout.readline())
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     os.close(ours)
+    return said
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_command_once(server: ScriptedServer) -> None:
+    """The terminal sends it to the whole group; passing it on as well would be twice."""
+    assert signals_after_ctrl_c(server) == ["got 2\n", "got 10\n"]
 
 
 def _take_terminal() -> None:

@@ -17,7 +17,7 @@ from bursar.run import sandbox
 from bursar.run.opening import CannotStart
 from tests.client.conftest import BURSAR, Run, environment
 from tests.client.scripted_server import ScriptedServer
-from tests.client.test_run import started
+from tests.client.test_run import signals_after_ctrl_c, started
 
 TRY = """
 import socket, sys
@@ -166,6 +166,13 @@ def test_a_signal_reaches_the_command_through_the_sandbox(
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (7, f"got {int(number)}\n"), errors
     assert server.asked("/v1/keys/key_7/revoke")
+
+
+def test_ctrl_c_of_a_terminal_reaches_the_command_once_and_does_not_end_the_sandbox(
+    server: ScriptedServer, path: str
+) -> None:
+    """Bubblewrap is in the terminal's group as well, and would take the command with it before it has tidied up."""
+    assert signals_after_ctrl_c(server, "--sandbox", path=path) == ["got 2\n", "got 10\n"]
 
 
 def test_the_command_ends_with_the_one_that_started_it(server: ScriptedServer, path: str, tmp_path: Path) -> None:

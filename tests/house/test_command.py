@@ -119,6 +119,16 @@ def test_every_option_is_a_variable_of_the_environment(install) -> None:
     assert "BURSAR_DATABASE_URL" in runner.invoke(main.bursar, ["keys", "recover", "--help"]).output
 
 
+@pytest.mark.parametrize("verb", sorted(CLIENTS))
+def test_the_variables_of_the_clients_options_are_named_after_them(verb: str) -> None:
+    """--from-budget is BURSAR_FROM_BUDGET, whatever the parameter is called in the code; the key has a name beside."""
+    for option in main.load_verb(EntryPoint(verb, VERBS[verb], main.VERBS_GROUP)).params:
+        if isinstance(option, click.Option) and option.envvar is not None and option.name != "key":
+            assert option.envvar == f"BURSAR_{option.opts[0].removeprefix('--').replace('-', '_').upper()}"
+        elif isinstance(option, click.Option) and option.name != "key":
+            assert option.opts[0].removeprefix("--").replace("-", "_") in (option.name, "json")
+
+
 def test_the_version_is_the_distributions() -> None:
     """`bursar --version` prints what pip shows, of both distributions."""
     expected = f"bursar, version {CLIENT['version']} (bursar-server {PROJECT['version']})\n"

@@ -16,15 +16,17 @@ COMMAND_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": F
 
 @click.command(name="run", context_settings=COMMAND_SETTINGS)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--budget", "cap", default=None, metavar="AMOUNT", help="What the command may spend; without it, no cap.")
+@click.option("--budget", "cap", default=None, metavar="AMOUNT", envvar="BURSAR_BUDGET",
+              help="What the command may spend; without it, no cap.")  # fmt: skip
 @click.option("--currency", default="USD", show_default=True, metavar="CODE", help="The currency of --budget.")
 @click.option("--agent", default=None, metavar="NAME", help="The agent that spends; needed with an admin's key.")
 @click.option("--name", default=None, metavar="RUN", help="Name of the run; by default a new one.")
 @click.option("--from-budget", default=None, metavar="NAME",
               help="The budget to spend from, where the agent has several.")  # fmt: skip
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="A label on every call; may be repeated.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", envvar="BURSAR_LABEL",
+              help="A label on every call; may be repeated.")  # fmt: skip
 @click.option("--sandbox", is_flag=True, help="Let the command reach the gateway and nothing else in the network.")
-@click.option("--keep-env", "kept", multiple=True, metavar="NAME",
+@click.option("--keep-env", "kept", multiple=True, metavar="NAME", envvar="BURSAR_KEEP_ENV",
               help="Leave the command a variable that is taken out otherwise; may be repeated.")  # fmt: skip
 @click.option("--ttl-seconds", type=click.IntRange(1, 7 * 86400), default=86400, show_default=True,
               help="How long the command's key is good at most.")  # fmt: skip

@@ -72,12 +72,19 @@ def wait_for(pid: int, *, command_pid: int | None = None) -> int:
         if number == signal.SIGCHLD:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
+                _forget_pending()
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else STATUS_OF_SIGNAL - code
         elif not by_terminal:
             # The command may be gone already, with its end still to be waited for.
             with suppress(ProcessLookupError):
                 os.kill(command_pid or pid, number)
+
+
+def _forget_pending() -> None:
+    """Drop what was sent to a command that has ended, so that it does not end this process before the receipt."""
+    while hasattr(signal, "sigtimedwait") and signal.sigtimedwait(PASSED_ON, 0) is not None:
+        pass
 
 
 def _next_signal() -> tuple[int, bool]:
