@@ -13,10 +13,13 @@ help: ## print this list
 setup: $(STAMP) ## make .venv with the bursar command (instant when nothing changed)
 	@:
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml client/pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing Bursar into .venv (the first time takes a minute) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[dev,bench]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e ./client -e '.[dev,bench]'
+	@# An older bursar-server owned the command, and pip removes it with that version after writing the new one.
+	@test -x $(BIN)/bursar || $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input \
+		--no-deps --force-reinstall -e ./client
 	@touch $@
 	@echo "Ready: $(BIN)/bursar --help"
 
@@ -30,8 +33,9 @@ lint: setup ## ruff: rules and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: setup ## mypy, strict in the core
+types: setup ## mypy, strict in the core and the client
 	@$(BIN)/mypy --strict -p ledger.core
+	@$(BIN)/mypy --strict -p bursar
 	@$(BIN)/mypy
 
 contracts: setup ## which room may import which

@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from ledger.cli.main import name_in_environment
+from bursar import name_in_environment
 
 VERBS: Final[dict[str, str]] = {
     "reconcile": "List the calls whose outcome is not known, and settle or release them.",

@@ -9,7 +9,7 @@ import json
 
 import click
 
-from ledger.cli.remote import remote, remote_options
+from bursar import remote, remote_options
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 DAY_SECONDS = 86_400

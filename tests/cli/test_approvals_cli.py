@@ -12,7 +12,8 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.cli import approvals, delegations, remote
+from bursar import asking
+from ledger.cli import approvals, delegations
 from ledger.cli.approvals.shown import plain
 from tests.support.approval_desk import Desk
 from tests.support.approving import rule
@@ -51,7 +52,7 @@ class Office:
         self.bridge = Bridge(app)
         client = httpx.Client
         monkeypatch.setattr(
-            remote.httpx, "Client", lambda **settings: client(**settings, transport=self.bridge)
+            asking.httpx, "Client", lambda **settings: client(**settings, transport=self.bridge)
         )  # fmt: skip
 
     def run(
@@ -93,7 +94,7 @@ def test_the_queue_is_a_table_people_can_read(office: Office) -> None:
 
 def test_the_queue_is_read_over_pages(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as were asked for, and no more."""
-    monkeypatch.setattr(remote, "PAGE_ITEMS", 2)
+    monkeypatch.setattr(asking, "PAGE_ITEMS", 2)
     made = [office.desk.waiting("3.00")[1] for _ in range(5)]
     assert [item["id"] for item in lines(office.run("list", "--json"))] == made[::-1]
     assert [item["id"] for item in lines(office.run("list", "--json", "--limit", "3"))] == made[:1:-1]

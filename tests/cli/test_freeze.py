@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.cli.main import bursar
+from bursar.command import bursar
 from ledger.core.command_budgets import CloseBudget
 from ledger.services.verify import verify_books
 from ledger.storage.migrate import upgrade

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bursar.command import bursar
 from ledger.cli.database import books_in
-from ledger.cli.main import bursar
 from ledger.services.sources import parse_key
 from ledger.storage.engine import create_engine
 from ledger.storage.queries_log import records

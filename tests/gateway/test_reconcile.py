@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import reconcile
 from gateway.cli.group import command as gateway_group
-from ledger.cli.main import name_in_environment
-from ledger.cli.remote import Refused
+from bursar import name_in_environment
+from bursar import Refused
 from ledger.services.books import open_new_book
 from ledger.services.verify import verify_books
 from tests.support.clients import Office, authorization, usd
@@ -279,7 +279,7 @@ def test_a_refusal_is_told_and_the_rest_goes_on(desk: Desk, monkeypatch: pytest.
 
 def test_lists_of_many_pages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call, oldest first."""
-    monkeypatch.setattr("ledger.cli.remote.PAGE_ITEMS", 2)
+    monkeypatch.setattr("bursar.asking.PAGE_ITEMS", 2)
     made = desk.lost("0.01", "0.02", "0.03", "0.04", "0.05")
     assert list(desk.outcomes()) == made
 

@@ -12,11 +12,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ledger.cli import main
+from bursar import command as main
+from ledger.cli import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-VERBS: dict[str, str] = PROJECT["entry-points"][main.ENTRY_POINT_GROUP]
+CLIENT = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SERVERS: dict[str, str] = PROJECT["entry-points"][main.VERBS_GROUP]
+CLIENTS: dict[str, str] = CLIENT["entry-points"][main.VERBS_GROUP]
+VERBS = SERVERS | CLIENTS
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def install(monkeypatch: pytest.MonkeyPatch):
     """Pretend that exactly these entry points are installed."""
 
     def install_verbs(**values: str) -> None:
-        points = {name: EntryPoint(name, value, main.ENTRY_POINT_GROUP) for name, value in values.items()}
+        points = {name: EntryPoint(name, value, main.VERBS_GROUP) for name, value in values.items()}
         monkeypatch.setattr(main, "installed_verbs", lambda: points)
 
     return install_verbs
@@ -47,13 +51,15 @@ not_a_command = 7
 
 def test_every_verb_of_the_project_has_its_line_in_the_help() -> None:
     """The summaries stand apart from the verbs, so nothing else keeps the two lists equal."""
-    assert set(VERBS) == set(main.SUMMARIES)
+    assert set(SERVERS) == set(verbs.SUMMARIES)
+    assert set(CLIENTS) == set(main.SUMMARIES)
+    assert main.summaries() == verbs.SUMMARIES | main.SUMMARIES
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_loads(verb: str) -> None:
     """Each entry point of the project names a click command that can be imported and explains itself."""
-    command = main.load_verb(EntryPoint(verb, VERBS[verb], main.ENTRY_POINT_GROUP))
+    command = main.load_verb(EntryPoint(verb, VERBS[verb], main.VERBS_GROUP))
     assert command.help, f"{verb} has no help"
 
 
@@ -67,10 +73,10 @@ def test_every_verb_is_documented(verb: str) -> None:
 def test_the_help_imports_no_verb_and_no_server() -> None:
     """Listing the verbs costs an import of click only."""
     program = (
-        "import sys; from click.testing import CliRunner; from ledger.cli import main;"
-        "result = CliRunner().invoke(main.bursar, ['--help']); print(result.output);"
+        "import sys; from click.testing import CliRunner; from bursar import command;"
+        "result = CliRunner().invoke(command.bursar, ['--help']); print(result.output);"
         "sys.exit(result.exit_code or ('fastapi' in sys.modules) or ('api' in sys.modules)"
-        " or ('sqlalchemy' in sys.modules))"
+        " or ('sqlalchemy' in sys.modules) or ('httpx' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -100,7 +106,7 @@ def test_a_broken_verb_of_another_distribution_leaves_the_help_readable(install)
     install(init=VERBS["init"], odd="ledger.no_such_module:command")
     result = CliRunner().invoke(main.bursar, ["--help"])
     assert result.exit_code == 0
-    assert main.SUMMARIES["init"] in result.output
+    assert verbs.SUMMARIES["init"] in result.output
     assert "'bursar odd' cannot be loaded" in " ".join(result.output.split())
 
 
@@ -113,6 +119,49 @@ def test_every_option_is_a_variable_of_the_environment(install) -> None:
     assert "BURSAR_DATABASE_URL" in runner.invoke(main.bursar, ["keys", "recover", "--help"]).output
 
 
+@pytest.mark.parametrize("verb", sorted(CLIENTS))
+def test_the_variables_of_the_clients_options_are_named_after_them(verb: str) -> None:
+    """--from-budget is BURSAR_FROM_BUDGET, whatever the parameter is called in the code; the key has a name beside."""
+    for option in main.load_verb(EntryPoint(verb, VERBS[verb], main.VERBS_GROUP)).params:
+        if isinstance(option, click.Option) and option.envvar is not None and option.name != "key":
+            assert option.envvar == f"BURSAR_{option.opts[0].removeprefix('--').replace('-', '_').upper()}"
+        elif isinstance(option, click.Option) and option.name != "key":
+            assert option.opts[0].removeprefix("--").replace("-", "_") in (option.name, "json")
+
+
 def test_the_version_is_the_distributions() -> None:
-    """`bursar --version` prints what pip shows."""
-    assert CliRunner().invoke(main.bursar, ["--version"]).output == f"bursar, version {PROJECT['version']}\n"
+    """`bursar --version` prints what pip shows, of both distributions."""
+    expected = f"bursar, version {CLIENT['version']} (bursar-server {PROJECT['version']})\n"
+    assert CliRunner().invoke(main.bursar, ["--version"]).output == expected
+
+
+def test_the_server_takes_the_client_of_its_own_version() -> None:
+    """What is installed together was tested together."""
+    assert CLIENT["version"] == PROJECT["version"]
+    assert [need for need in PROJECT["dependencies"] if need.startswith("bursar")] == ["bursar>=0.1.0,<0.2"]
+    assert "scripts" not in PROJECT
+
+
+def test_without_the_server_the_help_shows_the_clients_verbs_and_where_the_others_are(monkeypatch) -> None:
+    """A machine that agents work on has no server's verbs, and whoever misses one reads how to get it."""
+    installed = main.entry_points
+    monkeypatch.setattr(
+        main,
+        "entry_points",
+        lambda *, group: [point for point in installed(group=group) if point.value.startswith("bursar.")],
+    )
+    monkeypatch.setattr(main, "server_installed", lambda: False)
+    result = CliRunner().invoke(main.bursar, ["--help"])
+    assert result.exit_code == 0
+    assert all(f"  {verb} " in result.output for verb in CLIENTS)
+    assert not any(f"  {verb} " in result.output for verb in SERVERS)
+    assert "pip install bursar-server" in result.output
+    assert "bursar init --database-url" not in result.output
+
+
+def test_a_summary_table_that_cannot_be_read_breaks_nothing(monkeypatch) -> None:
+    """Another distribution's mistake costs its lines only."""
+    broken = EntryPoint("odd", "ledger.no_such_module:SUMMARIES", main.SUMMARIES_GROUP)
+    installed = main.entry_points
+    monkeypatch.setattr(main, "entry_points", lambda *, group: [broken, *installed(group=group)])
+    assert main.summaries() == verbs.SUMMARIES | main.SUMMARIES

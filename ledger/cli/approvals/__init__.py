@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from ledger.cli.remote import Remote, remote, remote_options
+from bursar import Remote, remote, remote_options
 
 STATES: Final = ("open", "waiting", "granted", "refused", "expired", "withdrawn", "forced")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")

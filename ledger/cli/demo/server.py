@@ -28,7 +28,7 @@ def bursar_command() -> list[str]:
     """How to run `bursar` as it is installed beside this Python."""
     beside = Path(sys.executable).with_name("bursar")
     found = str(beside) if beside.exists() else shutil.which("bursar")
-    return [found] if found else [sys.executable, "-c", "from ledger.cli.main import main; main()"]
+    return [found] if found else [sys.executable, "-c", "from bursar.command import main; main()"]
 
 
 def free_port(wanted: int | None) -> int:

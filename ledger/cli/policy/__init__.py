@@ -11,7 +11,7 @@ from typing import Final
 
 import click
 
-from ledger.cli.main import name_in_environment
+from bursar import name_in_environment
 
 VERBS: Final[dict[str, str]] = {
     "check": "Check policy files and run the cases beside them.",

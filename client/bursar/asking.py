@@ -28,7 +28,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 def remote_options(verb: Verb) -> Verb:
     """The options that say which server, and who asks."""
     with_key = click.option(
-        "--key", required=True, envvar="BURSAR_API_KEY", metavar="KEY",
+        "--key", required=True, envvar=["BURSAR_API_KEY", "BURSAR_KEY"], metavar="KEY",
         help="Your own key; better given as BURSAR_API_KEY, which the list of processes does not show.",
     )  # fmt: skip
     with_url = click.option(
@@ -55,10 +55,11 @@ class Refused(click.ClickException):
 
 
 class Remote:
-    """A server, asked with one key."""
+    """A server, asked with one key. A request is sent ``attempts_max`` times at most."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, *, attempts_max: int = ATTEMPTS_MAX) -> None:
         self._client = client
+        self._attempts_max = attempts_max
 
     def get(self, path: str, **query: str | int | bool) -> Any:
         """The JSON of an answer. Raises Refused or CannotAsk."""
@@ -85,8 +86,8 @@ class Remote:
         self, method: str, path: str, body: Any, query: dict[str, Any], idempotency_key: str | None = None
     ) -> Any:
         headers = {"idempotency-key": idempotency_key} if idempotency_key is not None else {}
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            last = attempt == ATTEMPTS_MAX
+        for attempt in range(1, self._attempts_max + 1):
+            last = attempt == self._attempts_max
             try:
                 response = self._client.request(method, path, json=body, params=query, headers=headers)
             except httpx.TransportError as error:
@@ -98,8 +99,14 @@ class Remote:
                 continue
             if response.status_code != 503 or last:
                 return _content(response)
-            time.sleep(min(float(response.headers.get("retry-after", "1")), RETRY_SECONDS_MAX))
+            time.sleep(_told_seconds(response))
         raise CannotAsk("the server did not answer")
+
+
+def _told_seconds(response: httpx.Response) -> float:
+    """How long the server asks to wait, at most RETRY_SECONDS_MAX; one second where it says nothing that is known."""
+    told = response.headers.get("retry-after", "")
+    return min(float(told), RETRY_SECONDS_MAX) if told.isascii() and told.isdigit() else 1.0
 
 
 def _content(response: httpx.Response) -> Any:

@@ -1,0 +1,27 @@
+"""What the server's verbs do, one line each, for `bursar --help`.
+
+Invariant: imports nothing, because the command reads this whenever it prints its help. The command itself lives in
+the client distribution; it finds this table through the entry-point group `bursar.summaries` and the verbs through
+`bursar.commands`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The order is the one in which a newcomer needs the verbs.
+SUMMARIES: Final[dict[str, str]] = {
+    "init": "Make a book in a new or existing database, and its first admin key.",
+    "serve": "Serve the HTTP API: agents ask here before they spend.",
+    "verify": "Prove the books: recompute every record, balance and root.",
+    "migrate": "Bring the database's tables up to this version.",
+    "keys": "Recover an admin key as the owner of the database.",
+    "freeze": "Stop an agent, a team, a budget or the whole book.",
+    "unfreeze": "Let go on what was frozen, with a reason.",
+    "approvals": "See the requests that wait for people, and grant or refuse them.",
+    "delegations": "Let somebody approve in your place for a time.",
+    "policy": "Write, try and change the rules of who may spend what.",
+    "explain": "Tell why a request to spend was approved or denied.",
+    "gateway": "Settle or release inference calls whose outcome is not known.",
+    "demo": "Run a day of agent work against a real server.",
+}
