@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import click
 
+from bursar import Refused, Remote, remote, remote_options
 from gateway.cli.bill import BillError, BillLine, columns_of, read_bill
 from gateway.cli.bill_prices import priced
 from gateway.cli.reconciled import ELSEWHERE, FAILED, Result, plain, show
 from gateway.cli.reconciling import KEEP, RELEASE, SETTLE, Call, Matches, Step, Wish, body_of, call_of, match, plan
-from bursar import Refused, Remote, remote, remote_options
 from ledger.core.moment import moment_text
 
 CALLS_MAX: Final = 1_000_000

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from bursar import Refused, name_in_environment
 from gateway.cli import reconcile
 from gateway.cli.group import command as gateway_group
-from bursar import name_in_environment
-from bursar import Refused
 from ledger.services.books import open_new_book
 from ledger.services.verify import verify_books
 from tests.support.clients import Office, authorization, usd
