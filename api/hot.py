@@ -124,10 +124,10 @@ def release_command(body: bytes, caller: Caller, idempotency_key: str, reference
     return Release(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason), 0
 
 
-def unknown_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> MarkUnknown:
+def unknown_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Wanted:
     """The command of saying that an outcome is not known; its body may be empty."""
     asked = parse_body(UnknownRequest, body or b"{}")
-    return MarkUnknown(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
+    return MarkUnknown(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason), 0
 
 
 VERBS: Final[dict[str, Build]] = {
