@@ -127,8 +127,7 @@ def release_command(body: bytes, caller: Caller, idempotency_key: str, reference
 def unknown_command(body: bytes, caller: Caller, idempotency_key: str, reference: str) -> Wanted:
     """The command of saying that an outcome is not known; its body may be empty."""
     asked = parse_body(UnknownRequest, body or b"{}")
-    command = MarkUnknown(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason)
-    return command, 0
+    return MarkUnknown(caller=caller, idempotency_key=idempotency_key, authorization=reference, reason=asked.reason), 0
 
 
 VERBS: Final[dict[str, Build]] = {

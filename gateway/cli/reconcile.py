@@ -215,23 +215,10 @@ def _carried_out(server: Remote, step: Step) -> Result:
         if step.action == RELEASE:
             server.post(f"{path}/release", {"reason": step.why}, idempotency_key=step.idempotency_key())
         else:
-            _settle(server, f"{path}/settle", step)
+            server.post(f"{path}/settle", body_of(step), idempotency_key=step.idempotency_key())
     except Refused as refused:
         state = server.get(path)["state"] if refused.code in _RESOLVED else "held"
         if state != "held":
             return Result(step, ELSEWHERE, f"it is {state} since it was listed")
         return Result(step, FAILED, refused.message)
     return Result(step, step.action, step.why)
-
-
-def _settle(server: Remote, path: str, step: Step) -> None:
-    body = body_of(step)
-    try:
-        server.post(path, body, idempotency_key=step.idempotency_key())
-    except Refused as refused:
-        if refused.code != "unknown_field":
-            raise
-        # A server that keeps no metering yet; the evidence has the same lines.
-        for name in ("metering", "flags"):
-            body.pop(name, None)
-        server.post(path, body, idempotency_key=step.idempotency_key())

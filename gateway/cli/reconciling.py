@@ -29,8 +29,9 @@ EXACT: Final = Context(prec=120)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A hold of a call that nobody knows the outcome of; times in microseconds. ``said_unknown`` is False for one whose
-    time has not run out. ``response_id`` is what a partial settlement was metered from, empty where none was."""
+    """A hold of a call that nobody knows the outcome of; times in microseconds. ``settled`` is what it has cost so far,
+    at the prices that hold now; ``said_unknown`` is False for one whose time has not run out. ``response_id`` is what a
+    partial settlement was metered from, empty where none was."""
 
     authorization: str
     agent: str
@@ -52,7 +53,6 @@ class Call:
 def call_of(view: dict[str, Any]) -> Call:
     """A call as the server lists its authorization."""
     created = moment_of(view["created_at"])
-    metering = view.get("metering")
     return Call(
         authorization=view["id"],
         agent=view["agent"] or "",
@@ -60,11 +60,11 @@ def call_of(view: dict[str, Any]) -> Call:
         payee=view["payee"],
         currency=view["held"]["currency"],
         held=Decimal(view["held"]["amount"]),
-        settled=Decimal(view["settled"]["amount"]),
+        settled=EXACT.add(Decimal(view["settled"]["amount"]), Decimal(view["repriced"]["amount"])),
         created_at=created,
         ends_at=moment_of(view["expires_at"]) if view["expires_at"] is not None else created,
         said_unknown="unknown" in view["flags"],
-        response_id=str(metering.get("response_id", "")) if isinstance(metering, dict) else "",
+        response_id=view["metering"].get("response_id", ""),
     )
 
 
@@ -230,7 +230,8 @@ def _metering(lines: Sequence[BillLine]) -> dict[str, str]:
             usage[name] = usage.get(name, 0) + count
     if not usage:
         return {}
-    said = {"source": "bill", "bill_lines": str(len(lines))}
+    prices = {line.priced_by or "bill" for line in lines}
+    said = {"source": "bill", "bill_lines": str(len(lines)), "price.source": ", ".join(sorted(prices))}
     for name in ("provider", "model", "tier", "response_id"):
         values = {getattr(line, name) for line in lines} - {""}
         if len(values) == 1:

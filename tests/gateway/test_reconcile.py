@@ -62,12 +62,10 @@ class Desk:
         return str(self.office.make("/v1/authorizations", authorization(amount, **fields), key=self.agent)["id"])
 
     def lost(self, *amounts: str) -> list[str]:
-        """Calls of these amounts whose time has run out."""
-        made = [self.call(amount) for amount in amounts]
-        wait_until(
-            lambda: len(self.office.get("/v1/authorizations?flag=unknown")["items"]) == len(made),
-            seconds=30, what="the end of the holds' time",
-        )  # fmt: skip
+        """Calls of these amounts that the gateway gave up."""
+        made = [self.call(amount, ttl_seconds=600) for amount in amounts]
+        for one in made:
+            self.office.make(f"/v1/authorizations/{one}/unknown", {"reason": "timed out"}, key=self.agent)
         return made
 
     def bill(self, *lines: dict[str, Any], name: str = "bill.jsonl") -> str:
@@ -96,7 +94,7 @@ class Desk:
     def state(self, reference: str) -> tuple[str, str, list[str]]:
         """(state, settled, flags) of an authorization."""
         found = self.office.get(f"/v1/authorizations/{reference}")
-        return found["state"], found["settled"]["amount"], [one for one in found["flags"] if one != "estimated"]
+        return found["state"], found["settled"]["amount"], found["flags"]
 
     def money(self) -> tuple[str, str]:
         """(held, spent) of the budget."""
@@ -168,22 +166,43 @@ def test_a_bill_that_says_what_was_used(desk: Desk) -> None:
     known, unknown = desk.lost("1.00", "1.00")
     usage = {"input_tokens": 1000, "output_tokens": 500}
     bill = desk.bill(
-        {"client_request_id": known, **usage}, {"client_request_id": unknown, "model": "nobody-knows", **usage}
+        {"client_request_id": known, "id": "resp_1", **usage},
+        {"client_request_id": unknown, "model": "nobody-knows", **usage},
     )
     done = desk.json("--bill", bill)
     assert {item["authorization"]: item["outcome"] for item in done["calls"]} == {known: "settle", unknown: "keep"}
     assert "without a cost that can be known" in done["calls"][1]["why"]
     # 1,000 of 0.25 and 500 of 2.00 dollars a million.
     assert desk.state(known) == ("settled", "0.00125", [])
+    metering = desk.office.get(f"/v1/authorizations/{known}")["metering"]
+    assert metering.pop("price.source").startswith("genai-prices ")
+    assert metering == {
+        "source": "bill", "bill_lines": "1", "response_id": "resp_1", "input_tokens": "1000", "output_tokens": "500",
+    }  # fmt: skip
 
 
 def test_partial_settlements_are_taken_off(desk: Desk) -> None:
     """What was billed is what the call comes to in all."""
     made = desk.call("1.00")
-    desk.office.make(f"/v1/authorizations/{made}/settle", {"amount": usd("0.15"), "final": False}, key=desk.agent)
+    partly = {"amount": usd("0.15"), "final": False, "metering": {"response_id": "resp_7"}}
+    desk.office.make(f"/v1/authorizations/{made}/settle", partly, key=desk.agent)
     wait_until(lambda: desk.outcomes() == {made: "keep"}, seconds=30, what="the end of the hold's time")
-    assert desk.outcomes("--bill", desk.bill({"client_request_id": made, "cost": "0.20"})) == {made: "settle"}
+    # The response's id is known from the partial settlement, so the bill need not know the authorization's.
+    assert desk.outcomes("--bill", desk.bill({"id": "resp_7", "cost": "0.20"})) == {made: "settle"}
     assert desk.state(made) == ("settled", "0.20", [])
+
+
+def test_a_corrected_price_is_part_of_what_was_settled(desk: Desk) -> None:
+    """What is left of the bill is settled, at the prices that hold now."""
+    made = desk.call("1.00", ttl_seconds=600)
+    path = f"/v1/authorizations/{made}"
+    desk.office.make(f"{path}/settle", {"amount": usd("0.15"), "final": False}, key=desk.agent)
+    price = {"old_price": {"input_mtok": "1"}, "new_price": {"input_mtok": "0.5"}, "reason": "typo"}
+    corrected = {"authorization": made, "settled": usd("0.15"), "amount": usd("0.10"), **price}
+    desk.office.make("/v1/reprices", corrected, key=desk.finance)
+    desk.office.make(f"{path}/unknown", {}, key=desk.agent)
+    assert desk.outcomes("--bill", desk.bill({"client_request_id": made, "cost": "0.30"})) == {made: "settle"}
+    assert desk.money() == ("0.00", "0.30")
 
 
 @pytest.mark.parametrize(("option", "state"), [("--settle-all", "settled"), ("--release-all", "released")])
@@ -193,6 +212,7 @@ def test_all_of_them_with_a_reason(desk: Desk, option: str, state: str) -> None:
     assert "say why with --reason" in desk.run(option).output
     assert set(desk.outcomes(option, "--reason", "host lost")) == set(made)
     assert {desk.state(one)[0] for one in made} == {state}
+    assert desk.state(made[0])[2] == (["estimated"] if state == "settled" else [])
     assert desk.money() == (("0.00", "0.75") if state == "settled" else ("0.00", "0.00"))
 
 
@@ -209,7 +229,7 @@ def test_holds_of_a_gateway_that_is_gone(desk: Desk) -> None:
     arguments = ("--include-open", "--older-than", "1s", "--settle-all", "--reason", "host lost")
     assert "its time runs" in desk.run(*arguments, "--dry-run").output
     assert desk.outcomes(*arguments) == {old: "settle"}
-    assert desk.state(old) == ("settled", "0.50", [])
+    assert desk.state(old) == ("settled", "0.50", ["estimated"])
     assert {desk.state(one)[0] for one in (ordinary, other)} == {"held"}
     assert desk.outcomes("--category", "search", *arguments) == {other: "settle"}
 
@@ -259,14 +279,14 @@ def test_what_somebody_else_resolved_meanwhile(desk: Desk, monkeypatch: pytest.M
 def test_a_refusal_is_told_and_the_rest_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """One call that cannot be settled: status 1, the others settled, and a second run takes up what is left."""
     first, second = desk.lost("0.50", "0.60")
-    settle = reconcile._settle
+    body_of = reconcile.body_of
 
-    def refuse_the_first(server: Any, path: str, step: Any) -> None:
+    def refuse_the_first(step: Any) -> Any:
         if step.call.authorization == first:
             raise Refused({"code": "book_frozen", "detail": "not now"})
-        settle(server, path, step)
+        return body_of(step)
 
-    monkeypatch.setattr(reconcile, "_settle", refuse_the_first)
+    monkeypatch.setattr(reconcile, "body_of", refuse_the_first)
     arguments = ("--settle-all", "--reason", "r")
     done = desk.run(*arguments, "--yes", "--json")
     assert done.exit_code == 1
