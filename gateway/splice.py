@@ -108,8 +108,9 @@ def set_nested(body: bytes, outer: str, name: str, value: bytes) -> bytes:
         inside = body[member.value_start : member.value_end]
         if inside != b"null" and not inside.startswith(b"{"):
             raise ValueError(f"{outer} is not an object")
-        pieces += (body[copied : member.value_start], alone if inside == b"null" else set_members(inside, {name:
-        value})) copied = member.value_end
+        edited = alone if inside == b"null" else set_members(inside, {name: value})
+        pieces += (body[copied : member.value_start], edited)
+        copied = member.value_end
     return b"".join((*pieces, body[copied:])) if pieces else set_members(body, {outer: alone})
 
 
