@@ -1,0 +1,1 @@
+"""Bounding a call: tables of real bodies for each wire, then properties."""
