@@ -69,7 +69,9 @@ class PriceBook:
     def _make(self, provider: str, model: str, day: date) -> tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None:
         listing = find_provider(provider)
         info = find_model(listing, model) if listing else None
-        said = self._overrides.about(provider, model, day)
+        # A file may use the provider's name in gateway.yaml or the list's; records have the list's.
+        names = (provider, listing.id) if listing else (provider,)
+        said = self._overrides.about(names, model, day)
         times = boundaries(info) if info else (time(0),)
         moments = [_moment(listing, info, said, day, at) for at in times]
         found = [moment for moment in moments if moment is not None]

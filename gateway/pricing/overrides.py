@@ -30,11 +30,12 @@ class Entry:
     max_output_tokens: int | None = None
     context_window: int | None = None
 
-    def covers(self, provider: str, model: str, day: date) -> bool:
-        """Whether the entry is about this model (patterns with ``*`` and ``?``, in any case) on this day."""
+    def covers(self, providers: tuple[str, ...], model: str, day: date) -> bool:
+        """Whether the entry is about this model (patterns with ``*`` and ``?``, in any case) on this day, under one of
+        the provider's names."""
         return (
             self.first_day <= day <= self.last_day
-            and fnmatchcase(provider.lower(), self.provider.lower())
+            and any(fnmatchcase(name.lower(), self.provider.lower()) for name in providers)
             and fnmatchcase(model.lower(), self.model.lower())
         )
 
@@ -53,13 +54,13 @@ class Overrides:
         """The file as records name it: ``prices.yaml`` and the first 12 digits of its digest."""
         return f"prices.yaml {self.digest[:12]}"
 
-    def about(self, provider: str, model: str, day: date) -> Entry:
-        """What the file says about a model on a day, as one entry."""
+    def about(self, providers: tuple[str, ...], model: str, day: date) -> Entry:
+        """What the file says about a model on a day, as one entry; ``providers`` are names of one provider."""
         prices: dict[str, Rate] = {}
         tiers: dict[str, dict[str, Rate]] = {}
         factor, output, window = None, None, None
         for entry in self.entries:
-            if not entry.covers(provider, model, day):
+            if not entry.covers(providers, model, day):
                 continue
             for key, rate in entry.prices.items():
                 prices.setdefault(key, rate)

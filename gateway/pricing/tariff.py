@@ -77,6 +77,11 @@ class Tariff:
         limit = self.max_output_tokens or OUTPUT_TOKENS_DEFAULT
         return min(limit, self.context_window) if self.context_window else limit
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers that have prices of their own, ``standard`` first."""
+        return (STANDARD, *sorted(self._moments[0].keys() - {STANDARD}))
+
     def knows_tier(self, tier: str) -> bool:
         """Whether calls of this tier have a price, so that a ceiling holds for them."""
         return not self._plans_of(tier)[1]

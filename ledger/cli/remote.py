@@ -1,8 +1,8 @@
 """Asking a Bursar server over HTTP, for verbs that work with a key and need no database.
 
 Owns the options ``--url`` and ``--key`` and the sentences of what goes wrong. Invariants: a request that changes the
-book carries a new Idempotency-Key and is repeated with that same key while the server says to ask again; the key is
-never printed. A verb ends with 1 when the server refuses, and with 2 when it cannot be asked.
+book carries an Idempotency-Key and is repeated with that same key while the server says to ask again; the user's key
+is never printed. A verb ends with 1 when the server refuses, and with 2 when it cannot be asked.
 """
 
 from __future__ import annotations
@@ -74,12 +74,23 @@ class Remote:
             query["cursor"] = page["next_cursor"]
         return found
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Have something changed; what is None in ``body`` is left out. Raises Refused or CannotAsk."""
-        return self._send("POST", path, {name: value for name, value in body.items() if value is not None}, {})
+    def pages(self, path: str, **query: str | int | bool) -> Iterator[list[Any]]:
+        """Every page of a list, one after the other, so that no list is too long."""
+        while True:
+            page = self.get(path, limit=PAGE_ITEMS, **query)
+            yield page["items"]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
 
-    def _send(self, method: str, path: str, body: Any, query: dict[str, Any]) -> Any:
-        headers = {"idempotency-key": uuid.uuid4().hex} if method == "POST" else {}
+    def post(self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None) -> Any:
+        """Have something changed; what is None in ``body`` is left out. Without ``idempotency_key`` the call has a new
+        one; a caller that names it gets the recorded answer when it asks again. Raises Refused or CannotAsk."""
+        sent = {name: value for name, value in body.items() if value is not None}
+        return self._send("POST", path, sent, {}, idempotency_key or uuid.uuid4().hex)
+
+    def _send(self, method: str, path: str, body: Any, query: dict[str, Any], key: str = "") -> Any:
+        headers = {"idempotency-key": key} if key else {}
         for attempt in range(1, ATTEMPTS_MAX + 1):
             last = attempt == ATTEMPTS_MAX
             try:

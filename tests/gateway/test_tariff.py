@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from timeit import repeat
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_rounding_is_half_even_once_and_fits_the_ledger(numerator: int, denomina
 
 
 def test_half_atoms_are_added_before_they_are_rounded() -> None:
-    """Two cached tokens at 0.0625 USD a million (half of 0.125) are one eighth of a millionth, not twice a rounded half."""
+    """A token for half an atom: two are one atom, not twice a half that was rounded; three, at 1.5, are two."""
     book = PriceBook(
         parse_overrides(b'prices: [{model: "m", prices: {input_mtok: "0.0005", output_mtok: "1"}}]', source="p")
     )
@@ -303,6 +304,8 @@ def test_a_tariff_says_what_it_is() -> None:
     assert (sonnet.model, sonnet.context_window, sonnet.max_output_tokens) == ("claude-sonnet-4-5", 200_000, 64_000)
     assert sonnet.prices()["input_mtok.above_200000"] == 6
     assert tariff("openai", "gpt-5").prices("flex")["output_mtok"] == 5
+    assert tariff("aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0").max_output_tokens == 64_000
+    assert tariff("openrouter", "openai/gpt-5-mini").max_output_tokens == 128_000
     llama = tariff("groq", "llama-3.3-70b-versatile")
     assert (llama.max_output_tokens, llama.output_limit) == (None, 32_768)
 
@@ -430,3 +433,18 @@ def test_what_an_amount_affords_is_the_largest_that_fits(
         assert found.ceiling(output_tokens=most, **question) <= atoms
         if most != OUTPUT_UNBOUNDED:
             assert found.ceiling(output_tokens=most + 1, **question) > atoms
+
+
+def test_prices_are_compiled() -> None:
+    """They are asked for on every call: a cost, a ceiling and an inverse are each many times as fast as the oracle."""
+    found = tariff(*SONNET)
+    usage = Usage({"input_tokens": 9_000, "output_tokens": 500, "cache_read_tokens": 4_000, "cache_write_tokens": 100})
+    oracle = OracleUsage(**usage.counts)
+    slow = min(repeat(lambda: calc_price(oracle, SONNET[1], provider_id=SONNET[0]), number=200, repeat=5))
+    for asked in (
+        lambda: found.cost(usage),
+        lambda: found.ceiling(input_tokens=9_000, output_tokens=500, cache_write="5m"),
+        lambda: found.affordable_output(10**8, input_tokens=9_000),
+        lambda: BOOK.tariff(*SONNET, DAY),
+    ):
+        assert min(repeat(asked, number=200, repeat=5)) * 6 < slow

@@ -1,0 +1,1 @@
+"""The gateway's verbs of the `bursar` command, one file a verb."""
