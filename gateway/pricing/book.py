@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
@@ -31,6 +32,7 @@ class PriceBook:
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides = overrides or NO_OVERRIDES
         self._kept: dict[tuple[str, str, date], tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None] = {}
+        self._fallbacks: dict[tuple[str, str, str, tuple[tuple[str, Decimal], ...]], Tariff] = {}
 
     def tariff(self, provider: str, model: str, day: date) -> Tariff | None:
         """The prices of a model on a day, or None where nobody has a price for it.
@@ -62,9 +64,17 @@ class PriceBook:
             return self.tariff(provider, model, day) or answered
         return answered
 
-    def fallback(self, provider: str, model: str, prices: Mapping[str, Rate], source: str) -> Tariff:
-        """A tariff for a model that nobody has a price for, from rates that a policy names."""
-        return self._fallback(provider, model, prices, source, None)
+    def fallback(self, provider: str, model: str, prices: Mapping[str, Decimal], *, source: str) -> Tariff:
+        """A tariff for a model that nobody has a price for, from prices (USD a million, ``input_mtok`` and
+        ``output_mtok`` among them) that a policy names; ``source`` says which. Raises KeyError for an unknown key."""
+        key = (provider, model, source, tuple(sorted(prices.items())))
+        found = self._fallbacks.get(key)
+        if found is None:
+            found = self._fallback(provider, model, {name: Rate(price) for name, price in prices.items()}, source, None)
+            while len(self._fallbacks) >= TARIFFS_KEPT_MAX:
+                self._fallbacks.pop(next(iter(self._fallbacks), key), None)
+            self._fallbacks[key] = found
+        return found
 
     def _make(self, provider: str, model: str, day: date) -> tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None:
         listing = find_provider(provider)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# By the beginning of the name without its vendor (``openai/``, Bedrock's ``us.anthropic.``), the longest beginning first.
+# By the beginning of the name without its vendor (``openai/``, ``us.anthropic.``), the longest beginning first.
 _LARGEST: Final[tuple[tuple[str, int], ...]] = tuple(
     sorted(
         {
