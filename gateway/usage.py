@@ -5,6 +5,8 @@ a cache among it; ``output_tokens`` everything that was generated, reasoning amo
 keys and this rule are those of genai-prices' registry of units.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 
@@ -13,8 +15,10 @@ class Usage:
     """Counts by key (tokens, or calls of a tool), none of them negative.
 
     ``model`` and ``response_id`` are what the provider answered ("" where it said nothing); ``tier`` is the service
-    tier that served the call (``standard``, ``flex``, ``priority``, ``batch``); ``unknown`` names fields of the
-    provider's usage that nobody here knows and that are not zero, as paths such as ``usage.quantum_tokens``.
+    tier that served the call (``standard``, ``flex``, ``priority``, ``fast``, ``batch``, or a word of the provider's
+    that nobody here knows), with ``+us`` behind it where the provider says that it ran only in the US; ``unknown``
+    names fields of the provider's usage that nobody here knows and that are not zero, as paths such as
+    ``usage.quantum_tokens``. ``others`` is what other models used inside the same call, outside these counts.
     """
 
     counts: dict[str, int]
@@ -22,3 +26,4 @@ class Usage:
     response_id: str = ""
     tier: str = "standard"
     unknown: tuple[str, ...] = ()
+    others: tuple[Usage, ...] = ()

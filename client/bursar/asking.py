@@ -76,6 +76,15 @@ class Remote:
             query["cursor"] = page["next_cursor"]
         return found
 
+    def pages(self, path: str, **query: str | int | bool) -> Iterator[list[Any]]:
+        """Every page of a list, one after the other, so that no list is too long."""
+        while True:
+            page = self.get(path, limit=PAGE_ITEMS, **query)
+            yield page["items"]
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
     def post(self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None) -> Any:
         """Have something changed; what is None in ``body`` is left out. A key that the caller gives makes a later run
         of the same verb a repetition of this request. Raises Refused or CannotAsk."""

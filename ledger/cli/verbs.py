@@ -23,5 +23,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "policy": "Write, try and change the rules of who may spend what.",
     "explain": "Tell why a request to spend was approved or denied.",
     "gateway": "Settle or release inference calls whose outcome is not known.",
+    "prices": "Show what a model costs, today or on a date, and where the price comes from.",
+    "reprice": "Correct what calls were settled for at a wrong price, without editing history.",
     "demo": "Run a day of agent work against a real server.",
 }

@@ -16,6 +16,8 @@ from ledger.services.policies.document import BYTES_MAX, PolicyDocument, PolicyF
 
 SUFFIXES: Final = (".yaml", ".yml")
 CASES_MARK: Final = "_cases"
+NO_POLICIES: Final = frozenset({"prices.yaml", "prices.yml"})
+"""Files that stand beside policies and are none: the gateway's own prices, which `bursar prices --check` checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def read_policy(path: Path) -> PolicyDocument:
 def policy_files(paths: Iterable[Path]) -> list[Path]:
     """The policy files that ``paths`` (files, and folders with all below them) stand for, each once, sorted.
 
-    A file of cases stands for the policy it is about; hidden files and folders are passed over.
+    A file of cases stands for the policy it is about; hidden files and folders, and prices.yaml, are passed over.
     """
     found: set[Path] = set()
     for path in paths:
@@ -54,7 +56,7 @@ def policy_files(paths: Iterable[Path]) -> list[Path]:
             continue
         for inner in path.rglob("*"):
             hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
-            if inner.suffix in SUFFIXES and inner.is_file() and not hidden:
+            if inner.suffix in SUFFIXES and inner.is_file() and not hidden and inner.name not in NO_POLICIES:
                 # Cases whose policy is missing stand for it, so that the report tells that it is missing.
                 found.add(_policy_of(inner) if _is_cases(inner) else inner)
     return sorted(found)

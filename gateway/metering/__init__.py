@@ -1,0 +1,12 @@
+"""Metering: what a provider's answer says was used, whole or as a stream, in the one form of ``gateway.usage``.
+
+Pure: no input or output, no clock. Invariants: what the provider reports is never replaced by a guess, an explicit zero
+included; a field that is not zero and that nobody here knows is named in ``Usage.unknown``; the tier is the one that
+served the call, never the one that was asked for.
+"""
+
+from gateway.metering.answers import meter_answer
+from gateway.metering.streams import StreamMeter
+from gateway.metering.tiers import asked_tier
+
+__all__ = ["StreamMeter", "asked_tier", "meter_answer"]
