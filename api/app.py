@@ -21,6 +21,7 @@ from api.answering import failure_reply
 from api.context import Context
 from api.edge import Edge
 from api.edge_state import asked_of
+from api.gateway_mount import make_gateway
 from api.logs import SERVER
 from api.metrics import FLUSH_SECONDS, Metrics
 from api.openapi import document
@@ -84,6 +85,7 @@ def make_app(settings: Settings, *, sources: Sources | None = None) -> App:
         separate_input_output_schemas=False,
     )
     inner.state.context = context
+    context.gateway = make_gateway(context) if settings.gateway else None
     for router in ROUTERS:
         inner.include_router(router)
     inner.openapi = lambda: document(inner)  # type: ignore[method-assign]
@@ -102,6 +104,8 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
     context.begin()
     context.authorizer.start()
     context.alerting.start()
+    if context.gateway is not None:
+        await context.gateway.start()
     tasks = [
         asyncio.create_task(context.deadlines.run()),
         asyncio.create_task(_flush(context)),
@@ -113,6 +117,8 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if context.gateway is not None:
+            await context.gateway.stop(float(context.settings.shutdown_seconds))
         await asyncio.to_thread(context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds))
         await asyncio.to_thread(context.alerting.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         context.metrics.flush()

@@ -21,6 +21,7 @@ from api.problems import ProblemError
 from api.rendering import MONEY_SCALE, Scale
 from api.request import Asked
 from api.settings import Settings
+from gateway.gateway import Gateway
 from ledger.core.money import currency_digits
 from ledger.services.alerting import Alerting, AlertSettings
 from ledger.services.authorizer import Authorizer
@@ -74,6 +75,7 @@ class Context:
         self.applying = asyncio.Semaphore(APPLYING_MAX)
         self.side = SideWriter(settings.database_url)
         self.alerting = _alerting(settings, engine=engine, side=self.side, sources=sources, metrics=metrics)
+        self.gateway: Gateway | None = None
         self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)
         self._handover: Handover | None = None
 

@@ -19,6 +19,7 @@ from api.logs import ACCESS, SERVER
 from api.problems import ProblemError, problem_reply
 from api.reply import Reply
 from api.request import Asked, Message, Receive, Scope, Send, read_body
+from gateway.paths import PREFIXES
 
 _BODY_METHODS: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 
@@ -44,7 +45,11 @@ class Edge:
         asked = Asked(scope)
         path = scope["path"]
         hot = self._hot.route(scope["method"], path)
-        if hot is not None:
+        if path.startswith(PREFIXES) and self._context.gateway is not None:
+            route, status = await self._context.gateway(scope, receive, send, asked.request_id)
+            if not status:
+                return
+        elif hot is not None:
             route = hot[0]
             try:
                 reply = await self._hot.answer(route, hot[1], asked, receive)

@@ -13,7 +13,7 @@ import orjson
 
 ACCESS: Final = logging.getLogger("bursar.access")
 SERVER: Final = logging.getLogger("bursar.server")
-_FIELDS: Final = ("request_id", "method", "path", "status", "milliseconds")
+_FIELDS: Final = ("request_id", "authorization", "method", "path", "status", "milliseconds")
 
 
 class JsonFormatter(logging.Formatter):

@@ -214,6 +214,9 @@ class Server(uvicorn.Server):
         self._context.deadlines.stop()
         for connection in list(self.server_state.connections):
             connection.shutdown()
+        # Calls that are under way end on record: that needs the authorizer.
+        if self._context.gateway is not None:
+            await self._context.gateway.stop(float(self._context.settings.shutdown_seconds))
         # Whatever is still queued at the deadline is answered with 503 by the authorizer itself.
         await asyncio.to_thread(
             self._context.authorizer.stop, deadline_seconds=float(self._context.settings.shutdown_seconds)

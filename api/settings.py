@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Let webhooks go to private, loopback and link-local addresses."
     )
+    gateway: bool = Field(default=True, description="Answer /openai, /anthropic and /providers: the inference gateway.")
+    gateway_file: Path | None = Field(
+        default=None,
+        description="The gateway's providers and bounds (gateway.yaml); without it OpenAI and Anthropic, with the keys "
+        "that the environment has for them.",
+    )
     metrics: bool = Field(default=True, description="Answer GET /metrics.")
     metrics_token: SecretStr | None = Field(
         default=None,

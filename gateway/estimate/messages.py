@@ -86,7 +86,17 @@ def read_messages(document: dict[str, Any], body: bytes) -> Request:
         image_tokens=reading.image_tokens,
         audio_tokens=reading.audio_tokens,
         unbounded=tuple(sorted(reading.unbounded)),
+        least_output=_least_output(fields),
     )
+
+
+def _least_output(fields: Fields) -> int:
+    """A limit must be above the share of it that thinking was given (Anthropic, "Extended thinking")."""
+    thinking = fields.optional("thinking", dict)
+    if thinking is None:
+        return 0
+    share = Fields(thinking, path="thinking", claude=True).count("budget_tokens", least=0)
+    return share + 1 if share else 0
 
 
 def _thinks_unseen(fields: Fields, reading: Reading) -> bool:

@@ -29,8 +29,8 @@ class Request:
     where to put a limit if it named none; ``choices`` multiplies it. ``tier`` is ``standard``, ``flex``, ``priority``,
     or the provider's word where nobody here knows it. ``cache_writes`` are the lifetimes asked for (``5m``, ``1h``,
     ``24h``, …). ``hidden_output``: the answer may hold billed tokens that a stream does not show (reasoning, audio,
-    rejected predictions). ``usage_asked``: the client expects the usage in the answer without the gateway asking for
-    it.
+    rejected predictions). ``least_output`` is the smallest limit that the provider takes for this request (0: any).
+    ``usage_asked``: the client expects the usage in the answer without the gateway asking for it.
     """
 
     wire: Wire
@@ -52,6 +52,7 @@ class Request:
     image_tokens: int
     audio_tokens: int
     unbounded: tuple[str, ...]
+    least_output: int = 0
 
     @property
     def limit_fields(self) -> tuple[str, ...]:

@@ -1,0 +1,338 @@
+"""One call from its request to its settlement: estimate, authorize, forward, meter, settle.
+
+Owns the order of these steps and what each way of ending means for the hold (``docs/gateway.md`` has the table).
+Invariants: nothing is forwarded before its hold is committed; whatever happens after that, one report ends the hold;
+that a client left changes nothing about what is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from gateway.config import GatewayConfig, Provider
+from gateway.estimate import Counts, Request
+from gateway.headers import downward, upward
+from gateway.history import OutputHistory
+from gateway.holding import Holding, plan
+from gateway.metering import StreamMeter, meter_answer
+from gateway.paths import Place
+from gateway.ports import Message, Send
+from gateway.pricing import Tariff
+from gateway.pricing.recorded import PAIRS_MAX, recorded
+from gateway.purse import GrowingPurse
+from gateway.refusals import Refusal, refusal_of
+from gateway.said import Said
+from gateway.spend import Spend, Wish, decimal_text
+from gateway.splice import set_members, set_nested
+from gateway.streaming import Relay
+from gateway.tokens import TokenCounter
+from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
+from gateway.usage import Usage
+from gateway.wires import Wire
+from ledger.services.asker import Asker
+
+_logger = logging.getLogger("bursar.gateway")
+EVENT_STREAM: Final = "text/event-stream"
+ESTIMATED: Final = "estimated"
+UNPRICED: Final = "unpriced"
+VALUE_LENGTH_MAX: Final = 256
+TEXT_MAX: Final = 4_000_000
+"""Characters of an answer that an estimate counts."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that was read: where it goes, who asks, what it says."""
+
+    place: Place
+    provider: Provider
+    provider_key: str | None
+    asker: Asker
+    headers: list[tuple[bytes, bytes]]
+    said: Said
+    query: str
+    body: bytes
+    request: Request
+    counts: Counts
+    tariff: Tariff | None
+    served: Callable[[Usage], Tariff | None]
+
+
+class Call:
+    """One call. ``run`` answers the client and ends the hold; ``status`` is what the client got."""
+
+    def __init__(
+        self,
+        asked: Asked,
+        spend: Spend,
+        *,
+        config: GatewayConfig,
+        upstream: Upstream,
+        history: OutputHistory,
+        tokens: TokenCounter,
+        send: Send,
+    ) -> None:
+        self._asked = asked
+        self._spend = spend
+        self._config = config
+        self._upstream = upstream
+        self._history = history
+        self._tokens = tokens
+        self._send = send
+        self._wire = asked.request.wire
+        self._holding: Holding | None = None
+        self.status = 0
+        self.usage: Usage | None = None
+        self.cost: int | None = None
+
+    async def run(self, left: Callable[[], Awaitable[None]]) -> None:
+        """Raises Refusal where nothing was forwarded, ClientLeft, and ServiceError where nothing is held."""
+        holding = await self._hold(left)
+        body = self._body_for(holding)
+        asked = self._asked
+        url = f"{asked.provider.base_url}/{self._below()}{asked.query}"
+        headers = [
+            *upward(asked.headers, asked.provider, asked.provider_key, self._spend.id),
+            ("content-type", "application/json"),
+        ]
+        try:
+            async with self._upstream.send("POST", url, headers, body) as answer:
+                await self._answered(answer)
+        except NotSent as error:
+            await self._spend.release("the provider could not be reached")
+            raise Refusal(
+                502, "upstream_unreachable", f"Bursar: {error}; nothing was charged", authorization=self._spend.id
+            ) from error
+        except Broken as error:
+            # Only the head of the answer was awaited: nothing was sent to the client yet.
+            await self._spend.mark_unknown(str(error))
+            raise Refusal(
+                504 if error.timed_out else 502, "upstream_timeout" if error.timed_out else "upstream_broken",
+                f"Bursar: {error}; what the call did cost is not known, and stays held as {self._spend.id}",
+                authorization=self._spend.id,
+            ) from error  # fmt: skip
+        finally:
+            if self._spend.is_held:
+                # A fault of ours, or the end of this process.
+                await asyncio.shield(self._spend.mark_unknown("the gateway stopped while the call was under way"))
+
+    def _below(self) -> str:
+        path = self._asked.place.path
+        return f"v1/{path}" if self._asked.provider.wire == "anthropic" else path
+
+    async def _hold(self, left: Callable[[], Awaitable[None]]) -> Holding:
+        """Have what the call can cost held. Raises Refusal."""
+        holding = self._planned()
+        least = holding.start if holding.starts_small else holding.least
+        wish = self._wish(holding.start, least)
+        outcome = await self._spend.authorize(wish, left)
+        if not self._spend.is_held:
+            raise refusal_of(outcome, wish.currency)
+        self._holding = holding
+        return holding
+
+    def _planned(self) -> Holding:
+        asked = self._asked
+        rules, model = asked.asker.rules, asked.request.model
+        if asked.tariff is None:
+            raise Refusal(
+                403, "price_unknown",
+                f"Bursar denied this call: there is no price for {model[:100]} at {asked.place.provider}; set one in "
+                "prices.yaml, or have a policy name inference.fallback_price",
+            )  # fmt: skip
+        expected = self._history.expected(asked.asker.book_id, self._agent, model) if rules.stream else None
+        return plan(
+            asked.request, asked.counts, asked.tariff, asked.provider, rules, history_tokens=expected
+        )  # fmt: skip
+
+    @property
+    def _agent(self) -> str:
+        return self._asked.asker.agent or ""
+
+    def _wish(self, amount: int, least: int) -> Wish:
+        asked, said = self._asked, self._asked.said
+        return Wish(
+            amount=amount,
+            least=least,
+            currency=asked.tariff.currency if asked.tariff is not None else "USD",
+            category=self._config.category,
+            payee=asked.place.provider,
+            resource=asked.request.model,
+            ttl_seconds=self._config.ttl_seconds,
+            wait_seconds=self._config.wait_seconds,
+            fingerprint=hashlib.sha256(asked.body).hexdigest(),
+            budget=said.budget,
+            run=said.run,
+            intent=said.intent,
+            labels=said.labels,
+        )
+
+    def _body_for(self, holding: Holding) -> bytes:
+        """The body that is forwarded: the client's own bytes, but for the limit that its hold covers, and the usage
+        that a stream is to end with."""
+        asked = self._asked
+        request, body = asked.request, asked.body
+        if self._wire is not Wire.EMBEDDINGS and asked.tariff is not None:
+            limit = holding.bound.output_limit
+            if not holding.starts_small:
+                limit = holding.limit_afforded(asked.tariff, self._spend.approved)
+            if limit != request.output_limit:
+                fields = request.output_fields or (self._limit_field(),)
+                body = set_members(body, dict.fromkeys(fields, b"%d" % limit))
+        if self._adds_usage():
+            body = set_nested(body, "stream_options", "include_usage", b"true")
+        return body
+
+    def _limit_field(self) -> str:
+        if self._wire is Wire.CHAT:
+            return self._asked.provider.output_limit_field
+        return self._asked.request.new_output_field
+
+    def _adds_usage(self) -> bool:
+        request = self._asked.request
+        return (
+            self._wire is Wire.CHAT and request.stream and not request.usage_asked and self._asked.provider.stream_usage
+        )
+
+    async def _answered(self, answer: Answer) -> None:
+        """The provider's head has come: pass its answer on, and report."""
+        if answer.status >= 300:
+            await self._failed(answer)
+        elif answer.content_type == EVENT_STREAM:
+            await self._stream(answer)
+        else:
+            await self._whole(answer)
+
+    async def _failed(self, answer: Answer) -> None:
+        """4xx: the provider refused, and bills nothing. 5xx: it may have worked for it."""
+        body = await self._read(answer)
+        if answer.status >= 500:
+            await self._spend.mark_unknown(f"the provider answered {answer.status}")
+        else:
+            await self._spend.release(f"the provider answered {answer.status}")
+        await self._reply(answer.status, downward(answer.headers), body)
+
+    async def _read(self, answer: Answer) -> bytes:
+        try:
+            return await answer.read()
+        except AnswerTooLong as error:
+            raise Broken(str(error)) from error
+
+    async def _whole(self, answer: Answer) -> None:
+        raw = await self._read(answer)
+        try:
+            content = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            content = None
+        usage = meter_answer(self._wire, content) if isinstance(content, dict) else None
+        flags: tuple[str, ...] = ()
+        if usage is None:
+            flags = (ESTIMATED,)
+            model = content.get("model") if isinstance(content, dict) else None
+            usage = await self._estimated(
+                raw.decode("utf-8", "replace")[:TEXT_MAX], model if isinstance(model, str) else ""
+            )
+        await self._settle(usage, flags)
+        await self._reply(answer.status, downward(answer.headers), raw)
+
+    async def _stream(self, answer: Answer) -> None:
+        holding = self._holding
+        if holding is None:
+            raise RuntimeError("a stream without a hold")
+        purse = None
+        if holding.starts_small:
+            purse = self._purse(holding)
+        relay = Relay(
+            self._wire,
+            self._send,
+            strip_usage=self._adds_usage(),
+            send_seconds=self._config.idle_seconds,
+            purse=purse,
+        )
+        self.status = answer.status
+        headers = [*downward(answer.headers), *self._ours(self._spend.approved, is_final=False)]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        end = await relay.run(answer)
+        meter = relay.meter
+        if meter.usage is not None and meter.usage_is_final:
+            await self._settle(meter.usage, ())
+        elif end.how == "cut":
+            # Stopped by us: what was seen is what was used, as far as anybody can tell from here.
+            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
+        elif end.how == "whole":
+            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
+        else:
+            await self._spend.mark_unknown(end.reason or "the stream failed")
+        await relay.finish(end, self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0)
+
+    def _purse(self, holding: Holding) -> GrowingPurse:
+        asked = self._asked
+        if asked.tariff is None or asked.asker.rules.stream is None:
+            raise RuntimeError("a stream started small that nothing allowed to")
+        return GrowingPurse(
+            self._spend, holding, asked.request, asked.tariff, self._tokens, asked.asker.rules.stream
+        )  # fmt: skip
+
+    @staticmethod
+    def _model_in(meter: StreamMeter) -> str:
+        return meter.usage.model if meter.usage is not None else ""
+
+    async def _estimated(self, text: str, model: str) -> Usage:
+        """What a call used whose provider did not say: the input as it was bounded, the output as it was seen; where
+        not all of it can be seen, as much as was held."""
+        request, holding = self._asked.request, self._holding
+        if request.hidden_output and holding is not None:
+            output = holding.bound.output_tokens
+        else:
+            output = await self._tokens.count((text,), request.encoding)
+        input_tokens = holding.bound.input_tokens if holding is not None else 0
+        return Usage({"input_tokens": input_tokens, "output_tokens": output}, model=model)
+
+    async def _settle(self, usage: Usage, flags: tuple[str, ...]) -> None:
+        asked = self._asked
+        model = asked.request.model
+        tariff = asked.served(usage) or asked.tariff
+        if tariff is None or asked.tariff is None:
+            raise RuntimeError("a call without a price was forwarded")
+        cost = tariff.cost(usage)
+        atoms = min(cost.atoms, self._spend.approved) if ESTIMATED in flags else cost.atoms
+        metering = recorded(usage, tariff)
+        if cost.unpriced:
+            flags = (*flags, UNPRICED)
+            if len(metering) < PAIRS_MAX:
+                metering[UNPRICED] = " ".join(cost.unpriced)[:VALUE_LENGTH_MAX]
+        other_model = usage.model if tariff.model != asked.tariff.model else None
+        self.usage, self.cost = usage, atoms
+        self._history.add(asked.asker.book_id, self._agent, model, usage.counts.get("output_tokens", 0))
+        await self._spend.settle(atoms, resource=other_model, metering=metering, flags=flags)
+
+    def _ours(self, cost: int, *, is_final: bool) -> list[tuple[bytes, bytes]]:
+        """The headers that tell what the call did cost, or can cost at most while it is not known."""
+        currency = self._spend.currency
+        headers = [
+            (b"x-bursar-authorization", self._spend.id.encode()),
+            (b"x-bursar-cost", decimal_text(cost, currency).encode()),
+            (b"x-bursar-remaining", decimal_text(self._spend.budget_available, currency).encode()),
+            (b"x-bursar-currency", currency.encode()),
+        ]
+        if not is_final:
+            headers.append((b"x-bursar-cost-at-most", b"true"))
+        return headers
+
+    async def _reply(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        ours = self._ours(self.cost if self.cost is not None else 0, is_final=True)
+        start: Message = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, *ours, (b"content-length", b"%d" % len(body))],
+        }
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})

@@ -1,0 +1,294 @@
+"""The gateway as an ASGI application: who asks, where to, and the answer to whatever cannot be forwarded.
+
+Owns the life of the gateway in one process. Invariants: every request is answered in its provider's own form; nothing
+is forwarded for a key that is not valid, nor to a path that is not known; when the process stops, calls that are under
+way are finished, or marked as unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+from pydantic import SecretStr
+
+from gateway.call import Asked, Call
+from gateway.config import GatewayConfig, Provider
+from gateway.estimate import RequestInvalid, read_request
+from gateway.gates import Gates
+from gateway.headers import downward, key_in, upward
+from gateway.history import OutputHistory
+from gateway.paths import Place, place_of, split
+from gateway.ports import Message, Ports, Receive, Scope, Send
+from gateway.pricing import PriceBook, Tariff
+from gateway.refusals import ANTHROPIC, OPENAI, Refusal, error_body, refusal_headers
+from gateway.said import said_in
+from gateway.spend import ClientLeft, Reports, Spend
+from gateway.tokens import TokenCounter
+from gateway.upstream import AnswerTooLong, Broken, NotSent, Upstream
+from gateway.usage import Usage
+from ledger.core.money import NANO_DIGITS
+from ledger.core.outcome import Status
+from ledger.core.roles import AGENT
+from ledger.services.asker import Asker
+from ledger.services.errors import OutcomeUnknown, ServiceError
+from ledger.services.sources import ParsedKey
+from ledger.storage.errors import StorageError
+
+STOP_SHARE: Final = 0.8
+"""The part of the time to stop that calls get to end by themselves; the rest is for reporting on those that did not."""
+_logger = logging.getLogger("bursar.gateway")
+
+
+class Gateway:
+    """The gateway of one process. ``start`` and ``stop`` run on its event loop."""
+
+    def __init__(self, config: GatewayConfig, prices: PriceBook, ports: Ports) -> None:
+        self._config = config
+        self._prices = prices
+        self._ports = ports
+        self._keys: dict[str, SecretStr | None] = {
+            name: provider.key.read() if provider.key is not None else None
+            for name, provider in config.providers.items()
+        }
+        self._upstream = Upstream(config)
+        self._gates = Gates(calls_max=config.calls_max, calls_per_agent_max=config.calls_per_agent_max)
+        self._history = OutputHistory()
+        self._tokens = TokenCounter()
+        self._reports = Reports()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Make what calls need; the encodings load in the background."""
+        self._tokens.start()
+        await self._upstream.start()
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more calls, let those under way end, mark the rest, and report on all of them."""
+        self._stopping = True
+        deadline = time.monotonic() + seconds
+        if self._tasks:
+            _, left = await asyncio.wait(set(self._tasks), timeout=seconds * STOP_SHARE)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=max(deadline - time.monotonic(), 0.5))
+        await self._reports.finish(max(deadline - time.monotonic(), 0.5))
+        await self._upstream.stop()
+        self._tokens.stop()
+
+    @property
+    def calls_under_way(self) -> int:
+        """Calls that hold or wait for money now."""
+        return self._gates.under_way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> tuple[str, int]:
+        """Answer one request. Returns the route for metrics and the status (0: the client left)."""
+        sender = _Sender(send, request_id)
+        family = ANTHROPIC if scope["path"].startswith("/anthropic/") else OPENAI
+        route = "gateway"
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        try:
+            provider_name, provider, below = self._provider_at(scope["path"])
+            family = provider.wire
+            place = place_of(provider.wire, provider_name, scope["method"], below)
+            if place is None:
+                raise Refusal(
+                    404, "not_served",
+                    f"Bursar does not forward {scope['method']} {scope['path'][:200]}: it would pass the ledger by",
+                )  # fmt: skip
+            route = f"gateway:{place.wire.value if place.wire is not None else 'free'}"
+            await self._answer(place, provider, scope, receive, sender)
+        except ClientLeft:
+            return route, 0
+        except Exception as error:
+            await self._refuse(sender, family, self._refusal_of(error, request_id), request_id)
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
+        return route, sender.status
+
+    def _provider_at(self, path: str) -> tuple[str, Provider, str]:
+        found = split(path)
+        provider = self._config.providers.get(found[0]) if found is not None else None
+        if found is None or provider is None:
+            raise Refusal(404, "unknown_provider", f"Bursar has no provider at {path[:200]}")
+        return found[0], provider, found[1]
+
+    @staticmethod
+    def _refusal_of(error: Exception, request_id: bytes) -> Refusal:
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, RequestInvalid):
+            return Refusal(400, "invalid_request", f"Bursar cannot read this request: {error}", param=error.param)
+        if isinstance(error, OutcomeUnknown):
+            return Refusal(503, "outcome_unknown", f"Bursar: {error}", retry_after_seconds=error.retry_after_seconds)
+        if isinstance(error, StorageError):
+            return Refusal(503, "database_unavailable", "Bursar cannot read who asks now", retry_after_seconds=1)
+        if isinstance(error, ServiceError):
+            seconds = error.retry_after_seconds
+            return Refusal(
+                503, "ledger_unavailable", f"Bursar cannot decide now, and forwarded nothing: {error}",
+                retry_after_seconds=seconds,
+            )  # fmt: skip
+        _logger.error("a call failed", exc_info=error, extra={"request_id": request_id.decode()})
+        return Refusal(500, "internal", "Bursar failed; the failure was logged with the request's id")
+
+    @staticmethod
+    async def _refuse(sender: _Sender, family: str, refusal: Refusal, request_id: bytes) -> None:
+        if sender.status:
+            # The answer has begun, and cannot be made another: end it as it is.
+            await sender({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        body = error_body(family, refusal, request_id.decode())
+        headers = [*refusal_headers(refusal), (b"content-length", b"%d" % len(body))]
+        await sender({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await sender({"type": "http.response.body", "body": body})
+
+    async def _answer(self, place: Place, provider: Provider, scope: Scope, receive: Receive, send: _Sender) -> None:
+        if self._stopping:
+            raise Refusal(503, "stopping", "Bursar is stopping; ask again", retry_after_seconds=1)
+        headers = scope["headers"]
+        key = self._key(headers)
+        said = said_in(headers)
+        asker = await self._asker(key, said.budget)
+        provider_key = self._keys[place.provider]
+        if provider.key is not None and provider_key is None:
+            raise Refusal(
+                403, "provider_key_missing", f"Bursar has no key for {place.provider}; its operator must set one"
+            )
+        secret = provider_key.get_secret_value() if provider_key is not None else None
+        query = scope.get("query_string", b"")
+        query_text = f"?{query.decode('latin-1')}" if query else ""
+        with self._gates.passing(key.book_id, asker.agent or asker.principal):
+            body = await self._ports.read_body(scope, receive, self._config.body_bytes_max)
+            if body is None:
+                raise ClientLeft
+            if place.wire is None:
+                if asker.frozen is not None:
+                    raise Refusal(403, asker.frozen.value, "Bursar: this agent is frozen")
+                await self._free(place, provider, secret, scope, query_text, body, send)
+                return
+            request = read_request(place.wire, body)
+            counts = await self._tokens.counts(request)
+            at = datetime.now(UTC)
+            tariff = self._tariff(place, provider, request.model, asker, at)
+            served = self._served(place, provider, request.model, at)
+            asked = Asked(
+                place, provider, secret, asker, headers, said, query_text, body, request, counts, tariff, served
+            )  # fmt: skip
+            spend = Spend(self._ports.ledger, self._reports, key, self._ports.sources)
+            call = Call(
+                asked, spend, config=self._config, upstream=self._upstream, history=self._history,
+                tokens=self._tokens, send=send,
+            )  # fmt: skip
+            await call.run(_Gone(receive))
+
+    def _key(self, headers: list[tuple[bytes, bytes]]) -> ParsedKey:
+        header = key_in(headers)
+        key = self._ports.read_key(header) if header is not None else None
+        if key is None:
+            raise Refusal(
+                401, "invalid_api_key", "Bursar needs one of its own keys (bk_…) where the provider's key would stand"
+            )
+        seconds = self._ports.take(key)
+        if seconds:
+            raise Refusal(429, "rate_limited", "Bursar: this key asks too often", retry_after_seconds=seconds)
+        return key
+
+    async def _asker(self, key: ParsedKey, budget: str | None) -> Asker:
+        """Who asks. What the ledger would refuse in any case is refused here already where nothing is recorded: a key
+        that is not known, or is not an agent's."""
+        asker = await self._ports.askers.get(key.book_id, key.digest, budget)
+        problem = asker.key_problem(self._ports.sources.now_us()) if asker is not None else Status.KEY_UNKNOWN
+        if asker is None or problem is not None:
+            code = problem.value if problem is not None else Status.KEY_UNKNOWN.value
+            raise Refusal(401, code, "Bursar does not know this key, or it has ended")
+        if asker.role != AGENT:
+            raise Refusal(403, "role_not_allowed", "Bursar: only an agent's key may make calls")
+        return asker
+
+    def _served(self, place: Place, provider: Provider, model: str, at: datetime) -> Callable[[Usage], Tariff | None]:
+        """The prices of whatever model answered."""
+        name = provider.prices or place.provider
+        return lambda usage: self._prices.served(name, model, usage, at)
+
+    def _tariff(self, place: Place, provider: Provider, model: str, asker: Asker, at: datetime) -> Tariff | None:
+        """The prices of a model, or the fallback that a policy sets; None: there are none."""
+        name = provider.prices or place.provider
+        found = self._prices.tariff(name, model, at)
+        price = asker.rules.fallback_price
+        if found is None and price is not None:
+            prices = {"input_mtok": usd(price.input_mtok), "output_mtok": usd(price.output_mtok)}
+            return self._prices.fallback(name, model, prices, source="policy (fallback)")
+        return found
+
+    async def _free(
+        self, place: Place, provider: Provider, secret: str | None, scope: Scope, query: str, body: bytes, send: _Sender
+    ) -> None:
+        """Forward a question that costs nothing, for whoever has a valid key."""
+        below = f"v1/{place.path}" if provider.wire == "anthropic" else place.path
+        headers = upward(scope["headers"], provider, secret, "")
+        if body:
+            headers.append(("content-type", "application/json"))
+        try:
+            async with self._upstream.send(
+                scope["method"], f"{provider.base_url}/{below}{query}", headers, body or None
+            ) as answer:
+                content = await answer.read()
+                shown = [*downward(answer.headers), (b"content-length", b"%d" % len(content))]
+                await send({"type": "http.response.start", "status": answer.status, "headers": shown})
+                await send({"type": "http.response.body", "body": content})
+        except (NotSent, Broken, AnswerTooLong) as error:
+            raise Refusal(502, "upstream_broken", f"Bursar: {error}") from error
+
+
+def usd(atoms: int) -> Decimal:
+    """Atoms of USD as USD."""
+    return Decimal(atoms).scaleb(-NANO_DIGITS)
+
+
+class _Sender:
+    """ASGI ``send`` that adds the request's id and remembers the status."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message["headers"]
+            name = b"x-request-id"
+            if any(header[0] == name for header in headers):
+                # The provider's own stands there, which its support asks for.
+                name = b"x-bursar-request-id"
+            headers.append((name, self._request_id))
+        await self._send(message)
+
+
+class _Gone:
+    """Ends when the client has left."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def __call__(self) -> Awaitable[None]:
+        return self._wait()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

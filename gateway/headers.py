@@ -1,0 +1,81 @@
+"""Which headers go to a provider, and which come back.
+
+Owns the two lists. Invariants: a Bursar key never goes up and a provider's key never comes down; hop-by-hop headers end
+here (RFC 9110, section 7.6.1); what concerns the way between client and gateway (compression, lengths, cookies) is made
+anew on each side. Everything else passes untouched, trace headers and the provider's request id among it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gateway.config import Provider
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade",
+    )
+)  # fmt: skip
+_NOT_UP: Final = _HOP_BY_HOP | frozenset(
+    (
+        b"accept-encoding", b"authorization", b"content-length", b"content-type", b"cookie", b"expect", b"host",
+        b"openai-organization", b"openai-project", b"x-api-key", b"x-client-request-id",
+    )
+)  # fmt: skip
+"""An organization or a project is the server's to choose: it goes with the provider's key."""
+_NOT_DOWN: Final = _HOP_BY_HOP | frozenset(
+    (b"alt-svc", b"content-length", b"date", b"server", b"set-cookie", b"strict-transport-security")
+)
+_OURS: Final = b"x-bursar-"
+
+
+def key_in(headers: Headers) -> bytes | None:
+    """The Bursar key as an ``Authorization`` header would carry it, from either place where SDKs put it: ``Bearer``, or
+    Anthropic's ``x-api-key``. None: there is none, or there are two that differ."""
+    found: set[bytes] = set()
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            found.add(value[7:].strip())
+        elif name == b"x-api-key":
+            found.add(value.strip())
+    return b"Bearer " + found.pop() if len(found) == 1 else None
+
+
+def upward(headers: Headers, provider: Provider, key: str | None, authorization: str) -> list[tuple[str, str]]:
+    """The headers of the call to the provider. ``authorization`` is the id that ties its records to the ledger's."""
+    named = _named_by_connection(headers)
+    kept = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name not in _NOT_UP and name not in named and not name.startswith(_OURS)
+    ]
+    kept += provider.headers.items()
+    kept.append(("accept-encoding", "identity"))
+    if authorization:
+        kept.append(("x-client-request-id", authorization))
+    if key is not None:
+        kept.append(("x-api-key", key) if provider.wire == "anthropic" else ("authorization", f"Bearer {key}"))
+    return kept
+
+
+def downward(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of a provider's answer that its client gets, in ASGI's form."""
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = _named_by_connection(lowered)
+    return [
+        (name, value)
+        for name, value in lowered
+        if name not in _NOT_DOWN and name not in named and not name.startswith(_OURS)
+    ]
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    named: set[bytes] = set()
+    for name, value in headers:
+        if name == b"connection":
+            named.update(part.strip().lower() for part in value.split(b","))
+    return frozenset(named)

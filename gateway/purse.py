@@ -1,0 +1,60 @@
+"""What a stream holds that started on less than it can cost, and how that grows.
+
+Invariant: what was seen, and what may come before the provider can be stopped, is held; where it cannot be, the stream
+is cut.
+"""
+
+from __future__ import annotations
+
+from gateway.estimate import Request
+from gateway.holding import Holding
+from gateway.metering import StreamMeter
+from gateway.pricing import Tariff
+from gateway.spend import Spend
+from gateway.tokens import TokenCounter
+from ledger.core.inference import StreamStart
+
+TEXT_MAX = 4_000_000
+
+
+class GrowingPurse:
+    """The hold of one stream, extended ahead of what it consumes."""
+
+    def __init__(
+        self,
+        spend: Spend,
+        holding: Holding,
+        request: Request,
+        tariff: Tariff,
+        tokens: TokenCounter,
+        rules: StreamStart,
+    ) -> None:
+        self._spend = spend
+        self._holding = holding
+        self._request = request
+        self._tariff = tariff
+        self._tokens = tokens
+        self._counted_bytes = 0
+        self._counted_tokens = 0
+        self._ahead = rules.lookahead_tokens
+        self._step = max(rules.start_tokens, rules.lookahead_tokens, 1)
+
+    async def covers(self, meter: StreamMeter) -> bool:
+        """Extend where the next ``lookahead_tokens`` are not held; False where that is denied."""
+        if self._cost(self._seen_at_most(meter) + self._ahead) <= self._spend.approved:
+            return True
+        # Bytes bound tokens from above, and far too high: count, now that it matters.
+        counted = await self._tokens.count((meter.visible_text(TEXT_MAX),), self._request.encoding)
+        self._counted_tokens, self._counted_bytes = counted, meter.output_text_bytes
+        seen = self._seen_at_most(meter)
+        if self._cost(seen + self._ahead) <= self._spend.approved:
+            return True
+        missing = self._cost(seen + self._ahead + self._step) - self._spend.approved
+        return missing <= 0 or await self._spend.extend(missing, 0)
+
+    def _seen_at_most(self, meter: StreamMeter) -> int:
+        """Tokens generated so far, at most. A piece may carry one that cannot be seen, such as the end of a text."""
+        return self._counted_tokens + meter.output_text_bytes - self._counted_bytes + meter.output_pieces
+
+    def _cost(self, output_tokens: int) -> int:
+        return self._holding.cost_of(self._tariff, output_tokens)

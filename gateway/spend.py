@@ -1,0 +1,292 @@
+"""The ledger's side of one call: authorize before it is forwarded; settle, release or mark it afterwards.
+
+Owns the rule for every way a call can end. Invariants: no call is forwarded without a hold that is committed; each hold
+ends with exactly one settlement or release, or is marked ``unknown`` for people to resolve; a report to the ledger is
+repeated under its one idempotency key until it is known to be recorded, or until the hold's own time marks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gateway.ledger import Ledger, Waiting
+from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.command import Authorize, Caller, Command, Extend, MarkUnknown, Release, Settle
+from ledger.core.ids import AUTHORIZATION
+from ledger.core.metering import pairs_of
+from ledger.core.money import currency_digits, format_atoms
+from ledger.core.outcome import Outcome, Status
+from ledger.services.errors import LeftLine, OutcomeUnknown, ServiceError
+from ledger.services.sources import ParsedKey, Sources
+
+LEFT_CHECK_SECONDS: Final = 0.05
+"""A call that is decided sooner is not asked whether its client is still there."""
+REPORT_DELAYS_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+_KEY_ENDED: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED, Status.ROLE_NOT_ALLOWED))
+_logger = logging.getLogger("bursar.gateway")
+
+
+class ClientLeft(Exception):
+    """The client left before its call was forwarded. Nothing is held for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a call asks of the ledger. Amounts in atoms; ``least`` is the smallest amount with which it can be made."""
+
+    amount: int
+    least: int
+    currency: str
+    category: str
+    payee: str
+    resource: str
+    ttl_seconds: int
+    wait_seconds: int
+    fingerprint: str
+    budget: str | None = None
+    run: str | None = None
+    intent: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def decimal_text(atoms: int, currency: str) -> str:
+    """Atoms of a money currency as decimal text."""
+    digits = currency_digits(currency)
+    if digits is None:
+        raise ValueError(f"{currency} is not money")
+    return format_atoms(atoms, digits)
+
+
+class Reports:
+    """Reports to the ledger that are still to be recorded, of one process."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, work: Awaitable[None]) -> None:
+        """Go on reporting in the background."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until all is recorded, at most so long."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+
+
+class Spend:
+    """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
+
+    __slots__ = (
+        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "currency", "id",
+        "outcome",
+    )  # fmt: skip
+
+    def __init__(self, ledger: Ledger, reports: Reports, key: ParsedKey, sources: Sources) -> None:
+        self._ledger = ledger
+        self._reports = reports
+        self._key = key
+        self.id = sources.new_id(AUTHORIZATION)
+        self.outcome: Outcome | None = None
+        self.approved = 0
+        self.currency = "USD"
+        self.budget_available = 0
+        self._extensions = 0
+        self._ended = False
+
+    async def authorize(self, wish: Wish, left: Callable[[], Awaitable[None]]) -> Outcome:
+        """Ask for a hold, in line if need be. ``left`` ends when the client is gone.
+
+        Raises ClientLeft, and ServiceError where nothing is held.
+        """
+        self.currency = wish.currency
+        command = Authorize(
+            caller=Caller(self._key.digest),
+            idempotency_key=f"gateway:{self.id}",
+            id=self.id,
+            amount=decimal_text(wish.amount, wish.currency),
+            currency=wish.currency,
+            category=wish.category,
+            payee=wish.payee,
+            resource=wish.resource,
+            budget=wish.budget,
+            run=wish.run,
+            intent=wish.intent,
+            ttl_seconds=wish.ttl_seconds,
+            on_expiry=ON_EXPIRY_UNKNOWN,
+            labels=wish.labels,
+            fingerprint=wish.fingerprint,
+        )
+        waiting = self._ledger.decide_waiting(self._key.book_id, command, wish.wait_seconds)
+        try:
+            outcome = await self._in_line(waiting, left)
+        except LeftLine as error:
+            raise ClientLeft from error
+        except OutcomeUnknown:
+            outcome = await self._ask_again(command)
+        if outcome.replayed and outcome.status is Status.REPLAYED and outcome.body is not None:
+            # The first answer was lost and this one tells it.
+            held = outcome.body.get("kind") == "hold"
+        else:
+            held = outcome.status is Status.APPROVED
+        self.outcome = outcome
+        if held and outcome.body is not None:
+            self.approved = int(outcome.body["approved"])
+            self._see_budget(outcome)
+        return outcome
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a hold to report on."""
+        return self.approved > 0 and not self._ended
+
+    @staticmethod
+    async def _in_line(waiting: Waiting, left: Callable[[], Awaitable[None]]) -> Outcome:
+        """The outcome; whoever leaves meanwhile steps out of the line."""
+        loop = asyncio.get_running_loop()
+        watching: list[asyncio.Task[None]] = []
+
+        async def watch() -> None:
+            await left()
+            waiting.leave()
+
+        handle = loop.call_later(LEFT_CHECK_SECONDS, lambda: watching.append(loop.create_task(watch())))
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            waiting.leave()
+            raise
+        finally:
+            handle.cancel()
+            for task in watching:
+                task.cancel()
+
+    async def _ask_again(self, command: Command) -> Outcome:
+        """What became of a command whose commit was lost: the idempotency key tells. Raises ServiceError."""
+        for delay in REPORT_DELAYS_SECONDS[:6]:
+            await asyncio.sleep(delay)
+            with contextlib.suppress(ServiceError):
+                return await self._ledger.decide(self._key.book_id, command)
+        raise OutcomeUnknown("whether money is held for this call is not known; nothing was forwarded")
+
+    def _see_budget(self, outcome: Outcome) -> None:
+        if outcome.body is not None and "budget" in outcome.body:
+            self.budget_available = int(outcome.body["budget"]["available"])
+
+    async def extend(self, atoms: int, wait_seconds: float) -> bool:
+        """Hold ``atoms`` more, in line before all others if need be. False: denied, or not decided in time."""
+        self._extensions += 1
+        command = Extend(
+            caller=Caller(self._key.digest),
+            idempotency_key=f"gateway:{self.id}:extend:{self._extensions}",
+            authorization=self.id,
+            amount=decimal_text(atoms, self.currency),
+            currency=self.currency,
+        )
+        try:
+            outcome = await self._ledger.decide_waiting(self._key.book_id, command, wait_seconds).future
+        except ServiceError as error:
+            _logger.warning("%s could not be extended: %s", self.id, error)
+            return False
+        if outcome.status not in (Status.DONE, Status.APPROVED, Status.REPLAYED):
+            return False
+        self.approved += atoms
+        self._see_budget(outcome)
+        return True
+
+    async def settle(
+        self, atoms: int, *, resource: str | None, metering: Mapping[str, str], flags: tuple[str, ...] = ()
+    ) -> bool:
+        """Record what the call did cost. True once that is durable; False where it is repeated in the background."""
+        return await self._report(
+            Settle(
+                caller=Caller(self._key.digest),
+                idempotency_key=f"gateway:{self.id}:end",
+                authorization=self.id,
+                amount=decimal_text(atoms, self.currency),
+                currency=self.currency,
+                resource=resource,
+                metering=pairs_of(metering),
+                flags=flags,
+            )
+        )
+
+    async def release(self, reason: str) -> bool:
+        """End the hold: the provider cannot have billed anything."""
+        return await self._report(
+            Release(
+                caller=Caller(self._key.digest),
+                idempotency_key=f"gateway:{self.id}:end",
+                authorization=self.id,
+                reason=reason,
+            )
+        )
+
+    async def mark_unknown(self, reason: str) -> bool:
+        """Keep the hold and list it: the provider may have billed something, and nobody here knows what."""
+        return await self._report(
+            MarkUnknown(
+                caller=Caller(self._key.digest),
+                idempotency_key=f"gateway:{self.id}:end",
+                authorization=self.id,
+                reason=reason,
+            )
+        )
+
+    async def _report(self, command: Settle | Release | MarkUnknown) -> bool:
+        """Have the call's end recorded. Never raises ServiceError."""
+        self._ended = True
+        try:
+            self._accept(command, await self._ledger.decide(self._key.book_id, command))
+        except ServiceError as error:
+            _logger.warning("the end of %s will be reported again: %s", self.id, error)
+            self._reports.add(self._insist(command))
+            return False
+        except _KeyEnded as error:
+            self._reports.add(self._insist(error.command))
+            return False
+        return True
+
+    async def _insist(self, command: Settle | Release | MarkUnknown) -> None:
+        """Report again and again. What is not recorded by the end of it, the hold's own time marks ``unknown``."""
+        for delay in REPORT_DELAYS_SECONDS:
+            try:
+                self._accept(command, await self._ledger.decide(self._key.book_id, command))
+                return
+            except _KeyEnded as error:
+                command = error.command
+            except ServiceError:
+                await asyncio.sleep(delay)
+        _logger.error("the end of %s was not recorded; its hold will be listed as unknown", self.id)
+
+    def _accept(self, command: Settle | Release | MarkUnknown, outcome: Outcome) -> None:
+        status = outcome.status
+        if status in _KEY_ENDED and command.caller.key_digest is not None:
+            # Real spend is recorded whatever became of the key meanwhile: the server itself reports it, and is named.
+            raise _KeyEnded(_as_owner(command))
+        if status not in (Status.DONE, Status.REPLAYED, Status.APPROVED):
+            _logger.error("the end of %s was not accepted: %s %s", self.id, status.value, outcome.detail)
+            return
+        self._see_budget(outcome)
+
+
+class _KeyEnded(Exception):
+    """The caller's key ended while its call was under way; ``command`` is the report in the owner's name."""
+
+    def __init__(self, command: Settle | Release | MarkUnknown) -> None:
+        super().__init__("the key ended")
+        self.command = command
+
+
+def _as_owner(command: Settle | Release | MarkUnknown) -> Settle | Release | MarkUnknown:
+
+    return replace(command, caller=Caller(None, as_owner=True))

@@ -1,0 +1,169 @@
+"""A stream on its way from the provider to the client: passed on event by event, metered, and cut when its money ends.
+
+Owns what a client sees of a stream. Invariants: only whole events are passed on, byte for byte, but for the usage that
+the gateway asked for and the client did not; a client that has left, or that does not read, neither stops the reading
+nor the metering; consumption never runs ahead of what is held where a stream started on less than it can cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+
+from gateway.metering import StreamMeter
+from gateway.refusals import Refusal, ending_events, failing_event
+from gateway.splice import strip_null_usage
+from gateway.sse import Event, EventSplitter, EventTooLong, event_bytes
+from gateway.upstream import Answer, Broken
+from gateway.wires import Wire
+
+_DONE: Final = b"[DONE]"
+Message = Mapping[str, Any]
+
+
+class Purse(Protocol):
+    """What a stream that started small asks for more."""
+
+    async def covers(self, meter: StreamMeter) -> bool:
+        """Whether what was seen, and what may come before it can be stopped, is held; False: cut the stream."""
+
+
+@dataclass(slots=True)
+class StreamEnd:
+    """How a stream ended: ``whole`` (the provider ended it well), ``failed`` (it said so, or broke off) or ``cut``."""
+
+    how: str
+    reason: str = ""
+    timed_out: bool = False
+
+
+class Relay:
+    """One stream. ``run`` is called once, after the response has started."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+        *,
+        strip_usage: bool,
+        send_seconds: float,
+        purse: Purse | None,
+    ) -> None:
+        self._wire = wire
+        self._send = send
+        self._strip_usage = strip_usage
+        self._send_seconds = send_seconds
+        self._purse = purse
+        self.meter = StreamMeter(wire)
+        self.client_reads = True
+        self.first_event_at = 0.0
+        self._seen: dict[str, Any] = {"open": set(), "block": -1, "sequence": 0}
+        self._passed_end = False
+
+    async def run(self, answer: Answer) -> StreamEnd:
+        """Pass the stream on until it ends. The last bytes are sent by ``finish``."""
+        splitter = EventSplitter()
+        try:
+            async for chunk in answer.chunks():
+                passed = [self._pass(event) for event in splitter.feed(chunk)]
+                if passed:
+                    if not self.first_event_at:
+                        self.first_event_at = asyncio.get_running_loop().time()
+                    await self._write(b"".join(passed))
+                if self._purse is not None and not self.meter.ended and not await self._purse.covers(self.meter):
+                    answer.cut()
+                    return StreamEnd("cut", "the budget has no room for more of this answer")
+        except Broken as error:
+            return StreamEnd("failed", str(error), error.timed_out)
+        except EventTooLong as error:
+            answer.cut()
+            return StreamEnd("failed", str(error))
+        rest = splitter.rest()
+        if rest.strip():
+            # Some providers leave out the blank line after the last event.
+            last = [self._pass(event) for event in EventSplitter().feed(rest.rstrip(b"\r\n") + b"\n\n")]
+            await self._write(b"".join(last) if self._strip_usage else rest)
+        if self.meter.failed:
+            return StreamEnd("failed", self.meter.failed)
+        if self.meter.ended or self.meter.usage is not None:
+            return StreamEnd("whole")
+        return StreamEnd("failed", "the provider's stream ended before it was complete")
+
+    def _pass(self, event: Event) -> bytes:
+        """Meter an event; the bytes of it that the client gets."""
+        data = event.data
+        if data is None:
+            return event.raw
+        if data == _DONE:
+            self.meter.feed("done", {})
+            self._passed_end = True
+            return event.raw
+        try:
+            content = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return event.raw
+        if not isinstance(content, dict):
+            return event.raw
+        self.meter.feed(event.name, content)
+        if self._purse is not None:
+            self._note(event.name, content)
+        if not self._strip_usage or b'"usage"' not in data:
+            return event.raw
+        if content.get("choices") == [] and isinstance(content.get("usage"), dict):
+            # The chunk that the gateway asked for.
+            return b""
+        stripped = strip_null_usage(data)
+        return event.raw if stripped is data else event.raw.replace(data, stripped, 1)
+
+    def _note(self, name: str, content: dict[str, Any]) -> None:
+        """Remember what a well-formed end of this stream would have to say."""
+        seen = self._seen
+        if self._wire is Wire.CHAT:
+            seen.update({key: content[key] for key in ("id", "model", "created") if key in content})
+            for choice in content.get("choices") or ():
+                index = choice.get("index", 0)
+                if choice.get("finish_reason"):
+                    seen["open"].discard(index)
+                else:
+                    seen["open"].add(index)
+        elif self._wire is Wire.MESSAGES:
+            if name == "content_block_start":
+                seen["block"] = content.get("index", 0)
+            elif name == "content_block_stop":
+                seen["block"] = -1
+        elif self._wire is Wire.RESPONSES:
+            seen["sequence"] = content.get("sequence_number", seen["sequence"])
+            if "response" in content:
+                seen["response"] = content["response"]
+
+    async def _write(self, data: bytes) -> None:
+        """Send to the client, which may have left, or may not read: then it gets nothing more."""
+        if not self.client_reads or not data:
+            return
+        try:
+            async with asyncio.timeout(self._send_seconds):
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except (TimeoutError, OSError):
+            self.client_reads = False
+
+    async def finish(self, end: StreamEnd, output_tokens: int) -> None:
+        """End what the client sees: as the provider did, or with a reason in its own form."""
+        last = b""
+        if end.how == "cut":
+            self._seen["output_tokens"] = output_tokens
+            events = ending_events(self._wire, end.reason, self._seen)
+            last = b"".join(event_bytes(data, name) for name, data in events)
+        elif end.how == "failed" and not self.meter.failed and not self._passed_end:
+            refusal = Refusal(502, "upstream_broken", f"Bursar: {end.reason}")
+            name, data = failing_event(self._wire, refusal, self._seen["sequence"])
+            last = event_bytes(data, name)
+        if self.client_reads:
+            try:
+                async with asyncio.timeout(self._send_seconds):
+                    await self._send({"type": "http.response.body", "body": last, "more_body": False})
+            except (TimeoutError, OSError):
+                self.client_reads = False

@@ -1,0 +1,142 @@
+"""The way to the providers: one pool of connections, bounded in number and in time.
+
+Owns the HTTP client. Invariants: no client is made for a call; a call is sent once, never repeated here, and no
+redirect is followed; what went wrong says whether the provider can have got the call, because one that it got may be
+billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from gateway.config import GatewayConfig
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
+
+
+class NotSent(Exception):
+    """The provider cannot have got the call: nothing was billed."""
+
+
+class Broken(Exception):
+    """The call was sent, and what became of it is not known. ``timed_out`` says that the provider was silent."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class AnswerTooLong(Exception):
+    """The answer has more bytes than are taken."""
+
+
+class Answer:
+    """A provider's answer whose head has come: its status, its headers as sent, its body to be read."""
+
+    __slots__ = ("_bytes_max", "_response", "content_type", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, bytes_max: int) -> None:
+        self._response = response
+        self._bytes_max = bytes_max
+        self.status = response.status
+        self.headers = response.raw_headers
+        self.content_type = response.content_type
+
+    async def read(self) -> bytes:
+        """The whole body. Raises Broken, AnswerTooLong."""
+        try:
+            length = self._response.content_length
+            if length is not None and length <= self._bytes_max:
+                return await self._response.read()
+            chunks = []
+            size = 0
+            async for chunk in self._response.content.iter_any():
+                size += len(chunk)
+                if size > self._bytes_max:
+                    raise AnswerTooLong(f"the answer is longer than {self._bytes_max} bytes")
+                chunks.append(chunk)
+            return b"".join(chunks)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come. Raises Broken."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
+
+    def cut(self) -> None:
+        """Close the connection: the provider is to stop."""
+        self._response.close()
+
+
+def _broken(error: BaseException) -> Broken:
+    if isinstance(error, TimeoutError):
+        return Broken("the provider did not answer in time", timed_out=True)
+    return Broken("the connection to the provider broke")
+
+
+class Upstream:
+    """The connections of one process. ``start`` and ``stop`` run on its event loop."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Make the pool; nothing is connected yet."""
+        config = self._config
+        connector = aiohttp.TCPConnector(
+            limit=config.calls_max, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=60, enable_cleanup_closed=False
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            raise_for_status=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "content-type", "user-agent", "accept-encoding"),
+            timeout=aiohttp.ClientTimeout(
+                total=config.total_seconds, sock_connect=config.connect_seconds, sock_read=config.idle_seconds
+            ),
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def send(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None
+    ) -> AsyncIterator[Answer]:
+        """Send a call once. Raises NotSent where it cannot have arrived, Broken where it may have."""
+        if self._session is None:
+            raise RuntimeError("the pool has not been started")
+        try:
+            response = await self._session.request(
+                method, URL(url, encoded=True), data=body, headers=list(headers), allow_redirects=False
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise NotSent("the provider cannot be reached") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
+        try:
+            yield Answer(response, self._config.answer_bytes_max)
+        except asyncio.CancelledError:
+            response.close()
+            raise
+        finally:
+            # What was read to its end goes back to the pool; anything else is closed.
+            response.release() if response.content.at_eof() else response.close()
