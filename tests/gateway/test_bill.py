@@ -9,6 +9,7 @@ import pytest
 
 from gateway.cli.bill import BillError, BillLine, columns_of, read_bill
 from gateway.cli.bill_prices import priced
+from gateway.pricing import PriceBook
 
 NOON = 1_793_620_800_000_000
 
@@ -107,13 +108,15 @@ def test_texts_are_bounded_and_printable(tmp_path: Path) -> None:
         (BillLine("b", 1), None),
         (BillLine("b", 1, currency="EUR", usage={"input_tokens": 100}), None),
         (BillLine("b", 1, model="nobody-knows", usage={"input_tokens": 100}), None),
-        (BillLine("b", 1, tier="priority", usage={"input_tokens": 100}), None),
-        (BillLine("b", 1, usage={"input_tokens": 100, "web_searches": 1}), None),
+        (BillLine("b", 1, tier="priority", usage={"input_tokens": 100}), "0.000045"),
+        (BillLine("b", 1, tier="express", usage={"input_tokens": 100}), None),
+        (BillLine("b", 1, usage={"input_tokens": 100, "star_searches": 1}), None),
         (BillLine("b", 1, usage={"input_tokens": 5, "cache_read_tokens": 9}), None),
     ],
 )
 def test_a_line_is_priced_by_its_usage(line: BillLine, cost: str | None) -> None:
     """Only where all of it has a price; a cost on the bill stays."""
-    made = priced(line, provider="openai", model="gpt-5-mini", at=NOON)
+    made = priced(line, PriceBook(), provider="openai", model="gpt-5-mini", at=NOON)
     assert made.cost == (None if cost is None else Decimal(cost))
     assert made.priced_by.startswith("genai-prices ") is (line.cost is None and cost is not None)
+    assert bool(made.recorded) is bool(made.priced_by)
