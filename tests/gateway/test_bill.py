@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from bench.fake_provider.bill import Line
 from gateway.cli.bill import BillError, BillLine, columns_of, read_bill
 from gateway.cli.bill_prices import priced
 from gateway.pricing import PriceBook
@@ -120,3 +122,17 @@ def test_a_line_is_priced_by_its_usage(line: BillLine, cost: str | None) -> None
     assert made.cost == (None if cost is None else Decimal(cost))
     assert made.priced_by.startswith("genai-prices ") is (line.cost is None and cost is not None)
     assert bool(made.recorded) is bool(made.priced_by)
+
+
+def test_the_fake_providers_bill_is_read_as_it_is(tmp_path: Path) -> None:
+    """What the tests of crashes reconcile with: no column needs to be named."""
+    billed = Line(
+        id="resp_1", key="k", client_request_id="auth_1", wire="openai-chat", model="gpt-5-mini", tier="standard",
+        stream=True, usage={"prompt_tokens": 9}, input_tokens=9, output_tokens=4, cost=Decimal("0.0125"), time=1.5,
+        outcome="cut",
+    )  # fmt: skip
+    (line,) = read(tmp_path, json.dumps(billed.document()) + "\n")
+    assert line == BillLine(
+        "bill.jsonl", 1, "auth_1", "resp_1", Decimal("0.0125"), model="gpt-5-mini", tier="standard", time="1.5",
+        usage={"input_tokens": 9, "output_tokens": 4},
+    )  # fmt: skip
