@@ -40,7 +40,8 @@ class BillError(Exception):
 @dataclass(frozen=True, slots=True)
 class BillLine:
     """One line. ``cost`` None where the bill has none; ``priced_by`` is whose prices made it of the ``usage`` (counts
-    by name), empty where the bill says it; texts are empty where absent and at most 128 characters long."""
+    by name), and ``recorded`` what a settlement says of both; they are empty where the bill says the cost. Texts are
+    empty where absent and at most 128 characters long."""
 
     bill: str
     number: int
@@ -54,6 +55,7 @@ class BillLine:
     time: str = ""
     usage: Mapping[str, int] = field(default_factory=dict)
     priced_by: str = ""
+    recorded: Mapping[str, str] = field(default_factory=dict)
 
     def evidence(self) -> dict[str, Any]:
         """The line as the ledger keeps it beside a settlement."""
@@ -124,10 +126,6 @@ def _json_rows(file: IO[str], bill: str) -> Iterator[tuple[int, Mapping[str, Any
 
 def _line(row: Mapping[str, Any], columns: Mapping[str, tuple[str, ...]], *, bill: str, number: int) -> BillLine:
     place = f"{bill}:{number}"
-    texts = {
-        name: _text(_value(row, columns[name]))
-        for name in ("client_request_id", "response_id", "currency", "provider", "model", "tier", "time")
-    }
     usage_columns: dict[str, tuple[str, ...]] = {
         name: (name,) for name in row if USAGE_COLUMN.fullmatch(name) is not None
     }
@@ -137,7 +135,23 @@ def _line(row: Mapping[str, Any], columns: Mapping[str, tuple[str, ...]], *, bil
         value = _value(row, column)
         if value not in (None, ""):
             usage[name] = _count(value, name, place)
-    return BillLine(bill, number, cost=_cost(_value(row, columns["cost"]), place), usage=usage, **texts)
+
+    def text(name: str) -> str:
+        return _text(_value(row, columns[name]))
+
+    return BillLine(
+        bill,
+        number,
+        client_request_id=text("client_request_id"),
+        response_id=text("response_id"),
+        cost=_cost(_value(row, columns["cost"]), place),
+        currency=text("currency"),
+        provider=text("provider"),
+        model=text("model"),
+        tier=text("tier"),
+        time=text("time"),
+        usage=usage,
+    )
 
 
 def _value(row: Mapping[str, Any], columns: tuple[str, ...]) -> Any:

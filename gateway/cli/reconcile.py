@@ -20,6 +20,7 @@ import click
 from bursar import Refused, Remote, remote, remote_options
 from gateway.cli.bill import BillError, BillLine, columns_of, read_bill
 from gateway.cli.bill_prices import priced
+from gateway.cli.prices_file import DEFAULT_FILE, overrides_in
 from gateway.cli.reconciled import ELSEWHERE, FAILED, Result, plain, show
 from gateway.cli.reconciling import KEEP, RELEASE, SETTLE, Call, Matches, Step, Wish, body_of, call_of, match, plan
 from ledger.core.moment import moment_text
@@ -45,6 +46,10 @@ class CannotReconcile(click.ClickException):
 @click.option("--bill-since", default=None, metavar="WHEN", help="The bill covers calls from then on.  [default: all]")
 @click.option("--bill-until", default=None, metavar="WHEN", help="The bill covers calls before then.")
 @click.option("--bill-currency", default="USD", show_default=True, metavar="CODE", help="Of costs which name none.")
+@click.option(
+    "--prices", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Your own prices, for lines without a cost; {DEFAULT_FILE} where it exists.",
+)  # fmt: skip
 @click.option(
     "--absent", type=click.Choice([KEEP, RELEASE, SETTLE]), default=KEEP, show_default=True,
     help="What becomes of calls that the bill covers and does not name.",
@@ -171,6 +176,8 @@ def _seconds(text: str) -> int:
 
 def _matches(options: dict[str, Any], calls: list[Call], wish: Wish) -> Matches:
     """Which lines of the bills name which call, with a cost for those that say only what was used."""
+    from gateway.pricing import PriceBook
+
     said: dict[str, str] = {}
     for text in options["columns"]:
         name, equals, column = text.partition("=")
@@ -187,11 +194,12 @@ def _matches(options: dict[str, Any], calls: list[Call], wish: Wish) -> Matches:
         found = match(calls, lines(), currency=wish.currency)
     except BillError as error:
         raise CannotReconcile(str(error)) from error
+    book = PriceBook(overrides_in(options["prices"]))
     for call in calls:
         named = found.lines.get(call.authorization)
         if named:
             found.lines[call.authorization] = [
-                priced(line, provider=call.payee, model=call.model, at=call.created_at) for line in named
+                priced(line, book, provider=call.payee, model=call.model, at=call.created_at) for line in named
             ]
     return found
 

@@ -23,6 +23,8 @@ RELEASE: Final = "release"
 KEEP: Final = "keep"
 EVIDENCE_BYTES: Final = 7_000
 """Less than the 8,192 that the server takes as evidence."""
+BILL_SOURCE: Final = "bill"
+"""The source of a cost that a bill said, or of the sum of several lines."""
 EXACT: Final = Context(prec=120)
 """Sums of costs of any bill are exact in it."""
 
@@ -199,7 +201,7 @@ def body_of(step: Step) -> dict[str, Any]:
         "final": True,
         "evidence": _evidence(step),
     }
-    metering = _metering(step.lines)
+    metering = _metering(step.call, step.lines)
     if metering:
         body["metering"] = metering
     if step.guess:
@@ -222,18 +224,21 @@ def _evidence(step: Step) -> dict[str, Any]:
     return said | {"lines": lines} if step.lines else said
 
 
-def _metering(lines: Sequence[BillLine]) -> dict[str, str]:
-    """What the bill says was used, summed over its lines; nothing where it says nothing of that."""
+def _metering(call: Call, lines: Sequence[BillLine]) -> dict[str, str]:
+    """What the bill says was used, summed over its lines; nothing where it says nothing of that. The source of the
+    price tells `bursar reprice` to leave alone what a bill said."""
     usage: dict[str, int] = {}
     for line in lines:
         for name, count in line.usage.items():
             usage[name] = usage.get(name, 0) + count
     if not usage:
         return {}
-    prices = {line.priced_by or "bill" for line in lines}
-    said = {"source": "bill", "bill_lines": str(len(lines)), "price.source": ", ".join(sorted(prices))}
+    if len(lines) == 1 and lines[0].recorded:
+        return dict(lines[0].recorded)
+    said = {"provider": call.payee, "model": call.model} if call.model else {"provider": call.payee}
     for name in ("provider", "model", "tier", "response_id"):
         values = {getattr(line, name) for line in lines} - {""}
         if len(values) == 1:
             said[name] = values.pop()
+    said["price.source"] = BILL_SOURCE
     return said | {name: str(count) for name, count in sorted(usage.items())[:30]}

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from bursar import Remote
+from gateway.cli.reconciling import BILL_SOURCE
 from ledger.core.money import NANO_DIGITS, format_atoms, parse_atoms
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def survey(server: Remote, overrides: Overrides, *, provider: str, pattern: str,
 def _look(found: Survey, book: PriceBook, row: Mapping[str, Any], said: Mapping[str, str]) -> None:
     from gateway.pricing.recorded import PRICE, SOURCE, cost_recorded, prices_said, usage_of
 
+    if said.get(SOURCE) == BILL_SOURCE:
+        return found.skip("they were settled by the provider's bill")
     usage = usage_of(said)
     if usage is None:
         return found.skip("no usage is recorded with them")

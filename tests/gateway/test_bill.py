@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from bench.fake_provider.bill import Line
 from gateway.cli.bill import BillError, BillLine, columns_of, read_bill
 from gateway.cli.bill_prices import priced
+from gateway.pricing import PriceBook
 
 NOON = 1_793_620_800_000_000
 
@@ -107,13 +110,29 @@ def test_texts_are_bounded_and_printable(tmp_path: Path) -> None:
         (BillLine("b", 1), None),
         (BillLine("b", 1, currency="EUR", usage={"input_tokens": 100}), None),
         (BillLine("b", 1, model="nobody-knows", usage={"input_tokens": 100}), None),
-        (BillLine("b", 1, tier="priority", usage={"input_tokens": 100}), None),
-        (BillLine("b", 1, usage={"input_tokens": 100, "web_searches": 1}), None),
+        (BillLine("b", 1, tier="priority", usage={"input_tokens": 100}), "0.000045"),
+        (BillLine("b", 1, tier="express", usage={"input_tokens": 100}), None),
+        (BillLine("b", 1, usage={"input_tokens": 100, "star_searches": 1}), None),
         (BillLine("b", 1, usage={"input_tokens": 5, "cache_read_tokens": 9}), None),
     ],
 )
 def test_a_line_is_priced_by_its_usage(line: BillLine, cost: str | None) -> None:
     """Only where all of it has a price; a cost on the bill stays."""
-    made = priced(line, provider="openai", model="gpt-5-mini", at=NOON)
+    made = priced(line, PriceBook(), provider="openai", model="gpt-5-mini", at=NOON)
     assert made.cost == (None if cost is None else Decimal(cost))
     assert made.priced_by.startswith("genai-prices ") is (line.cost is None and cost is not None)
+    assert bool(made.recorded) is bool(made.priced_by)
+
+
+def test_the_fake_providers_bill_is_read_as_it_is(tmp_path: Path) -> None:
+    """What the tests of crashes reconcile with: no column needs to be named."""
+    billed = Line(
+        id="resp_1", key="k", client_request_id="auth_1", wire="openai-chat", model="gpt-5-mini", tier="standard",
+        stream=True, usage={"prompt_tokens": 9}, input_tokens=9, output_tokens=4, cost=Decimal("0.0125"), time=1.5,
+        outcome="cut",
+    )  # fmt: skip
+    (line,) = read(tmp_path, json.dumps(billed.document()) + "\n")
+    assert line == BillLine(
+        "bill.jsonl", 1, "auth_1", "resp_1", Decimal("0.0125"), model="gpt-5-mini", tier="standard", time="1.5",
+        usage={"input_tokens": 9, "output_tokens": 4},
+    )  # fmt: skip

@@ -123,8 +123,7 @@ def test_the_request_that_settles() -> None:
     assert body["final"] is True
     assert [one["response_id"] for one in body["evidence"]["lines"]] == ["a", "b"]
     assert body["metering"] == {
-        "source": "bill", "price.source": "bill", "bill_lines": "2", "model": "m", "input_tokens": "10",
-        "output_tokens": "4",
+        "provider": "openai", "model": "m", "price.source": "bill", "input_tokens": "10", "output_tokens": "4",
     }  # fmt: skip
     assert "flags" not in body
     assert "metering" not in body_of(step(CALL, line()))

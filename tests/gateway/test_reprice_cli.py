@@ -241,6 +241,7 @@ def test_what_cannot_be_corrected_is_told(run) -> None:
             row(5, "0.002"),
             row(6, "0.02") | {"metering": None},
             row(7, "0.02", metering={"model": "m-of-nobody", "provider": "lab"}),
+            row(8, "0.02", metering={"price.source": "bill"}),
         ]
     )
     done = run(there, "--yes", "--json")
@@ -250,8 +251,9 @@ def test_what_cannot_be_corrected_is_told(run) -> None:
         "what was settled is not what their recorded usage cost at the recorded price": 1,
         "they were not settled in USD": 1,
         "nobody has a price for their model": 1,
+        "they were settled by the provider's bill": 1,
     }
-    assert (found["seen"], found["right"], found["to_correct"], found["unpriced"]) == (6, 1, 1, 1)
+    assert (found["seen"], found["right"], found["to_correct"], found["unpriced"]) == (7, 1, 1, 1)
     assert (found["corrected"], found["recorded"], found["corrected_total"]) == (1, "0.02", "0.002")
 
 
