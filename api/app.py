@@ -30,10 +30,11 @@ from api.routes import ROUTERS
 from api.schemas.validation import problem_of
 from api.settings import Settings
 from api.writing import response_of
-from ledger.core.command import Caller, ExpireDue
+from ledger.core.command import Caller, ExpireDue, Settle
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.errors import ServiceError
 from ledger.services.sources import Sources
+from ledger.services.unknown_calls import settlements_by_policy
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import StorageError
 from ledger.storage.queries_due import books_due
@@ -143,8 +144,21 @@ async def _sweep(context: Context) -> None:
         try:
             for book_id in await asyncio.to_thread(_books_due, context):
                 await context.handover.decide(book_id, ExpireDue(caller=Caller(None)))
+            if context.gateway is not None:
+                await _settle_by_policy(context, context.gateway.category)
         except (ServiceError, StorageError) as error:
             SERVER.warning("the sweep for expired holds will be tried again: %s", error)
+
+
+async def _settle_by_policy(context: Context, category: str) -> None:
+    """Settle the calls whose outcome nobody knows and that a policy does not want kept."""
+
+    def read() -> list[tuple[int, Settle]]:
+        return list(settlements_by_policy(context.engine, context.sources.now_us(), category=category))
+
+    found = await asyncio.to_thread(read)
+    for book_id, settlement in found:
+        await context.handover.decide(book_id, settlement)
 
 
 def _books_due(context: Context) -> list[int]:

@@ -84,6 +84,11 @@ class Gateway:
         self._tokens.stop()
 
     @property
+    def category(self) -> str:
+        """The category of calls in the books."""
+        return self._config.category
+
+    @property
     def calls_under_way(self) -> int:
         """Calls that hold or wait for money now."""
         return self._gates.under_way

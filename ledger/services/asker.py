@@ -105,6 +105,17 @@ def read_asker(connection: Connection, book_id: int, key_digest: bytes, *, budge
     )
 
 
+def rules_for(connection: Connection, book_id: int, *, agent: str, budget: str, currency: str) -> InferenceRules:
+    """What policies say about inference on the path of an agent and a budget, as names. Amounts in ``currency``."""
+    agents = agents_named(connection, book_id, (agent,))
+    budgets = budgets_named(connection, book_id, (budget,))
+    above = lineage(agents[agent].path) if agent in agents else []
+    budgets_above = lineage(budgets[budget].path) if budget in budgets else []
+    scopes = scopes_of([*above, agent], [*budgets_above, budget])
+    bound = bound_to(connection, book_id, scopes)
+    return rules_on_path((row for scope in scopes for row in bound.get(scope, ())), currency=currency)
+
+
 def _run_of(key: Key) -> str | None:
     """The run that a key is bound to: a column of the key, where keys have it."""
     run: str | None = getattr(key, "run", None)
