@@ -132,6 +132,12 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         403, "Denied: budget not permitted", "Name a budget that this agent may spend from."
     ),
     Status.RUN_NOT_PERMITTED: Row(403, "Denied: run not permitted", "Name a run that this agent opened."),
+    Status.PRICE_UNKNOWN: Row(
+        403, "Denied: price unknown", "Set a price in prices.yaml, or have a policy name inference.fallback_price."
+    ),
+    Status.CANNOT_BOUND: Row(
+        403, "Denied: cannot bound", "Leave out what cannot be bounded, or have a policy set a ceiling for it."
+    ),
     Status.INSUFFICIENT_BUDGET: Row(
         403, "Denied: insufficient budget", "Ask for less, or have more allocated to the budget."
     ),

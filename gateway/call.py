@@ -129,7 +129,15 @@ class Call:
 
     async def _hold(self, left: Callable[[], Awaitable[None]]) -> Holding:
         """Have what the call can cost held. Raises Refusal."""
-        holding = self._planned()
+        try:
+            holding = self._planned()
+        except Refusal as refusal:
+            # A denial is a decision: this one goes on record too. What denies it first may be another rule.
+            outcome = await self._spend.authorize(self._wish(refusal.amount, refusal.amount, barred=refusal.code), left)
+            if outcome.status.value != refusal.code:
+                raise refusal_of(outcome, self._spend.currency) from refusal
+            refusal.authorization = self._spend.id
+            raise
         least = holding.start if holding.starts_small else holding.least
         wish = self._wish(holding.start, least)
         outcome = await self._spend.authorize(wish, left)
@@ -156,7 +164,7 @@ class Call:
     def _agent(self) -> str:
         return self._asked.asker.agent or ""
 
-    def _wish(self, amount: int, least: int) -> Wish:
+    def _wish(self, amount: int, least: int, *, barred: str | None = None) -> Wish:
         asked, said = self._asked, self._asked.said
         return Wish(
             amount=amount,
@@ -172,6 +180,7 @@ class Call:
             run=said.run,
             intent=said.intent,
             labels=said.labels,
+            barred=barred,
         )
 
     def _body_for(self, holding: Holding) -> bytes:

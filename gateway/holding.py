@@ -85,13 +85,15 @@ def plan(
     Raises Refusal ``cannot_bound`` where nothing says what the call can cost.
     """
     ways = ways_of(request, provider)
-    ceilings = _ceilings(request, tariff, ways, rules)
     default = rules.default_max_output_tokens or tariff.output_limit
     most = bound(request, counts, default_output_tokens=default)
 
+    known = tariff.ceiling(input_tokens=most.input_tokens, output_tokens=most.output_tokens, **ways)
+    ceilings = _ceilings(request, tariff, ways, rules, known=known)
+
     def held(limit: int) -> int:
         output = most.choices * (limit + most.predicted_tokens)
-        return max(int(tariff.ceiling(input_tokens=most.input_tokens, output_tokens=output, **ways)) + ceilings, 1)
+        return max(tariff.ceiling(input_tokens=most.input_tokens, output_tokens=output, **ways) + ceilings, 1)
 
     if request.wire is Wire.EMBEDDINGS:
         amount = held(0)
@@ -111,7 +113,7 @@ def _floor(request: Request, rules: InferenceRules) -> int:
     return max(floor, FLOORS.get(request.wire, 1), request.least_output)
 
 
-def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: InferenceRules) -> int:
+def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: InferenceRules, *, known: int) -> int:
     names = request.unbounded
     if not tariff.knows_tier(ways["tier"]):
         names = (*names, f"service tier {ways['tier']}")
@@ -123,5 +125,6 @@ def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: Inf
             "cannot_bound",
             f"Bursar denied this call: what it can cost cannot be bounded ({', '.join(missing)}); "
             "leave that out, or have a policy set a ceiling for it under inference.ceilings",
+            amount=max(known, 1),
         )
     return sum(ceiling for ceiling in held.values() if ceiling)

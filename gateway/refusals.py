@@ -47,7 +47,8 @@ _WHO: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPI
 
 class Refusal(Exception):
     """Why a call is not forwarded. ``code`` is stable; ``message`` says what to change; ``param`` is the request's
-    field at fault; ``authorization`` the id of the decision on record, where there is one."""
+    field at fault; ``authorization`` the id of the decision on record, where there is one; ``amount`` what the call
+    costs at most, as far as that is known (atoms)."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Refusal(Exception):
         param: str | None = None,
         retry_after_seconds: int = 0,
         authorization: str = "",
+        amount: int = 1,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -66,6 +68,7 @@ class Refusal(Exception):
         self.param = param
         self.retry_after_seconds = retry_after_seconds
         self.authorization = authorization
+        self.amount = amount
 
 
 def error_body(family: str, refusal: Refusal, request_id: str) -> bytes:

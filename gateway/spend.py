@@ -52,6 +52,7 @@ class Wish:
     run: str | None = None
     intent: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    barred: str | None = None
 
 
 def decimal_text(atoms: int, currency: str) -> str:
@@ -125,6 +126,7 @@ class Spend:
             on_expiry=ON_EXPIRY_UNKNOWN,
             labels=wish.labels,
             fingerprint=wish.fingerprint,
+            barred=wish.barred,
         )
         waiting = self._ledger.decide_waiting(self._key.book_id, command, wish.wait_seconds)
         try:

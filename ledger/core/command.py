@@ -34,7 +34,9 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize(Command):
     """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
-    requests the same. With a ``line`` it may wait in line, behind who stands there; that is no part of the request."""
+    requests the same. With a ``line`` it may wait in line, behind who stands there; that is no part of the request.
+    ``barred`` is the status (of ``outcome.BARS``) for which whoever would carry the request out cannot: it is denied,
+    and so on record."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -52,6 +54,7 @@ class Authorize(Command):
     on_expiry: str = ON_EXPIRY_RELEASE
     labels: tuple[tuple[str, str], ...] = ()
     fingerprint: str | None = None
+    barred: str | None = None
     line: Line | None = field(default=None, compare=False, repr=False)
 
 

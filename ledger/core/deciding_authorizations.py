@@ -30,7 +30,7 @@ from ledger.core.policy import Subject
 from ledger.core.principal import agent_name, lineage
 from ledger.core.refusal import refuse
 from ledger.core.requesting_approval import request_approval
-from ledger.core.rules import DENY, RULE_APPROVAL, Evaluation, Facts, Verdict, evaluate
+from ledger.core.rules import DENY, RULE_APPROVAL, Evaluation, Facts, Verdict, barred_verdict, evaluate
 from ledger.core.waiting import check_repeat, stand_in_line
 from ledger.core.working import Batch, Posting, by_of, request_of
 
@@ -179,6 +179,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     judgement = judge(plan, asking, batch.counter)
     if judgement.tiers and not asked.accept_pending:
         judgement.denials.append(approval_verdict(judgement.tiers))
+    if asked.barred is not None:
+        judgement.denials.append(barred_verdict(asked.barred))
     evaluation = evaluate(
         Facts(
             atoms, available, held, asked.partial_ok, budget.name, standing.permitted, standing.frozen_by, run_owner,
@@ -324,6 +326,8 @@ def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: in
         request["accept_pending"] = True
     if asked.partial_ok:
         request["partial_ok"] = True
+    if asked.barred is not None:
+        request["barred"] = asked.barred
     if asked.labels:
         request["labels"] = [list(pair) for pair in asked.labels]
     if asked.fingerprint is not None:

@@ -75,6 +75,9 @@ class Status(Enum):
     BUDGET_CLOSED = "budget_closed"
     BUDGET_NOT_PERMITTED = "budget_not_permitted"
     RUN_NOT_PERMITTED = "run_not_permitted"
+    # Denied because whoever would spend cannot say how much, on record.
+    PRICE_UNKNOWN = "price_unknown"
+    CANNOT_BOUND = "cannot_bound"
     # Denied by a policy, on record.
     POLICY_ERROR = "policy_error"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
@@ -114,6 +117,8 @@ DENIALS = frozenset(
         Status.BUDGET_CLOSED,
         Status.BUDGET_NOT_PERMITTED,
         Status.RUN_NOT_PERMITTED,
+        Status.PRICE_UNKNOWN,
+        Status.CANNOT_BOUND,
         Status.POLICY_ERROR,
         Status.CATEGORY_NOT_ALLOWED,
         Status.PAYEE_NOT_ALLOWED,
@@ -133,6 +138,9 @@ DENIALS = frozenset(
     )
 )
 """Decisions against a request: each is one log record."""
+
+BARS = frozenset((Status.PRICE_UNKNOWN, Status.CANNOT_BOUND))
+"""Why a request comes barred: the gateway, which would carry it out, cannot say what it costs at most."""
 
 UNBOUND_DENIALS = frozenset((Status.LIMIT_HELD, Status.VELOCITY, Status.BUDGET_HELD))
 """Denials that do not bind the idempotency key, because the same request may fit soon."""

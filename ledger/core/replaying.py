@@ -17,7 +17,7 @@ from ledger.core.policy import Subject
 from ledger.core.principal import lineage
 from ledger.core.projecting_policies import fingerprints_said, plan_of
 from ledger.core.projecting_record import Progress, Record, atoms_of
-from ledger.core.rules import Evaluation, Facts, evaluate, first_denial
+from ledger.core.rules import Evaluation, Facts, barred_verdict, evaluate, first_denial
 
 DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension", "run", "run_denial"))
 """Kinds of records that carry a decision."""
@@ -95,6 +95,8 @@ def _authorization(record: Record) -> dict[str, Any]:
     judgement = judge(plan, asking, fold.store.counters.get)
     if judgement.tiers and not request.get("accept_pending", False):
         judgement.denials.append(approval_verdict(judgement.tiers))
+    if "barred" in request:
+        judgement.denials.append(barred_verdict(request["barred"]))
     facts = Facts(
         atoms, available, _balance(fold, held_name, currency), partial, name, permitted, _frozen_by(fold, agent),
         stranger, fold.frozen, _budget_frozen_by(fold, name), budget.closed_at is not None,

@@ -7,7 +7,7 @@ approval, approval beats allow; of several denials the one that stands first in 
 
 from typing import Final, NamedTuple
 
-from ledger.core.outcome import PRECEDENCE, Status
+from ledger.core.outcome import BARS, PRECEDENCE, Status
 
 ALLOW: Final = "allow"
 DENY: Final = "deny"
@@ -17,6 +17,7 @@ RULE_BUDGET: Final = "budget_open"
 RULE_PERMITTED: Final = "budget_permitted"
 RULE_RUN: Final = "run_permitted"
 RULE_AVAILABLE: Final = "budget_available"
+RULE_COST: Final = "cost_known"
 RULE_APPROVAL: Final = "approval"
 
 
@@ -72,6 +73,15 @@ _AGENT_ALLOWED: Final = Verdict(RULE_AGENT, ALLOW)
 _BUDGET_ALLOWED: Final = Verdict(RULE_BUDGET, ALLOW)
 _PERMITTED: Final = Verdict(RULE_PERMITTED, ALLOW)
 _RUN_ALLOWED: Final = Verdict(RULE_RUN, ALLOW)
+
+
+def barred_verdict(bar: str) -> Verdict:
+    """The denial of a request that comes barred; ``bar`` is a status of ``BARS``. Raises ValueError for another."""
+    status = Status(bar)
+    if status not in BARS:
+        raise ValueError(f"{bar} bars no request")
+    detail = "there is no price for it" if status is Status.PRICE_UNKNOWN else "what it can cost cannot be bounded"
+    return Verdict(RULE_COST, DENY, status, detail=detail, never=True)
 
 
 def evaluate(facts: Facts, denials: list[Verdict] | None = None) -> Evaluation:

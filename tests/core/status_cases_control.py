@@ -146,6 +146,8 @@ ALONE: dict[Status, Scene] = {
     Status.BOOK_FROZEN: lambda w: authorize(stopped(w)),
     Status.BUDGET_FROZEN: lambda w: authorize(iced(w)),
     Status.BUDGET_CLOSED: lambda w: authorize(shut(other_budget(w, "crawler")), budget="other"),
+    Status.PRICE_UNKNOWN: lambda w: authorize(w, barred="price_unknown"),
+    Status.CANNOT_BOUND: lambda w: authorize(w, barred="cannot_bound"),
     Status.POLICY_ERROR: lambda w: authorize(broken(w)),
     Status.CATEGORY_NOT_ALLOWED: lambda w: authorize(ruled(w, allow={"categories": ["search"]})),
     Status.PAYEE_NOT_ALLOWED: lambda w: authorize(ruled(w, deny={"payees": ["open*"]})),
@@ -191,7 +193,10 @@ BOTH: dict[tuple[Status, Status], Scene] = {
         shut(iced(other_budget(w, "crawler"), "other")), budget="other"
     ),
     (Status.BUDGET_CLOSED, Status.BUDGET_NOT_PERMITTED): lambda w: authorize(shut(other_budget(w)), budget="other"),
-    (Status.RUN_NOT_PERMITTED, Status.POLICY_ERROR): lambda w: authorize(broken(foreign_run(w)), run="run-w"),
+    (Status.RUN_NOT_PERMITTED, Status.PRICE_UNKNOWN): lambda w: authorize(
+        foreign_run(w), run="run-w", barred="price_unknown"
+    ),
+    (Status.CANNOT_BOUND, Status.POLICY_ERROR): lambda w: authorize(broken(w), barred="cannot_bound"),
     (Status.POLICY_ERROR, Status.CATEGORY_NOT_ALLOWED): lambda w: authorize(
         ruled(broken(w), deny={"categories": ["inference"]})
     ),
@@ -260,6 +265,7 @@ def stopped_after(world: Any) -> Any:
 
 
 NEVER_BOTH: dict[tuple[Status, Status], str] = {
+    (Status.PRICE_UNKNOWN, Status.CANNOT_BOUND): "a request comes barred for one reason",
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_PERSON): "only a delegation names persons, and it names no agent",
     (Status.UNKNOWN_PERSON, Status.UNKNOWN_BUDGET): "a delegation names no budget",
     (Status.EFFECTIVE_AT_INVALID, Status.DELEGATION_INVALID): "a delegation books nothing",

@@ -13,6 +13,7 @@ import pytest
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 from tests.support.fake_provider import KEY
 from tests.support.gateway import GatewayWorld, chat, error_of, gateway_world
+from tests.support.server import verified
 
 
 @pytest.fixture(scope="module", params=DATABASE_KINDS)
@@ -115,6 +116,15 @@ def test_what_is_refused_reaches_no_provider(
     answer = world.office.send("POST", path, body, key=world.key)
     assert (answer.status, error_of(answer.body)["code"]) == (status, code)
     assert len(world.provider.seen()) == before
+
+
+def test_denials_of_the_gateway_are_on_record(world: GatewayWorld) -> None:
+    body = {"model": "gpt-4o-mini", "input": "x", "previous_response_id": "resp_1"}
+    answer = world.office.send("POST", "/openai/v1/responses", body, key=world.key)
+    found = world.office.get(f"/v1/authorizations/{answer.headers['x-bursar-authorization']}")
+    assert (found["state"], found["reason"]) == ("denied", "cannot_bound")
+    assert "previous_response" in error_of(answer.body)["message"]
+    verified(world.book.database_url)
 
 
 def test_no_provider_key_is_ever_shown(world: GatewayWorld, tmp_path: Path) -> None:
