@@ -34,7 +34,9 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize(Command):
     """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
-    requests the same. With a ``line`` it may wait in line, behind who stands there; that is no part of the request."""
+    requests the same. ``partial_ok`` takes what is free now; ``afford`` takes less only where there is less in all,
+    open holds not counted, and goes before ``partial_ok``. With a ``line`` it may wait in line, behind who stands
+    there; that is no part of the request."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -52,6 +54,7 @@ class Authorize(Command):
     on_expiry: str = ON_EXPIRY_RELEASE
     labels: tuple[tuple[str, str], ...] = ()
     fingerprint: str | None = None
+    afford: bool = False
     line: Line | None = field(default=None, compare=False, repr=False)
 
 
@@ -233,7 +236,8 @@ class FreezeAgent(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateKey(Command):
-    """Make a key for an agent, or for a person with a role. ``digest`` is the SHA-256 of the whole key."""
+    """Make a key for an agent, or for a person with a role. ``digest`` is the SHA-256 of the whole key. With ``run``
+    the key is for that run only; its agent, if none is named, is the asker, or the run's where an admin asks."""
 
     operation: ClassVar[str] = "create_key"
     id: str
@@ -242,6 +246,7 @@ class CreateKey(Command):
     agent: str | None = None
     person: str | None = None
     ttl_seconds: int | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,12 +294,15 @@ class AssignBudget(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun(Command):
-    """Open a run on record, for the asking agent, or for ``agent`` when an admin asks."""
+    """Open a run on record, for the asking agent, or for ``agent`` when an admin asks; with a cap, which is decimal
+    text in ``cap_currency``, it may hold and have spent at most that much."""
 
     operation: ClassVar[str] = "open_run"
     id: str
     name: str
     agent: str | None = None
+    cap_amount: str | None = None
+    cap_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
