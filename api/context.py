@@ -109,7 +109,7 @@ class Context:
 
     async def scale_of(self, book_id: int, body: Mapping[str, Any]) -> Scale:
         """The digits of every currency and unit in a record's body."""
-        currency = body.get("currency")
+        currency = body.get("currency", body.get("cap_currency"))
         named = {currency} if currency is not None else {row[3] for row in body.get("transfers", ())}
         return await self.scale(book_id, named)
 

@@ -73,6 +73,7 @@ def authorize_command(asked: AuthorizationRequest, caller: Caller, idempotency_k
         ttl_seconds=asked.ttl_seconds,
         accept_pending=asked.accept_pending,
         partial_ok=asked.partial_ok,
+        afford=asked.afford,
         on_expiry=asked.on_expiry,
         labels=tuple(sorted(labels.items())) if labels else (),
         fingerprint=asked.fingerprint,

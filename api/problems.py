@@ -34,6 +34,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.KEY_UNKNOWN: Row(401, "Unknown key", "Use a key of this server; an admin can make one."),
     Status.KEY_REVOKED: Row(401, "Key revoked", "Ask an admin for a new key."),
     Status.KEY_EXPIRED: Row(401, "Key expired", "Ask an admin for a new key, or rotate keys before they expire."),
+    Status.KEY_RUN_ONLY: Row(
+        403, "Key for one run only", "Use an ordinary key of the agent, or keep to the run that this key is for."
+    ),
     Status.ROLE_NOT_ALLOWED: Row(403, "Role not allowed", "Use a key whose role may do this."),
     Status.UNKNOWN_CURRENCY: Row(
         422, "Unknown currency", "Use an ISO 4217 code such as USD, or a unit that this book defines."
@@ -118,12 +121,21 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.LIMIT_TOO_SMALL: Row(403, "Denied: above the limit itself", "Ask for at most the limit; it never fits."),
     Status.OUTSIDE_HOURS: Row(403, "Denied: outside hours", "Ask again at fits_at."),
     Status.LOOP_DETECTED: Row(403, "Denied: loop detected", "Stop repeating the request; do something else."),
+    Status.RUN_CAP_EXCEEDED: Row(
+        403, "Denied: cap of the run", "Ask for less, or open another run with a cap of its own."
+    ),
     Status.LIMIT_EXCEEDED: Row(403, "Denied: limit exceeded", "Ask for less, or again at fits_at."),
     Status.APPROVAL_REQUIRED: Row(
         403, "Denied: approval required", "Send accept_pending: true and wait until persons have decided."
     ),
     Status.LIMIT_HELD: Row(
         429, "Limit held by open holds", "It would fit once open holds are settled or released; ask again.", 2
+    ),
+    Status.RUN_HELD: Row(
+        429,
+        "Run held by its open holds",
+        "It would fit once open holds of the run are settled or released; ask again.",
+        2,
     ),
     Status.VELOCITY: Row(429, "Too fast", "It fits within a minute; ask again after Retry-After seconds.", 60),
     Status.PENDING_APPROVAL: Row(202, "Pending approval", "The amount is held while persons decide.", 5),

@@ -65,8 +65,9 @@ class Reading:
 
 
 @contextlib.contextmanager
-def reading(request: Request, operation: str, *, again: bool = False) -> Iterator[Reading]:
-    """Let a read in: its headers, its key's rate (but not ``again``), its key, its role. Raises ProblemError."""
+def reading(request: Request, operation: str, *, again: bool = False, of_run: bool = False) -> Iterator[Reading]:
+    """Let a read in: its headers, its key's rate (but not ``again``), its key, its role. A key that is for one run
+    reads only what says ``of_run``, and there only what is its run's. Raises ProblemError."""
     context, asked = context_of(request), asked_of(request)
     parsed = context.admit(asked, 0 if again else 1)
     with context.engine.connect() as connection:
@@ -82,6 +83,11 @@ def reading(request: Request, operation: str, *, again: bool = False) -> Iterato
                 Status.ROLE_NOT_ALLOWED.value,
                 f"a key with role {key.role} may not read this; roles that may: "
                 + ", ".join(sorted(roles.PERMISSIONS[operation])),
+            )
+        if key.run is not None and not of_run:
+            raise ProblemError(
+                Status.KEY_RUN_ONLY.value,
+                f"the key is for run {key.run} only: it reads /v1/me, the run, its spending",
             )
         yield Reading(context, connection, parsed.book_id, key)
 

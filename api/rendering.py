@@ -220,7 +220,7 @@ def _key(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         shown["revoked_at"] = body["time"]
     else:
         shown["created_at"] = body["time"]
-    for name in ("expires_at", "replaces", "replaced_expires_at"):
+    for name in ("expires_at", "run", "vouched_by", "replaces", "replaced_expires_at"):
         if name in body:
             shown[name] = body[name]
     return {**shown, "log": log_of(outcome)}
@@ -238,11 +238,15 @@ def _budget(outcome: Outcome, scale: Scale) -> dict[str, Any]:
 
 def _run(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     body = outcome.body or {}
+    cap = None
+    if "cap" in body:
+        cap = money(body["cap"], body["cap_currency"], scale[body["cap_currency"]])
     return {
         "id": body["id"],
         "name": body["run"],
         "agent": body["agent"],
         "opened_at": body["time"],
+        **({"cap": cap, "remaining": cap} if cap is not None else {}),
         "totals": [],
         **({"decision": decision_of(body["decision"], "", 0, body)} if "decision" in body else {}),
         "log": log_of(outcome),

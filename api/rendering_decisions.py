@@ -19,6 +19,7 @@ from api.amounts import decimal_text, money
 from ledger.core.moment import SECOND, moment_of, moment_text
 from ledger.core.money import NANO_DIGITS
 from ledger.core.outcome import Status
+from ledger.core.rules import RULE_RUN_CAP
 from ledger.core.windows import AUTHORIZATION
 
 APPROVED: Final = orjson.Fragment(b'{"outcome":"approved","reasons":[],"policies":[],"limits":[]}')
@@ -65,7 +66,8 @@ def is_strangers(decision: Mapping[str, Any]) -> bool:
 def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: Mapping[str, Any]) -> Any:
     """A decision in an answer. ``body`` is that of its record; ``currency`` and ``digits`` are the request's."""
     outcome, reasons = decision["outcome"], decision["reasons"]
-    if not reasons and not decision["policies"] and outcome == "approved":
+    cap = _run_cap(decision, currency, digits, body) if "run" in body and not reasons else None
+    if not reasons and not decision["policies"] and outcome == "approved" and cap is None:
         return APPROVED
     known = _policies(orjson.dumps(decision["policies"]))
     names = known.names
@@ -90,12 +92,28 @@ def decision_of(decision: Mapping[str, Any], currency: str, digits: int, body: M
         limits = [said for said in limits if f"{names[said[0]]}/{said[1]}" not in hidden]
     if limits:
         shown["limits"] = _limits(limits, known, currency, digits, more)
+    if cap is not None:
+        shown["run_cap"] = cap
     approvals = decision.get("approvals")
     if approvals:
         shown["approvals"] = [_threshold(names[said[0]], said, currency, digits, more) for said in approvals]
     if shadow:
         shown["shadow"] = [reason_of(reason, names, currency, digits) for reason in shadow]
     return shown
+
+
+def _run_cap(decision: Mapping[str, Any], currency: str, digits: int, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The cap of the run as an approved request leaves it, and as an evaluation found it; None where it has none."""
+    said = next((rule for rule in decision["rules"] if rule[0] == RULE_RUN_CAP), None)
+    if said is None:
+        return None
+    _, _, used, limit, remaining = said
+    now = int(body["approved"]) if EVALUATED in body else 0
+    return {
+        "limit": money(limit, currency, digits),
+        "used": money(str(int(used) - now), currency, digits),
+        "remaining": money(str(int(remaining) + now), currency, digits),
+    }
 
 
 def _more(body: Mapping[str, Any]) -> More:

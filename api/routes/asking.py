@@ -148,8 +148,17 @@ async def evaluate(ask: Ask, asked: Annotated[AuthorizationRequest, body_of(Auth
 
 @router.post("/runs", status_code=201, response_model=RunView, tags=["runs"])
 async def open_run(write: Write, asked: Annotated[RunRequest, body_of(RunRequest)]) -> Response:
-    """Open a run on record; authorizations that name it from here on are totalled."""
-    command = OpenRun(**write.who, id=write.new_id(ids.RUN), name=asked.name, agent=asked.agent)
+    """Open a run on record; authorizations that name it from here on are totalled, and bounded by its cap if it has
+    one."""
+    cap = asked.cap
+    command = OpenRun(
+        **write.who,
+        id=write.new_id(ids.RUN),
+        name=asked.name,
+        agent=asked.agent,
+        cap_amount=cap.amount if cap is not None else None,
+        cap_currency=cap.currency if cap is not None else None,
+    )
     # An agent that is not the asker's is told of as one that is not there.
     return await write.decide(
         command, instead={Status.NOT_YOURS: (Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")}

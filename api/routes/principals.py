@@ -10,13 +10,13 @@ from fastapi.responses import Response
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.rendering_remaining import currencies_in, policy_left_view
 from api.routes.answers import PROBLEMS
-from api.routes.views import agent_view, budget_view, key_view
+from api.routes.views import agent_view, budget_view, key_view, run_currencies, run_view
 from api.schemas.lists import AgentList, KeyList
 from api.schemas.setting_up import AgentView, KeyView, MeView
 from ledger.core import roles
-from ledger.core.principal import KIND_AGENT, KIND_TEAM, Agent
+from ledger.core.principal import KIND_AGENT, KIND_TEAM, Agent, Key
 from ledger.services.policies.remaining import Holder, what_remains
-from ledger.storage import queries_budgets, queries_log, queries_principals
+from ledger.storage import queries_authorizations, queries_budgets, queries_log, queries_principals
 from ledger.storage.queries_budgets import BudgetBalances
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -27,21 +27,28 @@ Printable = Annotated[str | None, Query(max_length=128, pattern="^[ -~]*$")]
 @router.get("/me", response_model=MeView, tags=["keys"])
 def me(request: Request) -> Response:
     """Say who this key is, what it may do, the budgets it may spend from, and what policies leave it."""
-    with reading(request, "read_own") as read:
+    with reading(request, "read_own", of_run=True) as read:
         book = found(queries_log.book_by_id(read.connection, read.book_id), "book")
         budgets = queries_budgets.budgets_of_agents(read.connection, read.book_id, read.own_agents())
-        scale = read.scale(item.budget.currency for item in budgets)
+        run = queries_authorizations.run(read.connection, read.book_id, read.key.run) if read.key.run else None
+        currencies = run_currencies(run) if run is not None else set()
+        scale = read.scale({*currencies, *(item.budget.currency for item in budgets)})
         shown: dict[str, Any] = {
             "key": read.key.id,
             "role": read.key.role,
             "principal": read.key.principal,
             "book": book.name,
             "agent": agent_view(read.agent) if read.agent is not None else None,
+            **({"run": run_view(run, scale)} if run is not None else {}),
             "budgets": [budget_view(item, scale) for item in budgets],
-            "may": sorted(name for name in roles.PERMISSIONS if roles.allowed(name, read.key.role)),
+            "may": sorted(name for name in roles.PERMISSIONS if _may(read.key, name)),
             **(_policies(read, read.agent, budgets, book.timezone) if read.agent is not None else {"policies": []}),
         }
     return answer(shown)
+
+
+def _may(key: Key, operation: str) -> bool:
+    return roles.allowed(operation, key.role) and (key.run is None or operation in roles.RUN_SCOPED)
 
 
 def _policies(read: Reading, agent: Agent, budgets: list[BudgetBalances], timezone: str) -> dict[str, Any]:

@@ -91,7 +91,8 @@ async def unfreeze_agent(
 
 @router.post("/keys", status_code=201, response_model=KeyView, tags=["keys"])
 async def create_key(write: Write, asked: Annotated[KeyRequest, body_of(KeyRequest)]) -> Response:
-    """Make a key. Its text is in this answer and nowhere else, a repeat of the request included."""
+    """Make a key. Its text is in this answer and nowhere else, a repeat of the request included. An agent makes keys
+    for itself, each for one run only; so does an admin with ``run``, for any agent."""
     text, digest = write.new_key(asked.role)
     command = CreateKey(
         **write.who,
@@ -101,8 +102,14 @@ async def create_key(write: Write, asked: Annotated[KeyRequest, body_of(KeyReque
         agent=asked.agent,
         person=asked.person,
         ttl_seconds=asked.ttl_seconds,
+        run=asked.run,
     )
-    return await write.decide(command, {"key": text})
+    # An agent that is not the asker's is told of as one that is not there.
+    return await write.decide(
+        command,
+        {"key": text},
+        instead={Status.NOT_YOURS: (Status.UNKNOWN_AGENT, f"there is no agent {asked.agent} of yours")},
+    )
 
 
 @router.post("/keys/{key}/rotate", status_code=201, response_model=KeyView, tags=["keys"])
@@ -124,7 +131,7 @@ async def rotate_key(
 
 @router.post("/keys/{key}/revoke", response_model=KeyView, tags=["keys"])
 async def revoke_key(key: Reference, write: Write, asked: Annotated[RevokeRequest, body_of(RevokeRequest)]) -> Response:
-    """End a key at once, in every process."""
+    """End a key at once, in every process. An agent ends those that it made."""
     return await write.decide(RevokeKey(**write.who, key=key, reason=asked.reason))
 
 

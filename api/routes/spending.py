@@ -14,13 +14,14 @@ from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import authorization_view, budget_view, labels_of, recorded_decision, run_view
+from api.routes.views import authorization_view, budget_view, labels_of, recorded_decision, run_currencies, run_view
 from api.routes.views_approvals import seen_of, tier_view
 from api.schemas.authorizations import AuthorizationView
 from api.schemas.fields import Moment, moment_or_none
 from api.schemas.lists import AuthorizationList, BudgetList, RunList
 from api.schemas.setting_up import BudgetView, RunView
 from ledger.core.authorization import FLAGS, PENDING
+from ledger.core.outcome import Status
 from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log
 from ledger.storage.paging import Page
 from ledger.storage.queries_authorizations import AuthorizationFilter, RunWithTotals
@@ -51,12 +52,12 @@ def list_authorizations(
     created_to: Annotated[Moment | None, Query(alias="to", description="Created before then.")] = None,
 ) -> Response:
     """List authorizations and charges, newest first. An agent sees its own."""
-    with reading(request, "read_own") as read:
+    with reading(request, "read_own", of_run=True) as read:
         wanted = AuthorizationFilter(
             state=state,
             agent=_agent_filter(read, agent),
             budget=_budget(read, budget).budget.name if budget else None,
-            run=_run_name(read, run),
+            run=_run_filter(read, run),
             category=category,
             flag=FLAGS[flag] if flag else None,
             created_from=moment_or_none(created_from),
@@ -80,6 +81,16 @@ def _agent_filter(read: Reading, agent: str | None) -> str | None:
     return read.agent.name
 
 
+def _run_filter(read: Reading, run: str | None) -> str | None:
+    """The run whose authorizations are listed: the key's own, if it is for one, whatever was asked for."""
+    named = _run_name(read, run)
+    if read.key.run is None:
+        return named
+    if named not in (None, read.key.run):
+        raise ProblemError(Status.NOT_FOUND.value, f"there is no run {run}")
+    return read.key.run
+
+
 def _run_name(read: Reading, run: str | None) -> str | None:
     """The name of a run by name or id; a name that was never opened is a name all the same."""
     if run is None or "_" not in run:
@@ -89,9 +100,10 @@ def _run_name(read: Reading, run: str | None) -> str | None:
 
 
 def _authorization(request: Request, reference: str, *, again: bool) -> dict[str, Any]:
-    with reading(request, "read_own", again=again) as read:
+    with reading(request, "read_own", again=again, of_run=True) as read:
         row = queries_authorizations.authorization(read.connection, read.book_id, reference)
         hidden = row is None or (read.agent is not None and row.agent != read.agent.name)
+        hidden = hidden or (row is not None and read.key.run not in (None, row.run))
         shown = found(None if hidden else row, f"authorization {reference}")
         texts = queries_log.texts_of(read.connection, read.book_id, shown.created_index)
         intent = next((text.content for text in texts if text.field == "intent"), None)
@@ -181,20 +193,22 @@ def list_runs(request: Request, limit: Limit = 50, cursor: Cursor = None, agent:
             after=cursor_parts(cursor, str),
             limit=limit,
         )
-        scale = read.scale(total.currency for item in page.items for total in item.totals)
+        scale = read.scale(currency for item in page.items for currency in run_currencies(item))
     return answer_page(page, lambda item: run_view(item, scale))
 
 
 def _visible(read: Reading, run: RunWithTotals | None) -> RunWithTotals | None:
-    if run is None or read.agent is None or run.run.agent in read.own_agents():
+    if run is None or read.agent is None:
         return run
-    return None
+    if read.key.run is not None:
+        return run if run.run.name == read.key.run else None
+    return run if run.run.agent in read.own_agents() else None
 
 
 @router.get("/runs/{run}", response_model=RunView, tags=["runs"])
 def get_run(request: Request, run: Reference) -> Response:
     """One run with its totals per currency."""
-    with reading(request, "read_own") as read:
+    with reading(request, "read_own", of_run=True) as read:
         shown = found(_visible(read, queries_authorizations.run(read.connection, read.book_id, run)), f"run {run}")
-        scale = read.scale(total.currency for total in shown.totals)
+        scale = read.scale(run_currencies(shown))
     return answer(run_view(shown, scale))

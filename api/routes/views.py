@@ -19,7 +19,7 @@ from ledger.core.metering import pairs_said
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import Agent, Key
-from ledger.core.run import RunTotal
+from ledger.core.run import RunTotal, cap_left
 from ledger.storage.queries_accounts import Posting, TrialBalance
 from ledger.storage.queries_authorizations import RunWithTotals
 from ledger.storage.queries_budgets import BudgetBalances
@@ -54,6 +54,8 @@ def key_view(key: Key) -> dict[str, Any]:
         "role": key.role,
         "principal": key.principal,
         "made_by": key.made_by,
+        "vouched_by": key.vouched_by,
+        "run": key.run,
         "created_at": moment_text(key.created_at),
         "expires_at": moment_or_none(key.expires_at),
         "revoked_at": moment_or_none(key.revoked_at),
@@ -160,9 +162,23 @@ def run_view(found: RunWithTotals, scale: Scale) -> dict[str, Any]:
         "name": run.name,
         "agent": run.agent,
         "opened_at": moment_text(run.opened_at),
+        **_cap_view(found, scale),
         "totals": [_total_view(total, scale) for total in found.totals],
         "log": {"index": run.created_index},
     }
+
+
+def run_currencies(found: RunWithTotals) -> set[str]:
+    """The currencies that a run is shown in."""
+    capped = {found.run.cap_currency} if found.run.cap_currency is not None else set()
+    return capped | {total.currency for total in found.totals}
+
+
+def _cap_view(found: RunWithTotals, scale: Scale) -> dict[str, Any]:
+    run, left = found.run, cap_left(found.run, found.totals)
+    if run.cap is None or run.cap_currency is None or left is None:
+        return {}
+    return {"cap": amount(run.cap, run.cap_currency, scale), "remaining": amount(left, run.cap_currency, scale)}
 
 
 def _total_view(total: RunTotal, scale: Scale) -> dict[str, Any]:

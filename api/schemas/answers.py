@@ -75,6 +75,14 @@ class ThresholdSaid(BaseModel):
     asks: bool
 
 
+class RunCapSaid(BaseModel):
+    """The cap of the run, as it stands right after an approved request, and as an evaluation found it."""
+
+    limit: MoneyAnswer
+    used: MoneyAnswer = Field(description="What the run holds and has spent.")
+    remaining: MoneyAnswer
+
+
 class Decision(BaseModel):
     """The decision with everything it looked at."""
 
@@ -82,6 +90,9 @@ class Decision(BaseModel):
     reasons: list[ReasonSaid] = Field(description="Why not, the answered reason first.")
     policies: list[PolicySaid]
     limits: list[LimitSaid]
+    run_cap: RunCapSaid | None = Field(
+        default=None, description="Left out where the run has no cap, and where the request is denied: see reasons."
+    )
     approvals: list[ThresholdSaid] | None = Field(default=None, description="Left out where no policy has any.")
     shadow: list[ReasonSaid] | None = Field(
         default=None, description="What policies that are only tried would have refused for."

@@ -128,7 +128,7 @@ class ApprovalView(TierView):
 
     tiers: int = Field(description="How many approvals the request needs in all.")
     requested_by: str
-    key_made_by: str = Field(description="Who made the key that the request came with, and so may not vote.")
+    key_made_by: str = Field(description="Who stands behind the key that the request came with, and so may not vote.")
     request: AskedFor
     log: Log
 

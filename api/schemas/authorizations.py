@@ -58,7 +58,14 @@ class AuthorizationRequest(RequestModel):
         description="How long to wait in line, where only open holds stand in the way. An answer may come at once.",
     )
     accept_pending: bool = Field(default=False, description="Whether 202 (people must approve) is understood.")
-    partial_ok: bool = Field(default=False, description="Whether less than the amount is of use.")
+    partial_ok: bool = Field(
+        default=False, description="Whether less than the amount is of use: what is free now is approved."
+    )
+    afford: bool = Field(
+        default=False,
+        description="Whether less is of use where budget, limits and cap have less in all. Where only open holds are "
+        "in the way, the answer is 429: what others hold never makes it less. Not beside partial_ok.",
+    )
     on_expiry: Literal["release", "unknown"] = Field(
         default="release", description="At expiry: give the money back, or keep it held until someone settles it."
     )
@@ -67,6 +74,12 @@ class AuthorizationRequest(RequestModel):
         default=None,
         description="What makes two requests the same for the loop rules of policies, beside what they ask for.",
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_less(self) -> AuthorizationRequest:
+        if self.afford and self.partial_ok:
+            raise PydanticCustomError("not_both", "Send afford or partial_ok, not both")
+        return self
 
     def members(self) -> int:
         """As of every request; an amount has two."""

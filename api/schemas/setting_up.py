@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.answers import Decision, Log, MoneyAnswer
 from api.schemas.budgets_life import RenewalView
-from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, Text
+from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, RunReference, Text
 from api.schemas.remaining import PolicyLeftView
 
 SECONDS_PER_YEAR = 31_536_000
@@ -42,14 +42,21 @@ class FreezeRequest(RequestModel):
 
 
 class KeyRequest(RequestModel):
-    """Make a key: role ``agent`` with an agent, any other role with a person."""
+    """Make a key: role ``agent`` with an agent, any other role with a person. An agent makes one for itself and
+    a run."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"role": "agent", "agent": "crawler"}]})
 
     role: Literal["agent", "finance", "admin", "approver", "auditor"]
     agent: Reference | None = None
     person: NewName | None = None
-    ttl_seconds: Annotated[int, Field(ge=1, le=10 * SECONDS_PER_YEAR)] | None = None
+    run: RunReference | None = Field(
+        default=None, description="The only run that the key is for, by name or id; with role agent only."
+    )
+    ttl_seconds: Annotated[int, Field(ge=1, le=10 * SECONDS_PER_YEAR)] | None = Field(
+        default=None,
+        description="Left out: until it is revoked; where an agent asks, a day. An agent asks for seven days at most.",
+    )
 
 
 class RotateRequest(RequestModel):
@@ -103,10 +110,15 @@ class AllocationRequest(RequestModel):
 class RunRequest(RequestModel):
     """Open a run. An agent opens its own; an admin names the agent."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "run-42"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "run-42", "cap": {"amount": "5.00", "currency": "USD"}}]}
+    )
 
     name: RunName
     agent: Reference | None = None
+    cap: Amount | None = Field(
+        default=None, description="What the run may hold and have spent in all, for good; in one currency."
+    )
 
 
 class UnitRequest(RequestModel):
@@ -144,6 +156,10 @@ class KeyView(BaseModel):
     role: str
     principal: str
     made_by: str | None = None
+    vouched_by: str | None = Field(
+        default=None, description="Who made the key that an agent made this one with; may not approve what it asks for."
+    )
+    run: str | None = Field(default=None, description="The only run that the key is for.")
     key: str | None = Field(default=None, description="The key itself, shown once.")
     created_at: str | None = None
     expires_at: str | None = None
@@ -197,6 +213,10 @@ class RunView(BaseModel):
     name: str
     agent: str
     opened_at: str | None = None
+    cap: MoneyAnswer | None = Field(default=None, description="What it may hold and have spent in all.")
+    remaining: MoneyAnswer | None = Field(
+        default=None, description="What the cap leaves: less what is held and spent, never below zero."
+    )
     totals: list[RunTotalView] | None = None
     decision: Decision | None = Field(
         default=None, description="Where policies limit the opening of runs; only in the answer that opened it."
@@ -241,6 +261,7 @@ class MeView(BaseModel):
     principal: str
     book: str
     agent: AgentView | None = None
+    run: RunView | None = Field(default=None, description="The only run that the key is for, with its cap and totals.")
     budgets: list[BudgetView]
     may: list[str]
     policies: list[PolicyLeftView] = Field(

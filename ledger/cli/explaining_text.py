@@ -23,6 +23,7 @@ _BUILT_IN: Final = {
     "budget_open": "the budget is open",
     "budget_permitted": "the agent may spend from the budget",
     "run_permitted": "the run is the agent's",
+    "run_cap": "the run is within its cap",
     "budget_available": "the budget has the money",
 }
 _FLAGS: Final = {

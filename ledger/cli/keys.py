@@ -82,7 +82,10 @@ def list_keys(database_url: str, book: str | None, as_json: bool) -> None:
     width = max(len(line["principal"]) for line in lines)
     for line in lines:
         state = f"  {line['state']} {line['until']}" if "until" in line else f"  {line['state']}"
-        click.echo(f"{line['id']}  {line['role']:<8}  {line['principal']:<{width}}  made {line['created_at']}{state}")
+        only = f"  for run {line['run']} only" if "run" in line else ""
+        click.echo(
+            f"{line['id']}  {line['role']:<8}  {line['principal']:<{width}}  made {line['created_at']}{state}{only}"
+        )
 
 
 def keys_of(database_url: str, book_id: int) -> list[dict[str, Any]]:
@@ -117,6 +120,8 @@ def keys_of(database_url: str, book_id: int) -> list[dict[str, Any]]:
             "created_at": moment_text(row.created_at),
             "state": "valid",
         }
+        if row.run is not None:
+            line["run"] = row.run
         if row.revoked_at is not None:
             line |= {"state": "revoked", "until": moment_text(row.revoked_at)}
         elif row.expires_at is not None:

@@ -16,7 +16,8 @@ from ledger.core.windows import hours_open, local_hour
 class Asking(NamedTuple):
     """What is asked of the policies. ``amount`` is what windows would count more, ``total`` what the authorization
     would be approved for in all, ``ones`` 1 for a new authorization, else 0; ``fingerprints`` are (sort, digest);
-    ``run_open`` says that the run was opened; ``partial_ok`` that less is of use. Atoms."""
+    ``run_open`` says that the run was opened; ``partial_ok`` that less is of use. ``in_all`` is set where less is to be
+    approved only where there is less in all: what budget and run have, were nothing held. Atoms."""
 
     subject: Subject
     amount: int
@@ -26,6 +27,7 @@ class Asking(NamedTuple):
     run_open: bool
     partial_ok: bool = False
     fingerprints: tuple[tuple[str, str], ...] = ()
+    in_all: int | None = None
 
 
 def judge_times(

@@ -34,9 +34,10 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize(Command):
     """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
-    requests the same. With a ``line`` it may wait in line, behind who stands there; that is no part of the request.
-    ``barred`` is the status (of ``outcome.BARS``) for which whoever would carry the request out cannot: it is denied,
-    and so on record."""
+    requests the same. ``partial_ok`` takes what is free now; ``afford`` takes less only where there is less in all,
+    open holds not counted, and goes before ``partial_ok``. With a ``line`` it may wait in line, behind who stands
+    there; that is no part of the request. ``barred`` is the status (of ``outcome.BARS``) for which whoever would carry
+    the request out cannot: it is denied, and so on record."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -55,6 +56,7 @@ class Authorize(Command):
     labels: tuple[tuple[str, str], ...] = ()
     fingerprint: str | None = None
     barred: str | None = None
+    afford: bool = False
     line: Line | None = field(default=None, compare=False, repr=False)
 
 
@@ -236,7 +238,8 @@ class FreezeAgent(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateKey(Command):
-    """Make a key for an agent, or for a person with a role. ``digest`` is the SHA-256 of the whole key."""
+    """Make a key for an agent, or for a person with a role. ``digest`` is the SHA-256 of the whole key. With ``run``
+    the key is for that run only; its agent, if none is named, is the asker, or the run's where an admin asks."""
 
     operation: ClassVar[str] = "create_key"
     id: str
@@ -245,6 +248,7 @@ class CreateKey(Command):
     agent: str | None = None
     person: str | None = None
     ttl_seconds: int | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,12 +296,15 @@ class AssignBudget(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun(Command):
-    """Open a run on record, for the asking agent, or for ``agent`` when an admin asks."""
+    """Open a run on record, for the asking agent, or for ``agent`` when an admin asks; with a cap, which is decimal
+    text in ``cap_currency``, it may hold and have spent at most that much."""
 
     operation: ClassVar[str] = "open_run"
     id: str
     name: str
     agent: str | None = None
+    cap_amount: str | None = None
+    cap_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from ledger.core import deciding_budgets as budgets
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
+from ledger.core import deciding_keys as keys
 from ledger.core import deciding_policies as policies
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
@@ -52,9 +53,9 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Deallocate: finance.deallocate,
     commands_.CreateAgent: setup.create_agent,
     commands_.FreezeAgent: setup.freeze_agent,
-    commands_.CreateKey: setup.create_key,
-    commands_.RotateKey: setup.rotate_key,
-    commands_.RevokeKey: setup.revoke_key,
+    commands_.CreateKey: keys.create_key,
+    commands_.RotateKey: keys.rotate_key,
+    commands_.RevokeKey: keys.revoke_key,
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,

@@ -7,6 +7,7 @@ a final settlement, a release and an expiry leave nothing held.
 from typing import Any, Final
 
 from ledger.core.account import budget_accounts
+from ledger.core.affording import sought
 from ledger.core.authorization import (
     DENIED,
     FLAG_PARTIAL,
@@ -31,6 +32,7 @@ from ledger.core.principal import agent_name, lineage
 from ledger.core.refusal import refuse
 from ledger.core.requesting_approval import request_approval
 from ledger.core.rules import DENY, RULE_APPROVAL, Evaluation, Facts, Verdict, barred_verdict, evaluate
+from ledger.core.scoping import run_asked
 from ledger.core.waiting import check_repeat, stand_in_line
 from ledger.core.working import Batch, Posting, by_of, request_of
 
@@ -132,7 +134,8 @@ def _choose_budget(batch: Batch, asked: Authorize, agent: str) -> tuple[Budget, 
 
 
 def _run_owner(batch: Batch, run: str | None, agent: str) -> tuple[str | None, str | None]:
-    """(the run's name, the agent it belongs to where that is not the asker or one above it)."""
+    """(the run's name, the agent it belongs to where that is not the asker or one above it). What the key is for may be
+    spent in, whosever it is."""
     if run is None:
         return None, None
     name = batch.name_of("runs", run)
@@ -141,7 +144,7 @@ def _run_owner(batch: Batch, run: str | None, agent: str) -> tuple[str | None, s
             refuse(Status.UNKNOWN_RUN, f"there is no run {run}")
         return run, None
     owner = batch.fact("runs", name).agent
-    if owner == agent or owner in lineage(batch.agent(agent).path):
+    if owner == agent or name == batch.key_run or owner in lineage(batch.agent(agent).path):
         return name, None
     return name, owner
 
@@ -149,8 +152,9 @@ def _run_owner(batch: Batch, run: str | None, agent: str) -> tuple[str | None, s
 def authorize(batch: Batch, asked: Authorize) -> Outcome:
     """Decide one request to spend: a hold, or a denial on record."""
     principal, key_id = batch.admit(asked)
+    named = run_asked(batch, batch.key_run, asked.run)
     atoms = batch.atoms(asked.amount, asked.currency)
-    request = _authorize_request(batch, asked, principal, atoms)
+    request = _authorize_request(batch, asked, principal, atoms, named)
     fragment, digest = request_of(request)
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
@@ -163,7 +167,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     standing = _standing(batch, asked, agent)
     budget = standing.budget
     batch.spending_names(asked.category, asked.payee)
-    run, run_owner = _run_owner(batch, asked.run, agent)
+    run, run_owner = _run_owner(batch, named, agent)
     if budget.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is not in {asked.currency}")
     available = batch.balance(standing.available, budget.currency)
@@ -173,9 +177,13 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     subject = Subject(
         agent, budget.name, run, asked.category, asked.payee, asked.resource, asked.currency, asked.labels
     )  # fmt: skip
-    wanted = min(atoms, available) if asked.partial_ok and available > 0 else atoms
     run_open = run is not None and batch.fact("runs", run) is not None
-    asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, asked.partial_ok, fingerprints)
+    cap = batch.run_cap(run, asked.currency, batch.index) if run_open and run_owner is None else None
+    partial_ok = asked.partial_ok and not asked.afford
+    wanted, in_all = sought(
+        atoms, available=available, held=held, cap=cap, partial_ok=partial_ok, afford=asked.afford
+    )  # fmt: skip
+    asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, partial_ok, fingerprints, in_all)
     judgement = judge(plan, asking, batch.counter)
     if judgement.tiers and not asked.accept_pending:
         judgement.denials.append(approval_verdict(judgement.tiers))
@@ -183,8 +191,9 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         judgement.denials.append(barred_verdict(asked.barred))
     evaluation = evaluate(
         Facts(
-            atoms, available, held, asked.partial_ok, budget.name, standing.permitted, standing.frozen_by, run_owner,
-            batch.frozen, standing.budget_frozen_by, budget.closed_at is not None,
+            judgement.amount if asked.afford else atoms, available, held, partial_ok, budget.name, standing.permitted,
+            standing.frozen_by, run_owner, batch.frozen, standing.budget_frozen_by, budget.closed_at is not None, cap,
+            judgement.amount,
         ),
         judgement.denials,
     )  # fmt: skip
@@ -306,7 +315,9 @@ def _hold(
     return Outcome(Status.APPROVED, body, index, leaf)
 
 
-def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: int) -> dict[str, Any]:
+def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: int, run: str | None) -> dict[str, Any]:
+    """What is asked. The run that a key is for stands in it as if it had been named: the same request with the same
+    idempotency key in another run is another request, and is never answered with the first one's hold."""
     request: dict[str, Any] = {
         "operation": "authorize",
         "amount": str(atoms),
@@ -320,14 +331,16 @@ def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: in
         request["resource"] = asked.resource
     if asked.budget is not None:
         request["budget"] = asked.budget
-    if asked.run is not None:
-        request["run"] = asked.run
+    if run is not None:
+        request["run"] = run
     if asked.accept_pending:
         request["accept_pending"] = True
     if asked.partial_ok:
         request["partial_ok"] = True
     if asked.barred is not None:
         request["barred"] = asked.barred
+    if asked.afford:
+        request["afford"] = True
     if asked.labels:
         request["labels"] = [list(pair) for pair in asked.labels]
     if asked.fingerprint is not None:

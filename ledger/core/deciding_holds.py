@@ -48,12 +48,13 @@ _LATE_STATES: Final = (RELEASED, EXPIRED)
 
 
 def owned(batch: Batch, reference: str, principal: str) -> Authorization:
-    """The authorization a command names, expired first if its time has come; an agent finds only its own."""
+    """The authorization a command names, expired first if its time has come; an agent finds only its own, and with a
+    key for one run only those of that run."""
     found = batch.authorization(reference)
     agent = agent_name(principal)
     if found is None or not reference.startswith("auth_"):
         refuse(Status.NOT_FOUND, f"there is no authorization {reference}")
-    if agent is not None and found.agent != agent:
+    if agent is not None and (found.agent != agent or batch.key_run not in (None, found.run)):
         refuse(Status.NOT_YOURS, f"there is no authorization {reference}")
     if found.due_at is not None and found.due_at <= batch.now:
         expire(batch, reference)
@@ -350,10 +351,11 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         # More time alone is no more money: whoever had to approve the amount has.
         judgement = judgement._replace(tiers=())
     budget = batch.fact("budgets", found.budget)
+    cap = batch.run_cap(found.run, found.currency, found.created_index, own_hold=found.held)
     evaluation = evaluate(
         Facts(
             atoms, available, held, False, found.budget, True, frozen_by, None, batch.frozen,
-            batch.budget_frozen_by(found.budget), budget.closed_at is not None,
+            batch.budget_frozen_by(found.budget), budget.closed_at is not None, cap, atoms,
         ),
         judgement.denials,
     )  # fmt: skip

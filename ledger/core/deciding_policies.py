@@ -7,12 +7,12 @@ meter and so its use; a meter that is new starts with what history says, caught 
 from typing import Any, Final
 
 from ledger.core.authorization import Authorization
+from ledger.core.beginning import begin
 from ledger.core.canonical import canonical_bytes, digest_hex, parse
 from ledger.core.changeset import row_of
 from ledger.core.command_policies import ApplyPolicy, RetirePolicy
 from ledger.core.compiling import bases_of, compile_policy, currencies_of
 from ledger.core.deciding_finance import finish
-from ledger.core.deciding_setup import begin
 from ledger.core.filling import (
     COUNTERS_MAX,
     TAIL_MAX,

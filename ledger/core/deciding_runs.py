@@ -6,11 +6,11 @@ on the opening of runs.
 
 from typing import Any
 
+from ledger.core.beginning import begin
 from ledger.core.changeset import row_of
 from ledger.core.command import OpenRun
 from ledger.core.deciding_authorizations import decision_said
 from ledger.core.deciding_finance import finish
-from ledger.core.deciding_setup import begin
 from ledger.core.judging import judge_run
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import run_meters
@@ -22,10 +22,15 @@ from ledger.core.working import Batch, by_of
 
 
 def open_run(batch: Batch, asked: OpenRun) -> Outcome:
-    """Open a run on record; what names it from here on is totalled."""
+    """Open a run on record, with a cap if one is asked for; what names it from here on is totalled."""
     request: dict[str, Any] = {"name": asked.name}
     if asked.agent is not None:
         request["agent"] = asked.agent
+    cap = None
+    if asked.cap_amount is not None and asked.cap_currency is not None:
+        batch.admit(asked)
+        cap = batch.atoms(asked.cap_amount, asked.cap_currency)
+        request |= {"cap": str(cap), "cap_currency": asked.cap_currency}
     who, packed, replay = begin(batch, asked, request)
     if replay is not None:
         return replay
@@ -42,6 +47,8 @@ def open_run(batch: Batch, asked: OpenRun) -> Outcome:
     if batch.fact("runs", asked.name) is not None:
         refuse(Status.NAME_TAKEN, f"the run {asked.name} was opened before; names are never reused")
     body: dict[str, Any] = {"run": asked.name, "agent": agent}
+    if cap is not None:
+        body |= {"cap": str(cap), "cap_currency": asked.cap_currency}
     plan = batch.plan(agent, None)
     meters = run_meters(plan, agent)
     if meters or plan.broken:
@@ -56,7 +63,8 @@ def open_run(batch: Batch, asked: OpenRun) -> Outcome:
             index, leaf = batch.record("run_denial", asked.name, body, [])
             return batch.conclude(asked, who[0], packed[1], Outcome(evaluation.denial.status, body, index, leaf))
         batch.count(meters, ((batch.now, (0, 0, 1)),))
-    run = Run(batch.book_id, asked.name, asked.id, agent, batch.now, batch.index)
+    currency = asked.cap_currency if cap is not None else None
+    run = Run(batch.book_id, asked.name, asked.id, agent, batch.now, batch.index, cap, currency)
     batch.make("runs", asked.name, run)
     batch.make("aliases", asked.id, asked.name)
     batch.inserts["runs"].append(row_of(run))

@@ -1,12 +1,13 @@
-"""Decisions that set a book up: the book itself, teams and agents, keys, budgets, runs, units, names, freezes.
+"""Decisions that set a book up: the book itself, teams and agents, budgets, units, names, freezes.
 
 Invariants: a name is unique for its kind and never reused; agents and teams share one kind of name, because either can
-be a parent; no secret is written, only a key's digest; each is one log record.
+be a parent; each is one log record.
 """
 
 from typing import Any
 
 from ledger.core import account as accounts
+from ledger.core.beginning import begin
 from ledger.core.book import CATEGORY, Book, Head, Name, Unit
 from ledger.core.budget import DEPTH_MAX as BUDGET_DEPTH_MAX
 from ledger.core.budget import Budget, BudgetAgent
@@ -14,19 +15,15 @@ from ledger.core.changeset import Changeset, copy_of, row_of
 from ledger.core.command import (
     AddName,
     AssignBudget,
-    Command,
     CreateAgent,
     CreateBudget,
-    CreateKey,
     DefineUnit,
     FreezeAgent,
-    RevokeKey,
-    RotateKey,
 )
 from ledger.core.deciding_finance import finish
+from ledger.core.deciding_keys import add_person, key_body
 from ledger.core.finding_budgets import open_budget
 from ledger.core.merkle import EMPTY_ROOT, Frontier
-from ledger.core.moment import SECOND, moment_text
 from ledger.core.money import UNIT_DIGITS_MAX, currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.policy_row import SCOPE_AGENT, SCOPE_BUDGET
@@ -36,14 +33,12 @@ from ledger.core.principal import (
     OWNER_PRINCIPAL,
     Agent,
     Key,
-    Person,
     lineage,
 )
 from ledger.core.refusal import refuse
 from ledger.core.roles import ADMIN
-from ledger.core.roles import AGENT as ROLE_AGENT
 from ledger.core.snapshot import Snapshot
-from ledger.core.working import Batch, request_of
+from ledger.core.working import Batch
 
 OWNER_PERSON = "owner"
 
@@ -66,24 +61,10 @@ def open_book(*, book: Book, text_secret: bytes, key_id: str, key_digest: bytes)
         book.book_id, key_digest, key_id, ADMIN, f"person:{OWNER_PERSON}", OWNER_PRINCIPAL, batch.now, None, None,
         batch.index, batch.index,
     )  # fmt: skip
-    _add_person(batch, OWNER_PERSON)
+    add_person(batch, OWNER_PERSON)
     batch.keys[key_digest] = key
-    batch.record("key", key_id, _key_body(key) | {"by": {"principal": OWNER_PRINCIPAL}}, [])
+    batch.record("key", key_id, key_body(key) | {"by": {"principal": OWNER_PRINCIPAL}}, [])
     return batch.changeset()
-
-
-def begin(
-    batch: Batch, asked: Command, request: dict[str, Any], currency: str | None = None
-) -> tuple[tuple[str, str | None], Any, Outcome | None]:
-    """Gate, canonical request, and the recorded answer where there is one; refuses an unknown ``currency``."""
-    who = batch.admit(asked)
-    if currency is not None:
-        batch.digits(currency)
-    reason = getattr(asked, "reason", None)
-    if reason is not None:
-        request["reason"] = batch.salted(asked, who[0], "reason", reason)
-    packed = request_of({"operation": asked.operation, **request})
-    return who, packed, batch.answered(asked, who[0], packed[1])
 
 
 def create_agent(batch: Batch, asked: CreateAgent) -> Outcome:
@@ -138,113 +119,6 @@ def freeze_agent(batch: Batch, asked: FreezeAgent) -> Outcome:
     batch.change_settings()
     body = {"agent": name, "id": row.id, "frozen": asked.frozen}
     return finish(batch, asked, who, packed, "freeze" if asked.frozen else "unfreeze", name, body, [])
-
-
-def _key_body(key: Key) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "key": key.id,
-        "digest": key.digest.hex(),
-        "role": key.role,
-        "principal": key.principal,
-        "made_by": key.made_by,
-    }
-    if key.expires_at is not None:
-        body["expires_at"] = moment_text(key.expires_at)
-    return body
-
-
-def _add_person(batch: Batch, name: str) -> None:
-    if batch.fact("persons", name) is None:
-        person = Person(batch.book_id, name, batch.index)
-        batch.make("persons", name, person)
-        batch.inserts["persons"].append(row_of(person))
-
-
-def create_key(batch: Batch, asked: CreateKey) -> Outcome:
-    """Make a key for an agent or a person."""
-    request: dict[str, Any] = {"role": asked.role}
-    for field in ("agent", "person", "ttl_seconds"):
-        value = getattr(asked, field)
-        if value is not None:
-            request[field] = value
-    who, packed, replay = begin(batch, asked, request)
-    if replay is not None:
-        return replay
-    if (asked.role == ROLE_AGENT) != (asked.agent is not None) or (asked.role == ROLE_AGENT) == (
-        asked.person is not None
-    ):
-        refuse(
-            Status.ROLE_PRINCIPAL_MISMATCH,
-            "a key with role agent names an agent; a key with any other role names a person",
-        )
-    if asked.agent is not None:
-        agent = batch.name_of("agents", asked.agent)
-        if agent is None or batch.agent(agent).kind != KIND_AGENT:
-            refuse(Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")
-        principal = f"agent:{agent}"
-    else:
-        principal = f"person:{asked.person}"
-    expires_at = None if asked.ttl_seconds is None else batch.now + asked.ttl_seconds * SECOND
-    key = Key(
-        batch.book_id, asked.digest, asked.id, asked.role, principal, who[0], batch.now, expires_at, None,
-        batch.index, batch.index,
-    )  # fmt: skip
-    if asked.person is not None:
-        _add_person(batch, asked.person)
-    batch.keys[asked.digest] = key
-    return finish(batch, asked, who, packed, "key", asked.id, _key_body(key), [])
-
-
-def _key_by_id(batch: Batch, key_id: str) -> Key:
-    found: Key | None = next((key for key in batch.keys.values() if key.id == key_id), None)
-    found = found or batch.snapshot.keys_by_id[key_id]
-    if found is None:
-        refuse(Status.NOT_FOUND, f"there is no key {key_id}")
-    if found.revoked_at is not None:
-        refuse(Status.WRONG_STATE, f"{key_id} was revoked at {moment_text(found.revoked_at)}", state="revoked")
-    return found
-
-
-def rotate_key(batch: Batch, asked: RotateKey) -> Outcome:
-    """Make a key's successor; the old key ends after the overlap, or sooner if it was to expire before."""
-    request: dict[str, Any] = {"key": asked.key, "overlap_seconds": asked.overlap_seconds}
-    if asked.ttl_seconds is not None:
-        request["ttl_seconds"] = asked.ttl_seconds
-    who, packed, replay = begin(batch, asked, request)
-    if replay is not None:
-        return replay
-    found = _key_by_id(batch, asked.key)
-    ends_at = batch.now + asked.overlap_seconds * SECOND
-    if found.expires_at is not None:
-        if found.expires_at <= batch.now:
-            refuse(Status.WRONG_STATE, f"{asked.key} expired at {moment_text(found.expires_at)}", state="expired")
-        ends_at = min(ends_at, found.expires_at)
-    old = batch.keys.get(found.digest) or copy_of(found)
-    old.expires_at = ends_at
-    old.changed_index = batch.index
-    expires_at = None if asked.ttl_seconds is None else batch.now + asked.ttl_seconds * SECOND
-    successor = Key(
-        batch.book_id, asked.digest, asked.id, old.role, old.principal, who[0], batch.now, expires_at, None,
-        batch.index, batch.index,
-    )  # fmt: skip
-    batch.keys[old.digest] = old
-    batch.keys[asked.digest] = successor
-    body = _key_body(successor) | {"replaces": old.id, "replaced_expires_at": moment_text(ends_at)}
-    return finish(batch, asked, who, packed, "key_rotation", asked.id, body, [])
-
-
-def revoke_key(batch: Batch, asked: RevokeKey) -> Outcome:
-    """End a key at once, in every process."""
-    who, packed, replay = begin(batch, asked, {"key": asked.key})
-    if replay is not None:
-        return replay
-    found = _key_by_id(batch, asked.key)
-    key = batch.keys.get(found.digest) or copy_of(found)
-    key.revoked_at = batch.now
-    key.changed_index = batch.index
-    batch.keys[key.digest] = key
-    body = {"key": key.id, "role": key.role, "principal": key.principal}
-    return finish(batch, asked, who, packed, "key_revocation", key.id, body, [])
 
 
 def _existing_agents(batch: Batch, agents: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+from ledger.core.affording import CounterOf, Limits, afforded
 from ledger.core.asking import Asking as Asking
 from ledger.core.asking import judge_times
 from ledger.core.counter import Counter, Sums
@@ -20,7 +21,6 @@ from ledger.core.windows import AUTHORIZATION, LIFETIME, MINUTE, RUN, bucket_lea
 
 SOON: Final = 60_000_000
 """What fits within a minute is told to come back (429) instead of being denied."""
-CounterOf = Callable[[CounterKey], Counter | None]
 
 
 class Tier(NamedTuple):
@@ -59,7 +59,7 @@ class _Seen(NamedTuple):
 def judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
     """Judge one request by every policy of ``plan``. Never raises for what a document says."""
     if not plan.policies:
-        return Judgement([], [], [], [], [], (), asking.amount, ())
+        return Judgement([], [], [], [], [], (), afforded((), asking, counter_of), ())
     try:
         return _judge(plan, asking, counter_of)
     except ZoneInfoNotFoundError as error:
@@ -75,7 +75,7 @@ def judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
 
 def _judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
     applied = plan.applied(asking.subject)
-    amount = _affordable(applied, asking, counter_of) if asking.partial_ok else asking.amount
+    amount = (_affordable if asking.partial_ok else afforded)(applied.limits, asking, counter_of)
     if amount != asking.amount:
         asking = asking._replace(amount=amount, total=asking.total - asking.amount + amount)
     denials = list(applied.denials)
@@ -95,10 +95,10 @@ def _judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
 _ZERO: Final = (0, 0, 0)
 
 
-def _affordable(applied: Applied, asking: Asking, counter_of: CounterOf) -> int:
+def _affordable(limits: Limits, asking: Asking, counter_of: CounterOf) -> int:
     """What every limit has room for, or all that was asked when that is nothing."""
     amount = asking.amount
-    for _, meter, key in applied.limits:
+    for _, meter, key in limits:
         if meter.maximum is None or meter.shadow or meter.currency != asking.subject.currency:
             continue
         if key is None:

@@ -24,6 +24,7 @@ def _seek_create_key(seeker: Seeker, asked: command.CreateKey, own_agent: Agent 
     if asked.digest not in seeker.snapshot.keys:
         seeker.needs.keys.add(asked.digest)
     seeker.agent(asked.agent)
+    seeker.run(asked.run, None)
     if asked.person is not None and asked.person not in seeker.snapshot.persons:
         seeker.needs.persons.add(asked.person)
 
@@ -49,6 +50,8 @@ def _seek_assign_budget(seeker: Seeker, asked: command.AssignBudget, own_agent: 
 
 def _seek_open_run(seeker: Seeker, asked: command.OpenRun, own_agent: Agent | None) -> None:
     seeker.run(asked.name, None)
+    if asked.cap_currency is not None:
+        seeker.money(asked.cap_currency)
     agent = seeker.agent(asked.agent) if asked.agent is not None else own_agent
     if agent is not None:
         plan = seeker.plan(agent, None)

@@ -15,7 +15,7 @@ from ledger.core.seeking import Seeker
 def _seek_authorize(seeker: Seeker, asked: command.Authorize, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
     named = seeker.budget(asked.budget)
-    run = seeker.run(asked.run, asked.currency)
+    run = seeker.run(asked.run if asked.run is not None else seeker.key_run(asked), asked.currency)
     budget = named if asked.budget is not None else seeker.only_budget(own_agent)
     if own_agent is not None and budget is not None:
         plan = seeker.plan(own_agent, budget)

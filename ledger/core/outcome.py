@@ -17,6 +17,7 @@ class Status(Enum):
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
     ROLE_NOT_ALLOWED = "role_not_allowed"
+    KEY_RUN_ONLY = "key_run_only"
     # The form of what is asked, where only the book can tell.
     UNKNOWN_CURRENCY = "unknown_currency"
     AMOUNT_MALFORMED = "amount_malformed"
@@ -93,6 +94,8 @@ class Status(Enum):
     EXPIRY_BACKLOG = "expiry_backlog"
     # Denied by a limit that is used up, on record.
     LIMIT_EXCEEDED = "limit_exceeded"
+    # Denied by the cap of the run, on record.
+    RUN_CAP_EXCEEDED = "run_cap_exceeded"
     # Denied for lack of money, on record.
     INSUFFICIENT_BUDGET = "insufficient_budget"
     # Denied for want of a person's approval, which the caller did not accept to wait for, on record.
@@ -101,6 +104,7 @@ class Status(Enum):
     WAITING = "waiting"
     # Denied for the moment, on record.
     LIMIT_HELD = "limit_held"
+    RUN_HELD = "run_held"
     VELOCITY = "velocity"
     BUDGET_HELD = "budget_held"
     # Done, on record.
@@ -130,9 +134,11 @@ DENIALS = frozenset(
         Status.OUTSIDE_HOURS,
         Status.LOOP_DETECTED,
         Status.LIMIT_EXCEEDED,
+        Status.RUN_CAP_EXCEEDED,
         Status.INSUFFICIENT_BUDGET,
         Status.APPROVAL_REQUIRED,
         Status.LIMIT_HELD,
+        Status.RUN_HELD,
         Status.VELOCITY,
         Status.BUDGET_HELD,
     )
@@ -142,18 +148,20 @@ DENIALS = frozenset(
 BARS = frozenset((Status.PRICE_UNKNOWN, Status.CANNOT_BOUND))
 """Why a request comes barred: the gateway, which would carry it out, cannot say what it costs at most."""
 
-UNBOUND_DENIALS = frozenset((Status.LIMIT_HELD, Status.VELOCITY, Status.BUDGET_HELD))
+UNBOUND_DENIALS = frozenset((Status.LIMIT_HELD, Status.RUN_HELD, Status.VELOCITY, Status.BUDGET_HELD))
 """Denials that do not bind the idempotency key, because the same request may fit soon."""
 
-WAITABLE = frozenset((Status.LIMIT_HELD, Status.BUDGET_HELD))
+WAITABLE = frozenset((Status.LIMIT_HELD, Status.RUN_HELD, Status.BUDGET_HELD))
 """Denials that end when open holds are settled or released: a command that may wait stands in line instead."""
 
 AWAITING_EXPIRIES = frozenset(
     (
         Status.LIMIT_EXCEEDED,
+        Status.RUN_CAP_EXCEEDED,
         Status.INSUFFICIENT_BUDGET,
         Status.APPROVAL_REQUIRED,
         Status.LIMIT_HELD,
+        Status.RUN_HELD,
         Status.VELOCITY,
         Status.BUDGET_HELD,
     )

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from ledger.core import changeset as tables
 from ledger.core.account import Account
+from ledger.core.affording import cap_of
 from ledger.core.authorization import Authorization
 from ledger.core.budget import Budget
 from ledger.core.changeset import copy_of
@@ -23,6 +24,7 @@ from ledger.core.planning import CounterKey, Plan, make_plan, scopes_of, subject
 from ledger.core.policy import Meter
 from ledger.core.principal import Agent, Key, lineage
 from ledger.core.refusal import refuse
+from ledger.core.rules import RunCap
 from ledger.core.run import RunTotal
 from ledger.core.snapshot import Snapshot
 from ledger.core.uses import Uses, change_of, uses_of
@@ -292,6 +294,17 @@ class Overlay:
             self.run_totals[run, currency] = total
         total.changed_index = self.index
         return total
+
+    def run_cap(self, run: str | None, currency: str, since: int, *, own_hold: int = 0) -> RunCap | None:
+        """The cap that an authorization of log index ``since`` counts towards, with what the run holds and has spent;
+        None where there is none. ``own_hold`` is what the hold that is extended holds, in atoms."""
+        opened = self.fact("runs", run) if run is not None else None
+        if opened is None or opened.cap is None:
+            return None
+        total = self.run_totals.get((opened.name, currency))
+        if total is None and opened.name not in self.made.get("runs", ()):
+            total = self.snapshot.run_totals[opened.name, currency]
+        return cap_of(opened, total, currency=currency, since=since, own_hold=own_hold)
 
     def standing(self, sort: tuple[str, str | None]) -> Standing | None:
         """Where an agent stands before a budget, as found before; forgotten once this batch changes a setting."""

@@ -1,7 +1,7 @@
 """Who may ask: agents and teams, persons, and the keys that name them.
 
-Invariants: an agent's place in the tree never changes; a key names one principal and one role for good; only its
-expiry (sooner) and its revocation change. A principal is written ``agent:NAME`` or ``person:NAME``.
+Invariants: an agent's place in the tree never changes; a key names one principal, one role and at most one run for
+good; only its expiry (sooner) and its revocation change. A principal is written ``agent:NAME`` or ``person:NAME``.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ class Person:
 
 @dataclass(slots=True)
 class Key:
-    """One row of ``api_keys``. ``digest`` is the SHA-256 of the whole key; times in microseconds."""
+    """One row of ``api_keys``. ``digest`` is the SHA-256 of the whole key; times in microseconds. ``run`` is the only
+    run that a key of an agent is for (None: any). Where an agent made it, ``vouched_by`` is who made the key that it
+    was made with, so that who stands behind a key is a person or the system."""
 
     book_id: int
     digest: bytes
@@ -63,6 +65,13 @@ class Key:
     revoked_at: int | None
     created_index: int
     changed_index: int
+    run: str | None = None
+    vouched_by: str | None = None
+
+    @property
+    def backer(self) -> str:
+        """Who stands behind the key, and so has no voice in what is asked with it."""
+        return self.vouched_by or self.made_by
 
 
 def lineage(path: str) -> list[str]:

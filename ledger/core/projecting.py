@@ -46,6 +46,8 @@ class Fold(Progress):
         record = Record(self, self.size, body, columns)
         if columns.kind in DECISIONS:
             check_decision(record)
+        if "by" in body:
+            record.check_key()
         HANDLERS[columns.kind](record)
         if "idempotency" in body:
             record.bind_key()

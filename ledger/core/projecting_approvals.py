@@ -26,7 +26,7 @@ from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.moment import SECOND, moment_of, moment_text
 from ledger.core.projecting_policies import count_attempt, count_use
 from ledger.core.projecting_record import Record
-from ledger.core.projecting_spending import asked_row, changed_row, end_row, expect_row, total_of
+from ledger.core.projecting_spending import asked_row, changed_row, end_row, expect_row, takes_less, total_of
 from ledger.core.projecting_tiers import UNDECIDED, close_tiers, tiers_of, turn
 from ledger.core.uses import NO_USE
 
@@ -35,7 +35,7 @@ def _requested(record: Record) -> None:
     body, request = record.body, record.body["request"]
     row = asked_row(record)
     approved = record.atoms("approved")
-    if approved > row.amount or (approved < row.amount and not request.get("partial_ok")):
+    if approved > row.amount or (approved < row.amount and not takes_less(request)):
         record.differ("more or less is held than was asked", row.amount, approved)
     row.approved = row.held = approved
     row.state = PENDING
@@ -71,7 +71,7 @@ def _tier(record: Record, row: Authorization, position: int, said: dict[str, Any
     tier = Approval(
         record.fold.book_id, said["id"], row.id, position, said["policy"], said["version"], said["rule"],
         OPEN if position == 0 else WAITING, said["approvers"], said["quorum"], said["expires_after"],
-        sha256(canonical_bytes(record.body["request"])).digest(), by["principal"], key.made_by,
+        sha256(canonical_bytes(record.body["request"])).digest(), by["principal"], key.backer,
         record.body["request"]["ttl_seconds"], None, None, None, record.index, record.index,
     )  # fmt: skip
     if position == 0:

@@ -38,6 +38,8 @@ V = TypeVar("V")
 TransferRow = tuple[int, int, int, int, str, int, int, int, int, int]
 """A transfer as ``transfers`` stores it, without its book."""
 
+KINDS_OF_A_RUN: Final = frozenset(("hold", "approval_requested", "denial", "extension", "settlement", "release"))
+"""Kinds of records that a key for one run may have asked for."""
 UNBOUND_CODES: Final = frozenset(status.value for status in UNBOUND_DENIALS)
 
 
@@ -116,7 +118,8 @@ class Progress:
     hashes are the frontier's. ``bindings`` are the live policies of each scope, ``meters`` those of each policy, and
     ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
-    do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each.
+    do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each; ``key_runs``
+    maps each key that is for one run only to that run.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -135,6 +138,7 @@ class Progress:
         self.plans: dict[tuple[str | None, str | None], Any] = {}
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
+        self.key_runs: dict[str, str] = {}
 
 
 class Record:
@@ -253,6 +257,12 @@ class Record:
             self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))
 
     # What any record may bring with it.
+
+    def check_key(self) -> None:
+        """A key that is for one run only answers for nothing else."""
+        run = self.fold.key_runs.get(self.body["by"].get("key", ""))
+        if run is not None and (self.body["kind"] not in KINDS_OF_A_RUN or self.body.get("run") != run):
+            self.differ("a key is used outside of the run that it is for", run, self.body.get("run"))
 
     def bind_key(self) -> None:
         """The idempotency key that this record answers, unless its denial may soon be otherwise."""

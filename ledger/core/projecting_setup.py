@@ -9,13 +9,17 @@ from typing import Any, Final
 from ledger.core.account import budget_accounts
 from ledger.core.book import Book, Unit
 from ledger.core.budget import Budget, BudgetAgent
-from ledger.core.moment import moment_of
+from ledger.core.moment import SECOND, moment_of
 from ledger.core.principal import Agent, Key, Person
 from ledger.core.projecting_policies import count_run
 from ledger.core.projecting_record import Record
+from ledger.core.roles import AGENT as ROLE_AGENT
 from ledger.core.run import Run
 
 _PERSON: Final = "person:"
+_AGENT: Final = "agent:"
+AGENT_KEY_SECONDS_MAX: Final = 7 * 24 * 3600
+"""How long a key may last that an agent makes."""
 
 
 def _book(record: Record) -> None:
@@ -62,18 +66,42 @@ def _freeze(record: Record) -> None:
 
 def _add_key(record: Record) -> Key:
     body = record.body
-    expires = body.get("expires_at")
+    expires, run = body.get("expires_at"), body.get("run")
     record.expect("made_by", body["by"]["principal"])
     row = Key(
         record.fold.book_id, bytes.fromhex(body["digest"]), body["key"], body["role"], body["principal"],
         body["made_by"], record.time, None if expires is None else moment_of(expires), None, record.index, record.index,
+        run, body.get("vouched_by"),
     )  # fmt: skip
+    if run is not None:
+        if record.store.runs.get(run) is None:
+            raise LookupError(f"there is no run {run}")
+        record.fold.key_runs[row.id] = run
     record.store.api_keys.add(row.id, row)
     return row
 
 
+def _check_agents_key(record: Record, row: Key) -> None:
+    """What an agent makes is for itself and one run, lasts seven days at most and no longer than what it was made with,
+    and leads back to who made that."""
+    if not row.made_by.startswith(_AGENT):
+        record.expect("vouched_by", None)
+        return
+    used = record.store.api_keys.get(record.body["by"]["key"])
+    if used is None:
+        raise LookupError(f"there is no key {record.body['by']['key']}")
+    record.expect("vouched_by", used.made_by)
+    record.expect("principal", row.made_by)
+    record.expect("role", ROLE_AGENT)
+    latest = record.time + AGENT_KEY_SECONDS_MAX * SECOND
+    latest = latest if used.expires_at is None else min(latest, used.expires_at)
+    if row.run is None or row.expires_at is None or row.expires_at > latest:
+        record.differ("a key that an agent made can do more than it may", "", row.id)
+
+
 def _key(record: Record) -> None:
     row = _add_key(record)
+    _check_agents_key(record, row)
     name = row.principal.removeprefix(_PERSON)
     if name != row.principal and record.store.persons.get(name) is None:
         record.store.persons.add(name, Person(record.fold.book_id, name, record.index))
@@ -86,6 +114,8 @@ def _key_rotation(record: Record) -> None:
     successor = _add_key(record)
     record.expect("role", old.role)
     record.expect("principal", old.principal)
+    record.expect("run", old.run)
+    record.expect("vouched_by", None)
     successor.changed_index = record.index
 
 
@@ -140,7 +170,13 @@ def _let_spend(record: Record) -> None:
 
 def _run(record: Record) -> None:
     body = record.body
-    row = Run(record.fold.book_id, body["run"], body["id"], body["agent"], record.time, record.index)
+    cap = record.atoms("cap") if "cap" in body else None
+    record.expect("cap", body["request"].get("cap"))
+    record.expect("cap_currency", body["request"].get("cap_currency"))
+    row = Run(
+        record.fold.book_id, body["run"], body["id"], body["agent"], record.time, record.index, cap,
+        body.get("cap_currency"),
+    )  # fmt: skip
     record.store.runs.add(row.name, row)
     count_run(record, row.agent)
 

@@ -76,6 +76,11 @@ def asked_row(record: Record) -> Authorization:
     )  # fmt: skip
 
 
+def takes_less(request: dict[str, Any]) -> bool:
+    """Whether a request may be approved for less than it asks."""
+    return bool(request.get("partial_ok") or request.get("afford"))
+
+
 def _labels(request: dict[str, Any]) -> str | None:
     """Labels as the row keeps them."""
     return canonical_bytes(request["labels"]).decode() if request.get("labels") else None
@@ -85,7 +90,7 @@ def _hold(record: Record) -> None:
     body, request = record.body, record.body["request"]
     row = asked_row(record)
     approved = record.atoms("approved")
-    if approved > row.amount or (approved < row.amount and not request.get("partial_ok")):
+    if approved > row.amount or (approved < row.amount and not takes_less(request)):
         record.differ("more or less is approved than was asked", row.amount, approved)
     row.approved = row.held = approved
     row.state = HELD

@@ -8,6 +8,7 @@ does not follow from those before it.
 from typing import Any, Final
 
 from ledger.core.account import budget_accounts
+from ledger.core.affording import cap_of, sought
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import canonical_bytes
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
@@ -17,7 +18,7 @@ from ledger.core.policy import Subject
 from ledger.core.principal import lineage
 from ledger.core.projecting_policies import fingerprints_said, plan_of
 from ledger.core.projecting_record import Progress, Record, atoms_of
-from ledger.core.rules import Evaluation, Facts, barred_verdict, evaluate, first_denial
+from ledger.core.rules import Evaluation, Facts, RunCap, barred_verdict, evaluate, first_denial
 
 DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension", "run", "run_denial"))
 """Kinds of records that carry a decision."""
@@ -67,6 +68,15 @@ def _balance(fold: Progress, name: str, currency: str) -> int:
     return 0 if row is None else row.balance
 
 
+def _cap(record: Record, run: str | None, currency: str, since: int, *, own_hold: int = 0) -> RunCap | None:
+    """The cap that an authorization of log index ``since`` counts towards, with the run's total as it stands."""
+    opened = record.store.runs.get(run) if run is not None else None
+    if opened is None or opened.cap is None:
+        return None
+    total = record.store.run_totals.get((opened.name, currency))
+    return cap_of(opened, total, currency=currency, since=since, own_hold=own_hold)
+
+
 def _authorization(record: Record) -> dict[str, Any]:
     body, fold = record.body, record.fold
     request, agent, currency = body["request"], body["agent"], body["currency"]
@@ -78,19 +88,22 @@ def _authorization(record: Record) -> dict[str, Any]:
     above = (agent, *lineage(row.path))
     permitted = any(fold.store.budget_agents.get((holder, name)) is not None for holder in above)
     opened = fold.store.runs.get(run) if run is not None else None
-    stranger = opened.agent if opened is not None and opened.agent not in above else None
+    is_keys = opened is not None and fold.key_runs.get(body["by"].get("key", "")) == opened.name
+    stranger = opened.agent if opened is not None and not is_keys and opened.agent not in above else None
     atoms = atoms_of(request["amount"])
     available_name, held_name, _ = budget_accounts(name)
-    available = _balance(fold, available_name, currency)
-    partial = bool(request.get("partial_ok", False))
-    wanted = min(atoms, available) if partial and available > 0 else atoms
+    available, held = _balance(fold, available_name, currency), _balance(fold, held_name, currency)
+    afford = bool(request.get("afford", False))
+    partial = bool(request.get("partial_ok", False)) and not afford
+    cap = _cap(record, run, currency, record.index) if stranger is None else None
+    wanted, in_all = sought(atoms, available=available, held=held, cap=cap, partial_ok=partial, afford=afford)
     labels = tuple((key, value) for key, value in request.get("labels", ()))
     subject = Subject(
         agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
     )  # fmt: skip
     plan = plan_of(fold, agent, name)
     asking = Asking(
-        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body)
+        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all
     )  # fmt: skip
     judgement = judge(plan, asking, fold.store.counters.get)
     if judgement.tiers and not request.get("accept_pending", False):
@@ -98,8 +111,8 @@ def _authorization(record: Record) -> dict[str, Any]:
     if "barred" in request:
         judgement.denials.append(barred_verdict(request["barred"]))
     facts = Facts(
-        atoms, available, _balance(fold, held_name, currency), partial, name, permitted, _frozen_by(fold, agent),
-        stranger, fold.frozen, _budget_frozen_by(fold, name), budget.closed_at is not None,
+        judgement.amount if afford else atoms, available, held, partial, name, permitted, _frozen_by(fold, agent),
+        stranger, fold.frozen, _budget_frozen_by(fold, name), budget.closed_at is not None, cap, judgement.amount,
     )  # fmt: skip
     return decision_said(evaluate(facts, judgement.denials), judgement, plan)
 
@@ -135,5 +148,6 @@ def _extension(record: Record) -> dict[str, Any]:
     facts = Facts(
         atoms, available if atoms else max(available, 0), held, False, row.budget, True, _frozen_by(fold, row.agent),
         None, fold.frozen, _budget_frozen_by(fold, row.budget), budget is not None and budget.closed_at is not None,
+        _cap(record, row.run, row.currency, row.created_index, own_hold=row.held), atoms,
     )  # fmt: skip
     return decision_said(evaluate(facts, judgement.denials), judgement, plan)

@@ -72,7 +72,7 @@ def approvals_of(
             Approval(
                 batch.book_id, approval_id(row.id, position), row.id, position, tier.policy, tier.version, tier.rule,
                 OPEN if is_first else WAITING, canonical_bytes(list(tier.approvers)).decode(), tier.quorum,
-                tier.expires_after, digest, key.principal, key.made_by, asked.ttl_seconds,
+                tier.expires_after, digest, key.principal, key.backer, asked.ttl_seconds,
                 batch.now if is_first else None, batch.now + tier.expires_after * SECOND if is_first else None, None,
                 batch.index, batch.index,
             )

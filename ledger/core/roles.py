@@ -35,9 +35,9 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,
     "freeze_agent": _ADMIN_ONLY,
-    "create_key": _ADMIN_ONLY,
+    "create_key": frozenset((AGENT, ADMIN)),
     "rotate_key": _ADMIN_ONLY,
-    "revoke_key": _ADMIN_ONLY,
+    "revoke_key": frozenset((AGENT, ADMIN)),
     "create_budget": _ADMIN_ONLY,
     "assign_budget": _ADMIN_ONLY,
     "set_renewal": _ADMIN_ONLY,
@@ -64,7 +64,12 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "read_log": frozenset((FINANCE, ADMIN, AUDITOR)),
     "read_webhooks": frozenset((ADMIN, AUDITOR)),
 }
-"""Operation to the roles that may do it. An agent acts on its own authorizations and runs only."""
+"""Operation to the roles that may do it. An agent acts on its own authorizations and runs only, and makes and ends keys
+of its own that are for one run only."""
+
+RUN_SCOPED: Final = frozenset(("authorize", "evaluate", "settle", "extend", "release", "read_own"))
+"""What a key that is for one run may do, and there only for that run. Whatever is added is not for such a key until it
+is named here."""
 
 
 def allowed(operation: str, role: str) -> bool:

@@ -16,9 +16,23 @@ RULE_AGENT: Final = "agent_active"
 RULE_BUDGET: Final = "budget_open"
 RULE_PERMITTED: Final = "budget_permitted"
 RULE_RUN: Final = "run_permitted"
+RULE_RUN_CAP: Final = "run_cap"
 RULE_AVAILABLE: Final = "budget_available"
 RULE_COST: Final = "cost_known"
 RULE_APPROVAL: Final = "approval"
+
+
+class RunCap(NamedTuple):
+    """The cap of the run that a request counts towards, in atoms of ``currency``. ``settled`` is what the run has
+    spent, and what the hold at hand holds where one is extended; ``held`` is what its other open holds reserve. Both
+    are 0 where the request is in another currency (``comparable`` is False)."""
+
+    run: str
+    maximum: int
+    currency: str
+    settled: int
+    held: int
+    comparable: bool
 
 
 class Facts(NamedTuple):
@@ -26,7 +40,8 @@ class Facts(NamedTuple):
 
     ``frozen_by`` is the agent, or the team or agent above it, that is frozen; ``permitted`` says that the budget lists
     the agent or one above it; ``run_owner`` is the agent of a run that the asking agent may not use; ``book_frozen``
-    and ``budget_frozen_by`` (the budget or one above it) stop everything; ``budget_closed`` is for good.
+    and ``budget_frozen_by`` (the budget or one above it) stop everything; ``budget_closed`` is for good. ``cap`` is the
+    run's, where it has one, and ``taken`` what would be counted towards it.
     """
 
     amount: int
@@ -40,6 +55,8 @@ class Facts(NamedTuple):
     book_frozen: bool = False
     budget_frozen_by: str | None = None
     budget_closed: bool = False
+    cap: RunCap | None = None
+    taken: int = 0
 
 
 class Verdict(NamedTuple):
@@ -101,11 +118,14 @@ def evaluate(facts: Facts, denials: list[Verdict] | None = None) -> Evaluation:
         )
     if facts.run_owner is not None:
         run = Verdict(RULE_RUN, DENY, Status.RUN_NOT_PERMITTED, detail="the run belongs to another agent")
+    verdicts: tuple[Verdict, ...] = (book, agent, budget, permitted, run)
+    if facts.cap is not None:
+        verdicts += (_judge_cap(facts.cap, facts.taken),)
     if not facts.permitted:
         # What a budget has is nobody's business who may not spend from it.
-        return _first_denial((book, agent, budget, permitted, run), 0, denials)
+        return _first_denial(verdicts, 0, denials)
     available, approved = _judge_available(facts)
-    return _first_denial((book, agent, budget, permitted, run, available), approved, denials)
+    return _first_denial((*verdicts, available), approved, denials)
 
 
 def _first_denial(verdicts: tuple[Verdict, ...], approved: int, denials: list[Verdict] | None) -> Evaluation:
@@ -139,3 +159,22 @@ def _judge_available(facts: Facts) -> tuple[Verdict, int]:
     else:
         status, detail = Status.INSUFFICIENT_BUDGET, "the budget has too little left, open holds included"
     return Verdict(RULE_AVAILABLE, DENY, status, amount, available, remaining, detail), 0
+
+
+def _judge_cap(cap: RunCap, amount: int) -> Verdict:
+    """The same three answers of a run's cap; nothing comes back to a run but by a refund, so what it has spent is gone.
+    What is observed has the amount in it."""
+    if not cap.comparable:
+        detail = f"the cap of run {cap.run} is in {cap.currency}, which the request cannot be converted to"
+        return Verdict(RULE_RUN_CAP, DENY, Status.LIMIT_CURRENCY, detail=detail)
+    free = cap.maximum - cap.settled - cap.held
+    observed = cap.settled + cap.held + amount
+    if amount <= free or not amount:
+        return Verdict(RULE_RUN_CAP, ALLOW, None, observed, cap.maximum, max(free - amount, 0))
+    if cap.settled + amount <= cap.maximum:
+        status, detail = Status.RUN_HELD, f"run {cap.run} has room under its cap only once its open holds end"
+    else:
+        status, detail = Status.RUN_CAP_EXCEEDED, f"run {cap.run} has too little left under its cap"
+    return Verdict(
+        RULE_RUN_CAP, DENY, status, observed, cap.maximum, max(free, 0), detail, never=status is Status.RUN_CAP_EXCEEDED
+    )

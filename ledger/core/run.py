@@ -1,14 +1,17 @@
 """Runs: one task an agent works on, opened on record, with totals per currency.
 
-Invariant: a total counts the authorizations that named the run after it was opened, and no others.
+Invariants: a total counts the authorizations that named the run after it was opened, and no others; a run's cap is
+fixed for good when it is opened.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Run:
-    """One row of ``runs``. ``opened_at`` in microseconds."""
+    """One row of ``runs``. ``opened_at`` in microseconds; ``cap``, in atoms of ``cap_currency``, is what it may hold
+    and have spent in all (None: as much as budgets and policies allow)."""
 
     book_id: int
     name: str
@@ -16,6 +19,8 @@ class Run:
     agent: str
     opened_at: int
     created_index: int
+    cap: int | None = None
+    cap_currency: str | None = None
 
 
 @dataclass(slots=True)
@@ -31,3 +36,11 @@ class RunTotal:
     held: int
     spent: int
     changed_index: int
+
+
+def cap_left(run: Run, totals: Iterable[RunTotal]) -> int | None:
+    """What the cap of a run leaves for new requests, in atoms, never below zero; None where it has no cap."""
+    if run.cap is None:
+        return None
+    used = sum(total.held + total.spent for total in totals if total.currency == run.cap_currency)
+    return max(run.cap - used, 0)

@@ -65,6 +65,12 @@ class Seeker:
             if subject is not None:
                 self.authorization(subject)
 
+    def key_run(self, asked: command.Command) -> str | None:
+        """The only run that the key of a command is for, once the key is known."""
+        digest = asked.caller.key_digest
+        key = self.snapshot.keys[digest] if digest is not None and digest in self.snapshot.keys else None
+        return key.run if key is not None else None
+
     def person(self, asked: command.Command) -> str | None:
         """The person behind a command, once its key is known."""
         digest = asked.caller.key_digest

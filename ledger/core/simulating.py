@@ -284,7 +284,8 @@ class Simulation:
     def _asking(self, record: Past, subject: Subject) -> Asking:
         """What was asked, with the facts as they stood before its own record."""
         index, kind, now, body = record
-        partial = body["request"].get("partial_ok", False)
+        afford = body["request"].get("afford", False)
+        partial = body["request"].get("partial_ok", False) and not afford
         if kind != "denial":
             # What was approved of it, so that a part that another policy or the budget left is judged as that.
             atoms = int(body["approved"])
@@ -293,8 +294,14 @@ class Simulation:
             available = int(body["budget"]["available"]) if partial else 0
             if available > 0:
                 atoms = min(atoms, available)
+        in_all = None
+        if afford:
+            # Another's holds make nothing less; what was approved has been reduced to what there was in all.
+            left = int(body["budget"]["available"]) + int(body["budget"]["held"])
+            in_all = left if kind == "denial" else atoms
         fingerprints = fingerprints_said(body) if self._candidate.loops is not None else ()
-        return Asking(subject, atoms, atoms, 1, now, self._runs.is_open(subject.run, index), partial, fingerprints)
+        run_open = self._runs.is_open(subject.run, index)
+        return Asking(subject, atoms, atoms, 1, now, run_open, partial, fingerprints, in_all)
 
     def _judge(self, plan: Plan, asking: Asking, accept_pending: bool) -> Judgement:
         """Judge by the candidate. What may turn out otherwise once the holds that are due have ended is judged again

@@ -34,6 +34,7 @@ from ledger.core.planning import CounterKey
 from ledger.core.policy import Meter
 from ledger.core.principal import OWNER_PRINCIPAL, Key
 from ledger.core.refusal import refuse
+from ledger.core.scoping import check_operation
 from ledger.core.snapshot import PriorAnswer, Snapshot
 
 Posting = tuple[str, str, int, str]
@@ -58,13 +59,14 @@ _ROW_TABLES: Final = (
 class Batch(Overlay):
     """The state of one batch: the gate that commands pass, the records they write, the changeset that grows."""
 
-    __slots__ = ("_expiry_texts", "_key_digest", "answers", "met", "texts")
+    __slots__ = ("_expiry_texts", "_key_digest", "answers", "key_run", "met", "texts")
 
     def __init__(self, snapshot: Snapshot, now: int) -> None:
         super().__init__(snapshot, now)
         self.answers: dict[tuple[str, str], PriorAnswer] = {}
         self.texts: list[tuple[str, bytes, str]] = []
         self.met: set[tuple[str, str]] = set()
+        self.key_run: str | None = None
         self._expiry_texts: dict[int, str] = {}
         self._key_digest: tuple[Command | None, bytes] = (None, b"")
 
@@ -72,8 +74,10 @@ class Batch(Overlay):
 
     def admit(self, asked: Command) -> tuple[str, str | None]:
         """(principal, key id) of whoever may do this; refuses otherwise. Checked here, at the commit. Every command
-        passes here first, so this is also where the texts of the one before are forgotten."""
+        passes here first, so this is also where the texts of the one before are forgotten, and where ``key_run``
+        becomes the only run that the key is for."""
         self.texts.clear()
+        self.key_run = None
         digest = asked.caller.key_digest
         if digest is None:
             if not asked.caller.as_owner:
@@ -92,6 +96,9 @@ class Batch(Overlay):
                 f"a key with role {key.role} may not {asked.operation}; roles that may: "
                 + ", ".join(sorted(roles.PERMISSIONS[asked.operation])),
             )
+        if key.run is not None:
+            self.key_run = key.run
+            check_operation(asked.operation, key)
         return key.principal, key.id
 
     def key_of(self, digest: bytes) -> Key | None:

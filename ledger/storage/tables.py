@@ -177,7 +177,10 @@ authorizations: Final = _table(
 
 runs: Final = _table(
     changeset.RUNS,
-    _text("name"), _text("id"), _text("agent"), _big("opened_at"), _big("created_index"),
+    _text("name"), _text("id"), _text("agent"), _big("opened_at"), _big("created_index"), _big("cap", null=True),
+    _text("cap_currency", null=True),
+    _check("cap_positive", "cap > 0"),
+    _check("cap_has_a_currency", "(cap IS NULL) = (cap_currency IS NULL)"),
     _index("runs_id", "id", unique=True),
     _index("runs_agent", "agent", "id"),
     **_SMALL_ROWS,
@@ -215,7 +218,9 @@ api_keys: Final = _table(
     changeset.KEYS,
     _bytes("digest"), _text("id"), _text("role"), _text("principal"), _text("made_by"), _big("created_at"),
     _big("expires_at", null=True), _big("revoked_at", null=True), _big("created_index"), _big("changed_index"),
+    _text("run", null=True), _text("vouched_by", null=True),
     _check("digest_is_a_hash", "length(digest) = 32"),
+    _check("run_is_an_agents", "run IS NULL OR role = 'agent'"),
     _index("api_keys_id", "id", unique=True),
     **_SMALL_ROWS,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core import status_cases, status_cases_control
+from tests.core import status_cases, status_cases_control, status_cases_runs
 from tests.support.documents import table_under
 from tests.support.policed import Policed, limit
 from tests.support.worlds import World
@@ -21,9 +21,9 @@ ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
-ALONE = status_cases.ALONE | status_cases_control.ALONE
-BOTH = status_cases.BOTH | status_cases_control.BOTH
-NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH
+ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE
+BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH
+NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH | status_cases_runs.NEVER_BOTH
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
@@ -162,6 +162,16 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     return written
 
 
+def of_its_own(world: Policed, operation: str) -> dict[str, object]:
+    """What an agent makes and ends of keys: its own, for one run."""
+    assert world.do(commands.OpenRun, world.crawler, name="run-1").status is Status.DONE
+    made = {"digest": b"\x78" * 32, "role": "agent", "run": "run-1"}
+    if operation == "create_key":
+        return dict(made)
+    done = world.do(KINDS["create_key"], world.crawler, **made)
+    return {"key": (done.body or {})["key"]}
+
+
 def test_the_role_table_is_the_page() -> None:
     """Operations, roles and cells; what the page calls own is a yes that the core bounds to the agent's own."""
     assert [row["operation"] for row in ROLE_ROWS] == list(roles.PERMISSIONS)
@@ -182,6 +192,8 @@ def test_cell_of_the_role_table(operation: str, role: str) -> None:
     world = Policed()
     caller = world.crawler if role == "agent" else world.key(role, "pat")
     written = prepare(world, operation, "ada" if role == "agent" else "pat")
+    if role == "agent" and operation in ("create_key", "revoke_key"):
+        written = of_its_own(world, operation)
     size = world.head.size
     outcome = world.do(KINDS[operation], caller, **written)
     cell = next(row[role] for row in ROLE_ROWS if row["operation"] == operation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.core.authorization import HELD
-from ledger.core.command import Authorize, Extend, Release
+from ledger.core.command import Authorize, Command, Extend, OpenRun, Release
 from ledger.core.line import NOBODY, Line
 from ledger.core.outcome import WAITABLE, Outcome, Status
 from tests.support.policed import Policed, limit
@@ -36,7 +36,7 @@ class Office(Policed):
         asked: Extend = self.command(Extend, caller, authorization=reference, line=line, **money, **fields)
         return asked
 
-    def say(self, *commands: Authorize | Extend) -> list[str]:
+    def say(self, *commands: Command) -> list[str]:
         """The status of each command of one batch."""
         return [one.status.value for one in self.decide(*commands)]
 
@@ -197,4 +197,20 @@ def test_waitable_denials_do_not_bind_the_key() -> None:
     assert outcomes[0].status in WAITABLE
     assert office.decide(office.command(Release, office.writer, authorization=office.held))[0].status is Status.DONE
     assert office.say(office.ask("20", idempotency_key=asked.idempotency_key)) == ["approved"]
+    office.prove()
+
+
+def test_a_request_waits_for_the_room_under_a_cap() -> None:
+    """What the run's own open holds reserve comes free too; who asks for less in all waits instead of getting less."""
+    office = Office()
+    capped = {"name": "run-1", "cap_amount": "8", "cap_currency": "USD"}
+    assert office.say(office.command(OpenRun, office.crawler, **capped)) == ["done"]
+    held = office.hold(office.crawler, "1", budget="research", run="run-1")
+    asked = office.ask("9", run="run-1", afford=True)
+    assert office.say(asked) == ["waiting"]
+    outcome = office.decide(asked)[0]
+    assert outcome.facts["waits_for"] == "run_held"
+    assert office.say(office.command(Release, office.crawler, authorization=held)) == ["done"]
+    approved = office.decide(asked)[0]
+    assert (approved.status, (approved.body or {})["approved"]) == (Status.APPROVED, str(8 * 10**9))
     office.prove()

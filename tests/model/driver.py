@@ -38,6 +38,7 @@ class Driver:
         self.repeatable: list[Any] = []
         self.known: list[str] = []
         self.fresh: list[tuple[str, c.Caller, str]] = []
+        self.scoped: list[c.CreateKey] = []
 
     def new_id(self, prefix: str) -> str:
         """An id that no other book or command has."""
@@ -73,6 +74,9 @@ class Driver:
             first.append(self.new_key("agent", agent))
         for role, person in (("finance", "fay"), ("admin", "ann"), ("auditor", "ada"), ("approver", "abe")):
             first.append(self.new_key(role, person))
+        for number, agent in enumerate(("a0", "a1", "a3")):
+            capped = {"name": f"run-{number}", "agent": agent, "cap_amount": "12", "cap_currency": USD}
+            first.append(self.make(c.OpenRun, self.admin, "run", **capped))
         return first
 
     def new_key(self, role: str, who: str, ttl_seconds: int | None = None) -> Any:
@@ -142,6 +146,12 @@ class Driver:
             self.callers.setdefault(who, []).append(caller)
             self.key_ids.append(key_id)
         self.fresh.clear()
+        for made in self.scoped:
+            if made.digest in self.model.keys:
+                who = str(self.model.keys[made.digest]["principal"]).removeprefix("agent:")
+                self.callers.setdefault(who, []).append(c.Caller(made.digest))
+                self.key_ids.append(made.id)
+        self.scoped.clear()
         commands: list[Any] = []
         for _ in range(count):
             if (self.repeatable or commands) and self.random.random() < 0.07:
@@ -191,6 +201,9 @@ class Driver:
             budget = self.maybe(0.85, budget)
         currency = CURRENCY.get(budget or "low", USD) if self.random.random() < 0.98 else "EUR"
         run = self.maybe(0.4, f"run-{self.random.randrange(8)}")
+        own = [name for name, opener in self.model.runs.items() if opener in self.model.above(agent)]
+        if own and self.random.random() < 0.3:
+            run = self.random.choice(own)
         return self.make(
             c.Authorize, self.caller(agent), "auth",
             amount=self.amount(currency if currency != "EUR" else USD), currency=currency,
@@ -199,6 +212,7 @@ class Driver:
             run=run if self.random.random() < 0.98 else "run_00000000000000000000000000",
             ttl_seconds=self.random.choice((20, 60, 300, 900)), partial_ok=self.random.random() < 0.2,
             on_expiry=self.random.choice(("release", "release", "unknown")), intent=self.maybe(0.2, "because"),
+            afford=self.random.random() < 0.15,
         )  # fmt: skip
 
     def settle(self) -> Any:
@@ -340,11 +354,14 @@ class Driver:
         if roll < 6:
             agent = self.maybe(0.3, self.random.choice(AGENTS))
             asker = self.agent() if self.random.random() < 0.8 else self.admin
-            return self.make(c.OpenRun, asker, "run", name=f"run-{self.random.randrange(8)}", agent=agent)
+            return self.open_run(asker, f"run-{self.random.randrange(8)}", agent)
         if roll == 6:
+            if self.model.runs and self.random.random() < 0.75:
+                return self.run_key()
             return self.new_key("agent", self.random.choice(AGENTS), self.maybe(0.3, 120))
         if roll == 7:
-            return self.make(c.RevokeKey, self.admin, key=self.random.choice([*self.key_ids[10:], "key_unknown"]))
+            asker = self.admin if self.random.random() < 0.7 else self.agent()
+            return self.make(c.RevokeKey, asker, key=self.random.choice([*self.key_ids[10:], "key_unknown"]))
         if roll == 8:
             self.made += 1
             digest = (self.seed * 1_000_000 + self.made).to_bytes(32, "big")
@@ -360,6 +377,30 @@ class Driver:
             made = {"name": name, "currency": USD, "parent": parent, "agents": (who,)[: self.random.randrange(2)]}
             return self.make(c.CreateBudget, self.admin, "bud", **made)
         return self.make(c.AddName, self.admin, kind="payee", name=self.random.choice((*PAYEES, "new")))
+
+    def open_run(self, asker: c.Caller, name: str, agent: str | None = None) -> Any:
+        """A run, most of the time with a cap."""
+        cap: dict[str, Any] = {}
+        if self.random.random() < 0.7:
+            currency = "JPY" if self.random.random() < 0.06 else USD
+            cap = {"cap_amount": self.amount(currency), "cap_currency": currency}
+        return self.make(c.OpenRun, asker, "run", name=name, agent=agent, **cap)
+
+    def run_key(self) -> Any:
+        """A key for one run, asked for by its agent most of the time."""
+        self.made += 1
+        digest = (self.seed * 1_000_000 + self.made).to_bytes(32, "big")
+        run, agent = self.random.choice(list(self.model.runs.items()))
+        run = run if self.random.random() < 0.95 else "nowhere"
+        named = self.maybe(0.3, self.random.choice(AGENTS))
+        is_admins = self.random.random() < 0.3
+        asker = self.admin if is_admins else self.caller(agent) if agent in self.callers else self.agent()
+        ttl = self.maybe(0.4, self.random.choice((120, 7 * 86_400, 7 * 86_400 + 1)))
+        made = self.make(
+            c.CreateKey, asker, "key", digest=digest, role="agent", agent=named, run=run, ttl_seconds=ttl,
+        )  # fmt: skip
+        self.scoped.append(made)
+        return made
 
     def rotated(self, asked: Any) -> None:
         """A successor's key is its principal's from the next batch on."""

@@ -12,7 +12,7 @@ from typing import Any
 from ledger.core import command as c
 from tests.model.naive_approvals import NaiveApprovals
 from tests.model.naive_parts import BINDING, MONTH, PRECEDENCE, SCALES, ZERO, Answer, Hold, Refused
-from tests.model.naive_rules import Attempt, Ruling, about
+from tests.model.naive_rules import Attempt, about
 
 
 class NaiveBook(NaiveApprovals):
@@ -33,7 +33,8 @@ class NaiveBook(NaiveApprovals):
             codes.append("budget_ambiguous" if usable else "no_budget")
         elif name not in self.budgets:
             codes.append("unknown_budget")
-        if asked.run is not None and asked.run.startswith("run_"):
+        run, only = asked.run or self.key_run(asked), self.key_run(asked)
+        if run is not None and run.startswith("run_"):
             codes.append("unknown_run")
         if name in self.budgets and self.budgets[name]["currency"] != asked.currency:
             codes.append("currency_mismatch")
@@ -41,21 +42,28 @@ class NaiveBook(NaiveApprovals):
             raise Refused(*codes)
         name = str(name)
         amount, available = Decimal(asked.amount), self.balance(f"budgets:{name}:available", asked.currency)
-        approved, denials = amount, []
+        held = self.balance(f"budgets:{name}:held", asked.currency)
+        denials = []
         if self.frozen(agent):
             denials.append("agent_frozen")
         if name not in usable:
             denials.append("budget_not_permitted")
-        if asked.run in self.runs and self.runs[asked.run] not in chain:
+        if run in self.runs and self.runs[run] not in chain and run != only:
             denials.append("run_not_permitted")
-        if amount > available and asked.partial_ok and available > 0:
+        counts = run in self.runs and "run_not_permitted" not in denials
+        hold = Hold(asked, agent, name, run, counts, asked.currency, on_expiry=asked.on_expiry, at=self.now)
+        partial = asked.partial_ok and not asked.afford
+        wanted, in_all = self.wanted(asked, hold, partial=partial, available=available, held=held)
+        marks = self.fingerprints(asked)
+        ruling = self.rule_on(
+            about(hold), amount=wanted, total=wanted, new=True, partial=partial, fingerprints=marks, in_all=in_all
+        )
+        approved = ruling.amount if asked.afford else amount
+        if approved > available and partial and available > 0:
             approved = available
-        elif amount > available:
-            held = self.balance(f"budgets:{name}:held", asked.currency)
-            denials.append("budget_held" if amount <= available + held else "insufficient_budget")
-        counts = asked.run in self.runs and "run_not_permitted" not in denials
-        hold = Hold(asked, agent, name, asked.run, counts, asked.currency, on_expiry=asked.on_expiry, at=self.now)
-        ruling = self.ruling(asked, hold, available)
+        elif approved > available:
+            denials.append("budget_held" if approved <= available + held else "insufficient_budget")
+        denials += self.cap_says(hold, ruling.amount)
         denials += ruling.codes
         if ruling.tiers and not asked.accept_pending:
             denials.append("approval_required")
@@ -83,15 +91,34 @@ class NaiveBook(NaiveApprovals):
         found: list[tuple[str, Any]] = [("derived", parts)]
         return found if asked.fingerprint is None else [*found, ("client", asked.fingerprint)]
 
-    def ruling(self, asked: c.Authorize, hold: Hold, available: Decimal) -> Ruling:
-        """What policies say of a request, for as much as the budget has where less is of use."""
-        amount = Decimal(asked.amount)
-        if asked.partial_ok and available > 0:
-            amount = min(amount, available)
-        marks = self.fingerprints(asked)
-        return self.rule_on(
-            about(hold), amount=amount, total=amount, new=True, partial=asked.partial_ok, fingerprints=marks
-        )
+    def cap_room(self, hold: Hold, own: Decimal = ZERO) -> tuple[Decimal, Decimal] | None:
+        """(room now, room were nothing else held) under the cap of the run that a hold counts towards."""
+        if not hold.counts or hold.run not in self.caps:
+            return None
+        cap, currency = self.caps[hold.run]
+        if currency != hold.currency:
+            return None
+        total = self.run_total(hold.run, currency)
+        return cap - total["spent"] - total["held"], cap - total["spent"] - own
+
+    def cap_says(self, hold: Hold, amount: Decimal, own: Decimal = ZERO) -> list[str]:
+        """What the cap of a run refuses."""
+        room = self.cap_room(hold, own)
+        if room is None:
+            return ["limit_currency"] if hold.counts and hold.run in self.caps else []
+        if not amount or amount <= room[0]:
+            return []
+        return ["run_held" if amount <= room[1] else "run_cap_exceeded"]
+
+    def wanted(
+        self, asked: c.Authorize, hold: Hold, *, partial: bool, available: Decimal, held: Decimal
+    ) -> tuple[Decimal, Decimal | None]:
+        """(how much is looked at, what budget and run have in all where that matters)."""
+        amount, room = Decimal(asked.amount), self.cap_room(hold)
+        if asked.afford:
+            return amount, min([available + held] + ([room[1]] if room else []))
+        rooms = [available] + ([room[0]] if room else [])
+        return (min([amount, *(one for one in rooms if one > 0)]) if partial else amount), None
 
     def stop(self, agent: str | None, policies: list[str]) -> int:
         """Freeze an agent for these policies; how many records that takes."""
@@ -100,18 +127,19 @@ class NaiveBook(NaiveApprovals):
         self.agents[agent]["frozen"] = True
         return 1
 
-    def mine(self, reference: str, principal: str) -> Hold:
-        """The authorization a command names, which an agent must own."""
+    def mine(self, asked: Any, principal: str) -> Hold:
+        """The authorization a command names, which an agent must own, and a key for one run in that run."""
+        reference, only = asked.authorization, self.key_run(asked)
         hold = self.holds.get(reference)
         if hold is None or reference.startswith("chg_"):
             raise Refused("not_found")
-        if principal.startswith("agent:") and principal != f"agent:{hold.agent}":
+        if principal.startswith("agent:") and (principal != f"agent:{hold.agent}" or only not in (None, hold.run)):
             raise Refused("not_yours")
         return hold
 
     def settle(self, asked: c.Settle, principal: str) -> Answer:
         """Record a cost."""
-        hold = self.mine(asked.authorization, principal)
+        hold = self.mine(asked, principal)
         facts = hold.facts()
         codes = ["currency_mismatch"] if hold.currency != asked.currency else []
         if facts["state"] in ("denied", "settled", "pending_approval", "refused"):
@@ -176,7 +204,7 @@ class NaiveBook(NaiveApprovals):
 
     def extend(self, asked: c.Extend, principal: str) -> Answer:
         """More amount or more time."""
-        hold = self.mine(asked.authorization, principal)
+        hold = self.mine(asked, principal)
         facts = hold.facts()
         codes = []
         if asked.currency is not None and asked.currency != hold.currency:
@@ -197,7 +225,7 @@ class NaiveBook(NaiveApprovals):
             others = self.balance(budget + "held", hold.currency) - facts["held"]
             denials.append("budget_held" if amount <= available + others else "insufficient_budget")
         ruling = self.rule_on(about(hold), amount=amount, total=facts["approved"] + amount, new=False)
-        denials += ruling.codes
+        denials += self.cap_says(hold, amount, facts["held"]) + ruling.codes
         if ruling.tiers and amount:
             denials.append("approval_required")
         answer = Answer("done", subject=asked.authorization, budget=hold.budget, ruling=ruling)
@@ -213,7 +241,7 @@ class NaiveBook(NaiveApprovals):
 
     def release(self, asked: c.Release, principal: str) -> Answer:
         """End a hold."""
-        hold = self.mine(asked.authorization, principal)
+        hold = self.mine(asked, principal)
         facts = hold.facts()
         if facts["state"] not in ("held", "pending_approval"):
             raise Refused("wrong_state")

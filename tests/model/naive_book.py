@@ -28,11 +28,20 @@ class NaiveFrame:
     def __init__(self, *, opened_at: int, admin: bytes) -> None:
         self.opened_at = self.recorded_at = self.now = opened_at
         self.keys: dict[bytes, dict[str, Any]] = {
-            admin: {"id": "?", "role": "admin", "principal": "person:owner", "revoked": False, "expires": None}
+            admin: {
+                "id": "?",
+                "role": "admin",
+                "principal": "person:owner",
+                "revoked": False,
+                "expires": None,
+                "run": None,
+                "maker": "system",
+            }
         }
         self.agents: dict[str, dict[str, Any]] = {}
         self.budgets: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, str] = {}
+        self.caps: dict[str, tuple[Decimal, str]] = {}
         self.run_openings: list[tuple[str, int]] = []
         self.holds: dict[str, Hold] = {}
         self.units: dict[str, int] = {}
@@ -141,9 +150,24 @@ class NaiveFrame:
             codes.append("key_expired")
         if ROLE_ROWS[asked.operation][key["role"]] == "no":
             codes.append("role_not_allowed")
+        if key["run"] is not None and not self.is_for_run(asked, key["run"]):
+            codes.append("key_run_only")
+        if isinstance(asked, c.CreateKey) and key["role"] == "agent" and (asked.role != "agent" or asked.run is None):
+            codes.append("role_not_allowed")
         if codes:
             raise Refused(*codes)
         return str(key["principal"])
+
+    def is_for_run(self, asked: c.Command, run: str) -> bool:
+        """Whether a key for one run may ask this."""
+        if isinstance(asked, c.Authorize):
+            return asked.run in (None, run)
+        return isinstance(asked, (c.Settle, c.Extend, c.Release))
+
+    def key_run(self, asked: c.Command) -> str | None:
+        """The only run that the key of a command is for."""
+        found = self.keys[asked.caller.key_digest or b""]["run"]
+        return str(found) if found is not None else None
 
     def request(self, asked: c.Command) -> Any:
         """What is asked, with its amounts as numbers; refuses amounts that are none."""
@@ -151,6 +175,8 @@ class NaiveFrame:
         said: list[Any] = [asked.operation]
         moved = asked.transfers if isinstance(asked, c.Adjust) else (asked,)
         codes: set[str] = set()
+        if isinstance(asked, c.OpenRun) and asked.cap_amount is not None:
+            codes |= self.wrong_with(asked.cap_amount, str(asked.cap_currency), False)
         for one in moved:
             if getattr(one, "amount", None) is not None:
                 codes |= self.wrong_with(one.amount, one.currency, zero_ok)
@@ -165,6 +191,8 @@ class NaiveFrame:
                 value = getattr(one, name)
                 if name in ("amount", "settled") and value is not None:
                     value = Decimal(value)
+                if name == "run" and isinstance(asked, c.Authorize):
+                    value = value or self.key_run(asked)
                 if name not in NOT_THE_REQUEST and name != "transfers":
                     said.append((name, value))
         return tuple(said)

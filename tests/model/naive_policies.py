@@ -179,13 +179,16 @@ class NaivePolicies(NaiveSetup):
         new: bool,
         partial: bool = False,
         fingerprints: list[tuple[str, Any]] | None = None,
+        in_all: Decimal | None = None,
     ) -> Ruling:
         """What all policies on the path say of a request for ``amount`` more, ``total`` in all."""
         ruling = Ruling(amount=amount)
         binding = self.binding(one)
         if partial:
             ruling.amount = self.affordable(binding, one, amount)
-            total = total - amount + ruling.amount
+        elif in_all is not None:
+            ruling.amount = self.afforded(binding, one, amount, in_all)
+        total = total - amount + ruling.amount
         for kept in binding:
             document = kept["document"]
             codes = ruling.shadow if document.get("shadow") else ruling.codes
@@ -222,6 +225,22 @@ class NaivePolicies(NaiveSetup):
                     return amount
                 least = min(least, room)
         return least
+
+    def afforded(self, binding: list[dict[str, Any]], one: dict[str, Any], amount: Decimal, in_all: Decimal) -> Decimal:
+        """What there is in all, nothing held; where that is nothing, what could ever be."""
+        ever = amount
+        for kept in binding:
+            document = kept["document"]
+            for rule in document.get("limits", ()):
+                currency = rule.get("currency", document.get("currency"))
+                if document.get("shadow") or "max" not in rule or currency != one["currency"] or not meets(rule, one):
+                    continue
+                most = Decimal(rule["max"])
+                spent = ZERO if rule["per"] == "authorization" else self.sums(document, rule, one, self.now)[0]
+                in_all, ever = min(in_all, most - spent), min(ever, most)
+        if in_all > 0:
+            return min(amount, in_all)
+        return ever if ever > 0 else amount
 
     def lists_say(self, document: dict[str, Any], one: dict[str, Any]) -> list[str]:
         """What the lists refuse."""

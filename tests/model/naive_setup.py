@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from ledger.core import command as c
@@ -45,18 +46,39 @@ class NaiveSetup(NaiveFrame):
     def create_key(self, asked: c.CreateKey, principal: str) -> Answer:
         """A key."""
         codes = []
-        if (asked.role == "agent") != (asked.agent is not None) or (asked.agent is None) == (asked.person is None):
-            codes.append("role_principal_mismatch")
-        if asked.agent is not None and self.agents.get(asked.agent, {}).get("kind") != "agent":
-            codes.append("unknown_agent")
+        own = self.keys[asked.caller.key_digest or b""]
+        is_agents = own["role"] == "agent"
+        names_agent = asked.agent is not None or asked.run is not None
+        if (asked.role == "agent") != names_agent or names_agent == (asked.person is not None):
+            raise Refused("role_principal_mismatch")
+        agent = asked.agent or (principal.removeprefix("agent:") if is_agents else self.runs.get(asked.run or ""))
+        if asked.role == "agent":
+            if asked.agent is not None and self.agents.get(asked.agent, {}).get("kind") != "agent":
+                codes.append("unknown_agent")
+            elif is_agents and principal != f"agent:{agent}":
+                codes.append("not_yours")
+            if asked.run is not None and not self.on_one_line(agent, self.runs.get(asked.run)):
+                codes.append("unknown_run")
+        if is_agents and asked.ttl_seconds is not None and asked.ttl_seconds > 7 * 86_400:
+            codes.append("ttl_too_long")
         if codes:
             raise Refused(*codes)
-        who = f"agent:{asked.agent}" if asked.agent else f"person:{asked.person}"
-        expires = None if asked.ttl_seconds is None else self.now + asked.ttl_seconds * 1_000_000
+        who = f"agent:{agent}" if asked.role == "agent" else f"person:{asked.person}"
+        seconds = asked.ttl_seconds or (86_400 if is_agents else None)
+        expires = None if seconds is None else self.now + seconds * 1_000_000
+        if is_agents and own["expires"] is not None and expires is not None:
+            expires = min(expires, own["expires"])
         self.keys[asked.digest] = {
             "id": asked.id, "role": asked.role, "principal": who, "revoked": False, "expires": expires,
+            "run": asked.run, "maker": principal,
         }  # fmt: skip
         return Answer("done")
+
+    def on_one_line(self, agent: str | None, other: str | None) -> bool:
+        """Whether one of two agents stands above the other, or is it."""
+        if agent is None or other is None or agent not in self.agents:
+            return False
+        return agent in self.above(other) or other in self.above(agent)
 
     def living(self, key_id: str) -> dict[str, Any]:
         """The key that a command names."""
@@ -72,13 +94,16 @@ class NaiveSetup(NaiveFrame):
         key = self.living(asked.key)
         if key["expires"] is not None and key["expires"] <= self.now:
             raise Refused("wrong_state")
-        self.keys[asked.digest] = key | {"id": asked.id, "expires": None}
+        self.keys[asked.digest] = key | {"id": asked.id, "expires": None, "maker": principal}
         ends = self.now + asked.overlap_seconds * 1_000_000
         key["expires"] = ends if key["expires"] is None else min(ends, key["expires"])
         return Answer("done")
 
     def revoke_key(self, asked: c.RevokeKey, principal: str) -> Answer:
-        """The end of a key."""
+        """The end of a key; an agent ends what it made."""
+        key = next((one for one in self.keys.values() if one["id"] == asked.key), None)
+        if key is not None and principal.startswith("agent:") and key["maker"] != principal:
+            raise Refused("not_yours")
         self.living(asked.key)["revoked"] = True
         return Answer("done")
 
@@ -121,6 +146,8 @@ class NaiveSetup(NaiveFrame):
         if denial is not None:
             return Answer(denial)
         self.runs[asked.name] = str(agent)
+        if asked.cap_amount is not None:
+            self.caps[asked.name] = (Decimal(asked.cap_amount), str(asked.cap_currency))
         self.run_openings.append((str(agent), self.now))
         return Answer("done")
 

@@ -103,7 +103,7 @@ class PolicyDriver(Driver):
             ttl_seconds=choose(self.lives), accept_pending=chance() < 0.6, partial_ok=chance() < 0.15,
             on_expiry=choose(self.ends), intent=self.maybe(0.2, "because"),
             labels=(("prompt", choose(("v1", "v2"))),) if chance() < 0.4 else (),
-            fingerprint=self.maybe(0.3, choose(("one", "two"))),
+            fingerprint=self.maybe(0.3, choose(("one", "two"))), afford=chance() < 0.15,
         )  # fmt: skip
         if chance() < 0.2:
             # The same again, word for word: what loop rules look for.
@@ -114,7 +114,7 @@ class PolicyDriver(Driver):
         """Runs more often than the rest: limits per run need them."""
         if self.random.random() < 0.5:
             name = f"run-{self.random.randrange(30)}"
-            return self.make(c.OpenRun, self.agent(), "run", name=name, agent=None)
+            return self.open_run(self.agent(), name)
         return super().rare()
 
     def vote(self) -> Any:

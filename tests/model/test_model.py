@@ -65,7 +65,8 @@ def test_the_ledger_agrees_with_a_naive_model(database_url: str) -> None:
         "reprice_ambiguous", "reprice_stale", "reprice_unchanged", "reprice_too_small",
         "held_untouchable", "account_invalid", "effective_at_invalid", "ttl_too_long", "name_taken", "key_revoked",
         "key_expired", "role_not_allowed", "unknown_budget", "unknown_run", "amount_malformed", "amount_too_precise",
-        "amount_too_large", "amount_not_positive", "unknown_currency", "budget_ambiguous",
+        "amount_too_large", "amount_not_positive", "unknown_currency", "budget_ambiguous", "run_cap_exceeded",
+        "run_held", "key_run_only",
     }  # fmt: skip
     assert expected <= set(seen), expected - set(seen)
     assert seen["approved"] > sum(seen.values()) // 20

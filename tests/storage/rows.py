@@ -83,7 +83,21 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         ],
         "persons": [Person(book_id, "ada", 0)],
         "api_keys": [
-            Key(book_id, digest("key"), numbered_id("key", 1), "agent", "agent:crawler", "person:ada", 1, None, 9, 0, 0)
+            Key(
+                book_id,
+                digest("key"),
+                numbered_id("key", 1),
+                "agent",
+                "agent:crawler",
+                "agent:crawler",
+                1,
+                None,
+                9,
+                0,
+                0,
+                "run-42",
+                "person:ada",
+            )
         ],
         "budgets": [
             Budget(book_id, "research", numbered_id("bud", 1), None, "", "USD", False, None, 0, 0),
@@ -94,7 +108,7 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
             BudgetAgent(book_id, "research", "research", 0),
             BudgetAgent(book_id, "research", "extra", 0),
         ],
-        "runs": [Run(book_id, "run-42", numbered_id("run", 1), "crawler", 7, 0)],
+        "runs": [Run(book_id, "run-42", numbered_id("run", 1), "crawler", 7, 0, 20, "USD")],
         "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],

@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from ledger.storage import migrate
@@ -166,6 +166,65 @@ def move(database_url: str, *, to: str) -> None:
             (command.upgrade if known is None else command.downgrade)(config, to)
     finally:
         engine.dispose()
+
+
+OLD_ROWS = (
+    "INSERT INTO runs VALUES (1, 'run-1', 'run_1', 'crawler', 7, 3)",
+    "INSERT INTO runs VALUES (2, 'run-1', 'run_2', 'writer', 8, 4)",
+)
+OLD_KEY = (
+    "INSERT INTO api_keys VALUES (1, :digest, 'key_1', 'agent', 'agent:crawler', 'person:ada', 5, NULL, NULL, 1, 1)"
+)
+REFUSED = (
+    "UPDATE runs SET cap = 0, cap_currency = 'USD'",
+    "UPDATE runs SET cap = 5",
+    "UPDATE runs SET cap_currency = 'USD'",
+    "UPDATE api_keys SET run = 'run-1', role = 'finance'",
+)
+
+
+def moved(connection: Connection, revision: str) -> None:
+    """Bring the tables to a revision, whichever way that is."""
+    config = migrate.configuration()
+    config.attributes["connection"] = connection
+    there = MigrationContext.configure(connection).get_current_revision() or ""
+    (command.upgrade if there < revision else command.downgrade)(config, revision)
+
+
+def test_runs_and_keys_keep_their_rows(database_url: str) -> None:
+    """Up from the revision before with rows in both tables, down again, and up once more: nothing is lost but what the
+    revision adds, and a key for one run does not become one for everything."""
+    engine = create_migration_engine(database_url)
+    old_runs = text("SELECT book_id, name, id, agent, opened_at, created_index FROM runs ORDER BY book_id")
+    old_keys = text("SELECT id, role, principal, made_by, created_at, expires_at FROM api_keys")
+    with engine.begin() as connection:
+        moved(connection, "0002")
+        for statement in OLD_ROWS:
+            connection.execute(text(statement))
+        connection.execute(text(OLD_KEY), {"digest": b"d" * 32})
+        runs, keys = connection.execute(old_runs).all(), connection.execute(old_keys).all()
+    migrate.upgrade(database_url)
+    with engine.begin() as connection:
+        assert (connection.execute(old_runs).all(), connection.execute(old_keys).all()) == (runs, keys)
+        assert connection.execute(text("SELECT cap, cap_currency FROM runs")).all() == [(None, None)] * 2
+        assert connection.execute(text("SELECT run, vouched_by, revoked_at FROM api_keys")).all() == [(None,) * 3]
+        connection.execute(text("UPDATE runs SET cap = 5, cap_currency = 'USD' WHERE book_id = 1"))
+        connection.execute(text("UPDATE api_keys SET run = 'run-1', vouched_by = 'person:ada'"))
+    for statement in REFUSED:
+        with engine.connect() as connection, pytest.raises((Refused, DBAPIError)):
+            connection.execute(text(statement))
+    with engine.begin() as connection:
+        moved(connection, "0002")
+    with engine.begin() as connection:
+        assert (connection.execute(old_runs).all(), connection.execute(old_keys).all()) == (runs, keys)
+        assert connection.execute(text("SELECT revoked_at FROM api_keys")).scalars().all() == [5]
+        names = {column["name"] for column in inspect(connection).get_columns("runs")}
+        assert "cap" not in names
+    migrate.upgrade(database_url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert connection.execute(old_runs).all() == runs
+    engine.dispose()
 
 
 @pytest.mark.parametrize("table", ["log_records", "transfers"])

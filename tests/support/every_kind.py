@@ -112,6 +112,7 @@ def play(ledger: Ledger) -> None:
     ledger.budget("tokens", "5000", "reader", currency="tokens")
     ledger.do(AddName, admin, kind="payee", name="anthropic")
     ledger.do(OpenRun, crawler, name="run-1")
+    _cap(ledger, crawler)
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
     metered = _spend(ledger, crawler, reader)
@@ -239,6 +240,23 @@ def _approve(ledger: Ledger, crawler: Caller) -> None:
     ledger.do(ExpireDue, Caller(None), idempotency_key="")
     _, tiers = ask("10")
     ledger.do(GrantApproval, pat, approval=tiers[0])
+
+
+def _cap(ledger: Ledger, crawler: Caller) -> None:
+    """A run with a cap, with a key for it alone that spends all of it."""
+    ledger.do(OpenRun, crawler, name="run-capped", cap_amount="0.5", cap_currency="USD")
+    digest = ledger._digest()
+    ledger.do(CreateKey, crawler, digest=digest, role="agent", run="run-capped", ttl_seconds=600)
+    key, on = Caller(digest), {"budget": "capped", "resource": "gpt-5-mini"}
+    ledger.budget("capped", "3", "crawler")
+    held = ledger.hold(key, "0.4", **on)
+    for afford in (False, True):
+        ledger.authorize(key, "0.3", **on, afford=afford)
+    ledger.do(Extend, key, authorization=held, amount="0.2", currency="USD")
+    ledger.settle(key, held, "0.35")
+    rest = ledger.authorize(key, "0.3", **on, afford=True)
+    ledger.settle(key, str((rest.body or {})["authorization"]), "0.15")
+    ledger.authorize(key, "0.3", **on, afford=True)
 
 
 def _tell(ledger: Ledger) -> None:
