@@ -127,6 +127,8 @@ class Spend:
             labels=wish.labels,
             fingerprint=wish.fingerprint,
             barred=wish.barred,
+            afford=wish.least < wish.amount,
+            least=decimal_text(wish.least, wish.currency) if wish.least < wish.amount else None,
         )
         waiting = self._ledger.decide_waiting(self._key.book_id, command, wish.wait_seconds)
         try:

@@ -48,7 +48,8 @@ def sought(
 
 def afforded(limits: Limits, asking: Asking, counter_of: CounterOf) -> int:
     """What there is in all for a request that takes less where there is less: by budget and run (``asking.in_all``) and
-    by every limit on money, what is held not counted. Where that is nothing, the most that the limits could ever let
+    by every limit on money, what is held not counted; where that is too little, the least that is of use. Where nothing
+    says what that is, and there is nothing, the most that the limits could ever let
     through, so that what is told is when they have room again and not that the amount is too large."""
     if asking.in_all is None:
         return asking.amount
@@ -60,6 +61,9 @@ def afforded(limits: Limits, asking: Asking, counter_of: CounterOf) -> int:
         settled = counter.seen(meter.frame(asking.now))[0] if counter is not None else 0
         in_all = min(in_all, meter.maximum - settled)
         ever = min(ever, meter.maximum)
-    if in_all > 0:
+    if in_all >= max(asking.least, 1):
         return min(asking.amount, in_all)
+    if asking.least:
+        # Judged as if no more had been asked for, which says how much is missing and when there will be enough.
+        return min(asking.least, asking.amount)
     return ever if ever > 0 else asking.amount

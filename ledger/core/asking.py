@@ -17,7 +17,8 @@ class Asking(NamedTuple):
     """What is asked of the policies. ``amount`` is what windows would count more, ``total`` what the authorization
     would be approved for in all, ``ones`` 1 for a new authorization, else 0; ``fingerprints`` are (sort, digest);
     ``run_open`` says that the run was opened; ``partial_ok`` that less is of use. ``in_all`` is set where less is to be
-    approved only where there is less in all: what budget and run have, were nothing held. Atoms."""
+    approved only where there is less in all: what budget and run have, were nothing held; less than ``least`` is then
+    of no use. Atoms."""
 
     subject: Subject
     amount: int
@@ -28,6 +29,7 @@ class Asking(NamedTuple):
     partial_ok: bool = False
     fingerprints: tuple[tuple[str, str], ...] = ()
     in_all: int | None = None
+    least: int = 0
 
 
 def judge_times(

@@ -35,9 +35,9 @@ class Command:
 class Authorize(Command):
     """Ask to spend at most ``amount``. ``labels`` are sorted pairs; ``fingerprint`` is what the client says makes two
     requests the same. ``partial_ok`` takes what is free now; ``afford`` takes less only where there is less in all,
-    open holds not counted, and goes before ``partial_ok``. With a ``line`` it may wait in line, behind who stands
-    there; that is no part of the request. ``barred`` is the status (of ``outcome.BARS``) for which whoever would carry
-    the request out cannot: it is denied, and so on record."""
+    open holds not counted, and goes before ``partial_ok``; it then takes no less than ``least``. With a ``line`` it may
+    wait in line, behind who stands there; that is no part of the request. ``barred`` is the status (of
+    ``outcome.BARS``) for which whoever would carry the request out cannot: it is denied, and so on record."""
 
     operation: ClassVar[str] = "authorize"
     id: str
@@ -57,6 +57,7 @@ class Authorize(Command):
     fingerprint: str | None = None
     barred: str | None = None
     afford: bool = False
+    least: str | None = None
     line: Line | None = field(default=None, compare=False, repr=False)
 
 

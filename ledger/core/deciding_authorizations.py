@@ -154,7 +154,8 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     principal, key_id = batch.admit(asked)
     named = run_asked(batch, batch.key_run, asked.run)
     atoms = batch.atoms(asked.amount, asked.currency)
-    request = _authorize_request(batch, asked, principal, atoms, named)
+    least = batch.atoms(asked.least, asked.currency) if asked.least is not None else 0
+    request = _authorize_request(batch, asked, principal, atoms, named, least=least)
     fragment, digest = request_of(request)
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
@@ -183,7 +184,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     wanted, in_all = sought(
         atoms, available=available, held=held, cap=cap, partial_ok=partial_ok, afford=asked.afford
     )  # fmt: skip
-    asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, partial_ok, fingerprints, in_all)
+    asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, partial_ok, fingerprints, in_all, least)
     judgement = judge(plan, asking, batch.counter)
     if judgement.tiers and not asked.accept_pending:
         judgement.denials.append(approval_verdict(judgement.tiers))
@@ -315,7 +316,9 @@ def _hold(
     return Outcome(Status.APPROVED, body, index, leaf)
 
 
-def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: int, run: str | None) -> dict[str, Any]:
+def _authorize_request(
+    batch: Batch, asked: Authorize, principal: str, atoms: int, run: str | None, *, least: int
+) -> dict[str, Any]:
     """What is asked. The run that a key is for stands in it as if it had been named: the same request with the same
     idempotency key in another run is another request, and is never answered with the first one's hold."""
     request: dict[str, Any] = {
@@ -341,6 +344,8 @@ def _authorize_request(batch: Batch, asked: Authorize, principal: str, atoms: in
         request["barred"] = asked.barred
     if asked.afford:
         request["afford"] = True
+    if least:
+        request["least"] = str(least)
     if asked.labels:
         request["labels"] = [list(pair) for pair in asked.labels]
     if asked.fingerprint is not None:

@@ -103,7 +103,8 @@ def _authorization(record: Record) -> dict[str, Any]:
     )  # fmt: skip
     plan = plan_of(fold, agent, name)
     asking = Asking(
-        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all
+        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
+        atoms_of(request.get("least", "0")),
     )  # fmt: skip
     judgement = judge(plan, asking, fold.store.counters.get)
     if judgement.tiers and not request.get("accept_pending", False):

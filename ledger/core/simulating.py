@@ -301,7 +301,8 @@ class Simulation:
             in_all = left if kind == "denial" else atoms
         fingerprints = fingerprints_said(body) if self._candidate.loops is not None else ()
         run_open = self._runs.is_open(subject.run, index)
-        return Asking(subject, atoms, atoms, 1, now, run_open, partial, fingerprints, in_all)
+        least = int(body["request"].get("least", "0"))
+        return Asking(subject, atoms, atoms, 1, now, run_open, partial, fingerprints, in_all, least)
 
     def _judge(self, plan: Plan, asking: Asking, accept_pending: bool) -> Judgement:
         """Judge by the candidate. What may turn out otherwise once the holds that are due have ended is judged again

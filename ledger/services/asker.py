@@ -95,7 +95,7 @@ def read_asker(connection: Connection, book_id: int, key_digest: bytes, *, budge
         expires_at=key.expires_at,
         revoked=key.revoked_at is not None,
         agent=agent.name,
-        run=_run_of(key),
+        run=key.run,
         frozen=_frozen(connection, book_id, found, [*stopped.values(), *((chosen,) if chosen is not None else ())]),
         budget=chosen.name if chosen is not None else None,
         currency=currency,
@@ -114,12 +114,6 @@ def rules_for(connection: Connection, book_id: int, *, agent: str, budget: str, 
     scopes = scopes_of([*above, agent], [*budgets_above, budget])
     bound = bound_to(connection, book_id, scopes)
     return rules_on_path((row for scope in scopes for row in bound.get(scope, ())), currency=currency)
-
-
-def _run_of(key: Key) -> str | None:
-    """The run that a key is bound to: a column of the key, where keys have it."""
-    run: str | None = getattr(key, "run", None)
-    return run
 
 
 def _of_a_person(book_id: int, key: Key) -> Asker:

@@ -66,6 +66,34 @@ def test_table(
     world.prove()
 
 
+LEAST = (
+    ("all of it is free", "100", {}, "0", "0", "60", "20", "60"),
+    ("less in all, and enough", "100", {}, "0", "70", "60", "30", "30"),
+    ("less in all than is of use", "100", {}, "0", "71", "60", "30", "insufficient_budget"),
+    ("others hold what would be enough", "100", {}, "25", "50", "60", "50", "budget_held"),
+    ("others hold, and in all it is too little", "100", {}, "25", "51", "60", "50", "insufficient_budget"),
+    ("a limit has too little in all", "100", {"limits": DAY}, "0", "4", "60", "7", "limit_exceeded"),
+    ("a limit is smaller than what is of use", "100", {"limits": DAY}, "0", "0", "60", "11", "limit_too_small"),
+    ("a limit's holds are in the way", "100", {"limits": DAY}, "4", "0", "60", "7", "limit_held"),
+    ("more than was asked for", "100", {}, "0", "70", "30", "40", "30"),
+)
+
+
+@pytest.mark.parametrize(("name", "budget", "rules", "held", "settled", "asked", "least", "expected"), LEAST)
+def test_less_than_is_of_use_is_denied(
+    name: str, budget: str, rules: dict[str, object], held: str, settled: str, asked: str, least: str, expected: str
+) -> None:
+    """Who says how little is of use gets that, or more, or an ordinary denial; and the record can be replayed."""
+    world = world_with(budget, **rules)
+    if settled != "0":
+        world.settle(world.writer, world.hold(world.writer, settled), settled)
+    if held != "0":
+        world.hold(world.writer, held)
+    assert got(ask(world, asked, least=least)) == expected, name
+    assert world.bodies()[-1]["request"]["least"] == str(int(least) * USD)
+    world.prove()
+
+
 def test_the_run_bounds_it_too() -> None:
     """The cap less what is spent is what there is in all; its own holds make it wait."""
     world = Policed()
