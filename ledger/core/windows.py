@@ -143,6 +143,9 @@ def _next_opening(hours: Hours, wall: int) -> int | None:
         start, end = 0, _MINUTES_OF_A_DAY
     elif start > end:
         end += _MINUTES_OF_A_DAY
+    if start == end:
+        # From the end of a day to its beginning: that is no time at all.
+        return None
     today = wall // _DAY_LENGTH
     # Yesterday's hours may go on over midnight; the same day of next week is the last that can be the next.
     for day in range(today - 1, today + 8):

@@ -555,6 +555,7 @@ some_hours = st.builds(
 @example(Hours(EVERY_DAY, 150, 300), "Europe/Paris", moment_of("2026-03-29T00:30Z"))
 @example(Hours(EVERY_DAY, 60, 150), "Europe/Paris", moment_of("2026-10-25T00:45Z"))
 @example(Hours(frozenset({6}), 100, 110), "Australia/Lord_Howe", moment_of("2026-04-04T14:55Z"))
+@example(Hours(frozenset({0}), 1440, 0), "UTC", 1)
 def test_opening_hours_agree_with_a_look_at_the_clock_every_minute(hours: Hours, zone: str, now: int) -> None:
     """Over changes of the clocks, midnights and weeks."""
     assert hours_open(hours, zone, now) == naive_hours_open(hours, zone, now)
