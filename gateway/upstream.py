@@ -2,7 +2,7 @@
 
 Owns the HTTP client. Invariants: no client is made for a call; a call is sent once, never repeated here, and no
 redirect is followed; what went wrong says whether the provider can have got the call, because one that it got may be
-billed.
+billed; what is read is what was meant, compressed or not, and bounded in both forms.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from gateway.config import GatewayConfig
+from gateway.inflating import DEFLATED, CannotInflate, Inflater
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
@@ -40,27 +41,37 @@ class AnswerTooLong(Exception):
 class Answer:
     """A provider's answer whose head has come: its status, its headers as sent, its body to be read."""
 
-    __slots__ = ("_bytes_max", "_response", "content_type", "headers", "status")
+    __slots__ = ("_bytes_max", "_inflater", "_response", "content_type", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, bytes_max: int) -> None:
+        """Raises Broken for an answer that cannot be read."""
         self._response = response
         self._bytes_max = bytes_max
         self.status = response.status
         self.headers = response.raw_headers
         self.content_type = response.content_type
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._inflater = Inflater() if encoding in DEFLATED else None
+        if self._inflater is not None:
+            # Bursar asks for none of it, but an answer that comes compressed all the same has to be metered.
+            self.headers = tuple(header for header in self.headers if header[0].lower() != b"content-encoding")
+        elif encoding not in ("", "identity"):
+            raise Broken(f"the provider's answer is encoded as {encoding[:40]!r}, which nobody asked for")
+        if not 200 <= self.status <= 599:
+            raise Broken(f"the provider answered with status {self.status}")
 
     async def read(self) -> bytes:
         """The whole body. Raises Broken, AnswerTooLong."""
         try:
             length = self._response.content_length
-            if length is not None and length <= self._bytes_max:
+            if length is not None and length <= self._bytes_max and self._inflater is None:
                 return await self._response.read()
             chunks = []
             size = 0
-            async for chunk in self._response.content.iter_any():
+            async for chunk in self.chunks():
                 size += len(chunk)
                 if size > self._bytes_max:
-                    raise AnswerTooLong(f"the answer is longer than {self._bytes_max} bytes")
+                    raise AnswerTooLong(f"the provider's answer is longer than {self._bytes_max} bytes")
                 chunks.append(chunk)
             return b"".join(chunks)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -68,9 +79,18 @@ class Answer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come. Raises Broken."""
+        inflater = self._inflater
         try:
             async for chunk in self._response.content.iter_any():
-                yield chunk
+                if inflater is None:
+                    yield chunk
+                    continue
+                for piece in inflater.feed(chunk):
+                    yield piece
+            if inflater is not None:
+                inflater.end()
+        except CannotInflate as error:
+            raise Broken(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
 
@@ -130,6 +150,9 @@ class Upstream:
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent("the provider cannot be reached") from error
+        except ValueError as error:
+            # The client checks a request before it connects, and raises no other error of this kind.
+            raise NotSent("the request cannot be written as HTTP") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
         try:
