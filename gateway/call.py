@@ -27,11 +27,11 @@ from gateway.ports import Message, Send
 from gateway.pricing import Tariff
 from gateway.pricing.recorded import PAIRS_MAX, recorded
 from gateway.purse import GrowingPurse
-from gateway.refusals import Refusal, refusal_of
+from gateway.refusals import Refusal, redirected, refusal_of
 from gateway.said import Said
-from gateway.spend import Spend, Wish, decimal_text
+from gateway.spend import ClientLeft, Spend, Wish, decimal_text
 from gateway.splice import set_members, set_nested
-from gateway.streaming import Relay
+from gateway.streaming import Relay, StreamEnd
 from gateway.tokens import TokenCounter
 from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
 from gateway.usage import Usage
@@ -43,6 +43,9 @@ EVENT_STREAM: Final = "text/event-stream"
 ESTIMATED: Final = "estimated"
 UNPRICED: Final = "unpriced"
 VALUE_LENGTH_MAX: Final = 256
+STOPPED: Final = "the gateway stopped while the call was under way"
+LAST_EVENT_SECONDS: Final = 1.0
+"""For a client to take the end of its stream while the process stops."""
 TEXT_MAX: Final = 4_000_000
 """Characters of an answer that an estimate counts."""
 
@@ -95,6 +98,9 @@ class Call:
     async def run(self, left: Callable[[], Awaitable[None]]) -> None:
         """Raises Refusal where nothing was forwarded, ClientLeft, and ServiceError where nothing is held."""
         holding = await self._hold(left)
+        if self._spend.client_left:
+            await self._spend.release("the client left before its call was forwarded")
+            raise ClientLeft
         body = self._body_for(holding)
         asked = self._asked
         url = f"{asked.provider.base_url}/{self._below()}{asked.query}"
@@ -104,7 +110,7 @@ class Call:
         ]
         try:
             async with self._upstream.send("POST", url, headers, body) as answer:
-                await self._answered(answer)
+                await self._answered(answer, left)
         except NotSent as error:
             await self._spend.release("the provider could not be reached")
             raise Refusal(
@@ -121,7 +127,7 @@ class Call:
         finally:
             if self._spend.is_held:
                 # A fault of ours, or the end of this process.
-                await asyncio.shield(self._spend.mark_unknown("the gateway stopped while the call was under way"))
+                await asyncio.shield(self._spend.mark_unknown(STOPPED))
 
     def _below(self) -> str:
         path = self._asked.place.path
@@ -201,22 +207,33 @@ class Call:
             self._wire is Wire.CHAT and request.stream and not request.usage_asked and self._asked.provider.stream_usage
         )
 
-    async def _answered(self, answer: Answer) -> None:
+    async def _answered(self, answer: Answer, left: Callable[[], Awaitable[None]]) -> None:
         """The provider's head has come: pass its answer on, and report."""
-        if answer.status >= 300:
+        if answer.status >= 400:
             await self._failed(answer)
+        elif answer.status >= 300:
+            await self._spend.release(f"the provider answered {answer.status}")
+            raise redirected(self._asked.place.provider, answer.status, self._spend.id)
         elif answer.content_type == EVENT_STREAM:
-            await self._stream(answer)
+            await self._stream(answer, left)
         else:
             await self._whole(answer)
 
     async def _failed(self, answer: Answer) -> None:
         """4xx: the provider refused, and bills nothing. 5xx: it may have worked for it."""
-        body = await self._read(answer)
         if answer.status >= 500:
+            body = await self._read(answer)
             await self._spend.mark_unknown(f"the provider answered {answer.status}")
         else:
             await self._spend.release(f"the provider answered {answer.status}")
+            try:
+                body = await self._read(answer)
+            except Broken as error:
+                raise Refusal(
+                    502, "upstream_broken",
+                    f"Bursar: the provider refused this call with {answer.status}, and did not say why: {error}",
+                    authorization=self._spend.id,
+                ) from error  # fmt: skip
         await self._reply(answer.status, downward(answer.headers), body)
 
     async def _read(self, answer: Answer) -> bytes:
@@ -235,6 +252,9 @@ class Call:
         flags: tuple[str, ...] = ()
         if usage is None:
             flags = (ESTIMATED,)
+            if content is None:
+                # Its length may have been a lie: what follows on this connection must not be the next call's answer.
+                answer.cut()
             model = content.get("model") if isinstance(content, dict) else None
             usage = await self._estimated(
                 raw.decode("utf-8", "replace")[:TEXT_MAX], model if isinstance(model, str) else ""
@@ -242,7 +262,7 @@ class Call:
         await self._settle(usage, flags)
         await self._reply(answer.status, downward(answer.headers), raw)
 
-    async def _stream(self, answer: Answer) -> None:
+    async def _stream(self, answer: Answer, left: Callable[[], Awaitable[None]]) -> None:
         holding = self._holding
         if holding is None:
             raise RuntimeError("a stream without a hold")
@@ -259,7 +279,7 @@ class Call:
         self.status = answer.status
         headers = [*downward(answer.headers), *self._ours(self._spend.approved, is_final=False)]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        end = await relay.run(answer)
+        end = await self._relayed(relay, answer, left)
         meter = relay.meter
         if meter.usage is not None and meter.usage_is_final:
             await self._settle(meter.usage, ())
@@ -271,6 +291,28 @@ class Call:
         else:
             await self._spend.mark_unknown(end.reason or "the stream failed")
         await relay.finish(end, self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0)
+
+    async def _relayed(self, relay: Relay, answer: Answer, left: Callable[[], Awaitable[None]]) -> StreamEnd:
+        """Pass a stream on to its end. One whose client left is read to the end all the same, or is cut, as configured:
+        then what was seen is what was used."""
+        leaving: list[str] = []
+
+        async def cut_when_left() -> None:
+            await left()
+            leaving.append("the client left")
+            answer.cut()
+
+        watch = asyncio.ensure_future(cut_when_left()) if self._config.client_gone == "cut" else None
+        try:
+            end = await relay.run(answer)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._spend.mark_unknown(STOPPED))
+            await relay.finish(StreamEnd("failed", STOPPED), 0, seconds=LAST_EVENT_SECONDS)
+            raise
+        finally:
+            if watch is not None:
+                watch.cancel()
+        return StreamEnd("cut", leaving[0]) if leaving and end.how == "failed" else end
 
     def _purse(self, holding: Holding) -> GrowingPurse:
         asked = self._asked
@@ -328,7 +370,9 @@ class Call:
 
     async def _reply(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
-        ours = self._ours(self.cost if self.cost is not None else 0, is_final=True)
+        # What a 5xx did cost is not known: at most what stays held for it.
+        unknown = status >= 500
+        ours = self._ours(self._spend.approved if unknown else self.cost or 0, is_final=not unknown)
         start: Message = {
             "type": "http.response.start",
             "status": status,
