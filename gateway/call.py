@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -21,7 +21,7 @@ from gateway.estimate import Counts, Request
 from gateway.headers import downward, upward
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
-from gateway.metering import StreamMeter, meter_answer
+from gateway.metering import meter_answer
 from gateway.paths import Place
 from gateway.ports import Message, Send
 from gateway.pricing import Tariff
@@ -283,11 +283,10 @@ class Call:
         meter = relay.meter
         if meter.usage is not None and meter.usage_is_final:
             await self._settle(meter.usage, ())
-        elif end.how == "cut":
-            # Stopped by us: what was seen is what was used, as far as anybody can tell from here.
-            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
-        elif end.how == "whole":
-            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
+        elif end.how in ("cut", "whole"):
+            # Stopped by us, or ended without a usage: what was seen is what was used, as far as can be told from here.
+            seen = await self._estimated(meter.visible_text(TEXT_MAX), "", meter.usage_so_far)
+            await self._settle(seen, (ESTIMATED,))
         else:
             await self._spend.mark_unknown(end.reason or "the stream failed")
         await relay.finish(end, self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0)
@@ -322,18 +321,17 @@ class Call:
             self._spend, holding, asked.request, asked.tariff, self._tokens, asked.asker.rules.stream
         )  # fmt: skip
 
-    @staticmethod
-    def _model_in(meter: StreamMeter) -> str:
-        return meter.usage.model if meter.usage is not None else ""
-
-    async def _estimated(self, text: str, model: str) -> Usage:
+    async def _estimated(self, text: str, model: str, begun: Usage | None = None) -> Usage:
         """What a call used whose provider did not say: the input as it was bounded, the output as it was seen; where
-        not all of it can be seen, as much as was held."""
+        not all of it can be seen, as much as was held. ``begun`` is what the provider did say, which is no less."""
         request, holding = self._asked.request, self._holding
         if request.hidden_output and holding is not None:
             output = holding.bound.output_tokens
         else:
             output = await self._tokens.count((text,), request.encoding)
+        if begun is not None:
+            output = max(output, begun.counts.get("output_tokens", 0))
+            return replace(begun, counts=begun.counts | {"output_tokens": output})
         input_tokens = holding.bound.input_tokens if holding is not None else 0
         return Usage({"input_tokens": input_tokens, "output_tokens": output}, model=model)
 

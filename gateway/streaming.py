@@ -89,7 +89,7 @@ class Relay:
             await self._write(b"".join(last) if self._strip_usage else rest)
         if self.meter.failed:
             return StreamEnd("failed", self.meter.failed)
-        if self.meter.ended or self.meter.usage is not None:
+        if self.meter.ended or self.meter.usage_is_final:
             return StreamEnd("whole")
         return StreamEnd("failed", "the provider's stream ended before it was complete")
 
