@@ -252,9 +252,6 @@ class Call:
         flags: tuple[str, ...] = ()
         if usage is None:
             flags = (ESTIMATED,)
-            if content is None:
-                # Its length may have been a lie: what follows on this connection must not be the next call's answer.
-                answer.cut()
             model = content.get("model") if isinstance(content, dict) else None
             usage = await self._estimated(
                 raw.decode("utf-8", "replace")[:TEXT_MAX], model if isinstance(model, str) else ""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from gateway.config import GatewayConfig
@@ -105,6 +106,18 @@ def _broken(error: BaseException) -> Broken:
     return Broken("the connection to the provider broke")
 
 
+class _CleanConnector(aiohttp.TCPConnector):
+    """A pool that gives out no connection on which something came while it was idle: the next call, which may be
+    another agent's, would take that for its answer."""
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        return connection
+
+
 class Upstream:
     """The connections of one process. ``start`` and ``stop`` run on its event loop."""
 
@@ -115,7 +128,7 @@ class Upstream:
     async def start(self) -> None:
         """Make the pool; nothing is connected yet."""
         config = self._config
-        connector = aiohttp.TCPConnector(
+        connector = _CleanConnector(
             limit=config.calls_max, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=60, enable_cleanup_closed=False
         )
         self._session = aiohttp.ClientSession(
