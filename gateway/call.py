@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -21,17 +21,17 @@ from gateway.estimate import Counts, Request
 from gateway.headers import downward, upward
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
-from gateway.metering import StreamMeter, meter_answer
+from gateway.metering import meter_answer
 from gateway.paths import Place
 from gateway.ports import Message, Send
 from gateway.pricing import Tariff
 from gateway.pricing.recorded import PAIRS_MAX, recorded
 from gateway.purse import GrowingPurse
-from gateway.refusals import Refusal, refusal_of
+from gateway.refusals import Refusal, redirected, refusal_of
 from gateway.said import Said
-from gateway.spend import Spend, Wish, decimal_text
+from gateway.spend import ClientLeft, Spend, Wish, decimal_text
 from gateway.splice import set_members, set_nested
-from gateway.streaming import Relay
+from gateway.streaming import Relay, StreamEnd
 from gateway.tokens import TokenCounter
 from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
 from gateway.usage import Usage
@@ -43,6 +43,9 @@ EVENT_STREAM: Final = "text/event-stream"
 ESTIMATED: Final = "estimated"
 UNPRICED: Final = "unpriced"
 VALUE_LENGTH_MAX: Final = 256
+STOPPED: Final = "the gateway stopped while the call was under way"
+LAST_EVENT_SECONDS: Final = 1.0
+"""For a client to take the end of its stream while the process stops."""
 TEXT_MAX: Final = 4_000_000
 """Characters of an answer that an estimate counts."""
 
@@ -95,6 +98,9 @@ class Call:
     async def run(self, left: Callable[[], Awaitable[None]]) -> None:
         """Raises Refusal where nothing was forwarded, ClientLeft, and ServiceError where nothing is held."""
         holding = await self._hold(left)
+        if self._spend.client_left:
+            await self._spend.release("the client left before its call was forwarded")
+            raise ClientLeft
         body = self._body_for(holding)
         asked = self._asked
         url = f"{asked.provider.base_url}/{self._below()}{asked.query}"
@@ -104,7 +110,7 @@ class Call:
         ]
         try:
             async with self._upstream.send("POST", url, headers, body) as answer:
-                await self._answered(answer)
+                await self._answered(answer, left)
         except NotSent as error:
             await self._spend.release("the provider could not be reached")
             raise Refusal(
@@ -121,7 +127,7 @@ class Call:
         finally:
             if self._spend.is_held:
                 # A fault of ours, or the end of this process.
-                await asyncio.shield(self._spend.mark_unknown("the gateway stopped while the call was under way"))
+                await asyncio.shield(self._spend.mark_unknown(STOPPED))
 
     def _below(self) -> str:
         path = self._asked.place.path
@@ -210,22 +216,33 @@ class Call:
             self._wire is Wire.CHAT and request.stream and not request.usage_asked and self._asked.provider.stream_usage
         )
 
-    async def _answered(self, answer: Answer) -> None:
+    async def _answered(self, answer: Answer, left: Callable[[], Awaitable[None]]) -> None:
         """The provider's head has come: pass its answer on, and report."""
-        if answer.status >= 300:
+        if answer.status >= 400:
             await self._failed(answer)
+        elif answer.status >= 300:
+            await self._spend.release(f"the provider answered {answer.status}")
+            raise redirected(self._asked.place.provider, answer.status, self._spend.id)
         elif answer.content_type == EVENT_STREAM:
-            await self._stream(answer)
+            await self._stream(answer, left)
         else:
             await self._whole(answer)
 
     async def _failed(self, answer: Answer) -> None:
         """4xx: the provider refused, and bills nothing. 5xx: it may have worked for it."""
-        body = await self._read(answer)
         if answer.status >= 500:
+            body = await self._read(answer)
             await self._spend.mark_unknown(f"the provider answered {answer.status}")
         else:
             await self._spend.release(f"the provider answered {answer.status}")
+            try:
+                body = await self._read(answer)
+            except Broken as error:
+                raise Refusal(
+                    502, "upstream_broken",
+                    f"Bursar: the provider refused this call with {answer.status}, and did not say why: {error}",
+                    authorization=self._spend.id,
+                ) from error  # fmt: skip
         await self._reply(answer.status, downward(answer.headers), body)
 
     async def _read(self, answer: Answer) -> bytes:
@@ -251,7 +268,7 @@ class Call:
         await self._settle(usage, flags)
         await self._reply(answer.status, downward(answer.headers), raw)
 
-    async def _stream(self, answer: Answer) -> None:
+    async def _stream(self, answer: Answer, left: Callable[[], Awaitable[None]]) -> None:
         holding = self._holding
         if holding is None:
             raise RuntimeError("a stream without a hold")
@@ -268,18 +285,39 @@ class Call:
         self.status = answer.status
         headers = [*downward(answer.headers), *self._ours(self._spend.approved, is_final=False)]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        end = await relay.run(answer)
+        end = await self._relayed(relay, answer, left)
         meter = relay.meter
         if meter.usage is not None and meter.usage_is_final:
             await self._settle(meter.usage, ())
-        elif end.how == "cut":
-            # Stopped by us: what was seen is what was used, as far as anybody can tell from here.
-            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
-        elif end.how == "whole":
-            await self._settle(await self._estimated(meter.visible_text(TEXT_MAX), self._model_in(meter)), (ESTIMATED,))
+        elif end.how in ("cut", "whole"):
+            # Stopped by us, or ended without a usage: what was seen is what was used, as far as can be told from here.
+            seen = await self._estimated(meter.visible_text(TEXT_MAX), "", meter.usage_so_far)
+            await self._settle(seen, (ESTIMATED,))
         else:
             await self._spend.mark_unknown(end.reason or "the stream failed")
         await relay.finish(end, self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0)
+
+    async def _relayed(self, relay: Relay, answer: Answer, left: Callable[[], Awaitable[None]]) -> StreamEnd:
+        """Pass a stream on to its end. One whose client left is read to the end all the same, or is cut, as configured:
+        then what was seen is what was used."""
+        leaving: list[str] = []
+
+        async def cut_when_left() -> None:
+            await left()
+            leaving.append("the client left")
+            answer.cut()
+
+        watch = asyncio.ensure_future(cut_when_left()) if self._config.client_gone == "cut" else None
+        try:
+            end = await relay.run(answer)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._spend.mark_unknown(STOPPED))
+            await relay.finish(StreamEnd("failed", STOPPED), 0, seconds=LAST_EVENT_SECONDS)
+            raise
+        finally:
+            if watch is not None:
+                watch.cancel()
+        return StreamEnd("cut", leaving[0]) if leaving and end.how == "failed" else end
 
     def _purse(self, holding: Holding) -> GrowingPurse:
         asked = self._asked
@@ -289,18 +327,17 @@ class Call:
             self._spend, holding, asked.request, asked.tariff, self._tokens, asked.asker.rules.stream
         )  # fmt: skip
 
-    @staticmethod
-    def _model_in(meter: StreamMeter) -> str:
-        return meter.usage.model if meter.usage is not None else ""
-
-    async def _estimated(self, text: str, model: str) -> Usage:
+    async def _estimated(self, text: str, model: str, begun: Usage | None = None) -> Usage:
         """What a call used whose provider did not say: the input as it was bounded, the output as it was seen; where
-        not all of it can be seen, as much as was held."""
+        not all of it can be seen, as much as was held. ``begun`` is what the provider did say, which is no less."""
         request, holding = self._asked.request, self._holding
         if request.hidden_output and holding is not None:
             output = holding.bound.output_tokens
         else:
             output = await self._tokens.count((text,), request.encoding)
+        if begun is not None:
+            output = max(output, begun.counts.get("output_tokens", 0))
+            return replace(begun, counts=begun.counts | {"output_tokens": output})
         input_tokens = holding.bound.input_tokens if holding is not None else 0
         return Usage({"input_tokens": input_tokens, "output_tokens": output}, model=model)
 
@@ -337,7 +374,9 @@ class Call:
 
     async def _reply(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
-        ours = self._ours(self.cost if self.cost is not None else 0, is_final=True)
+        # What a 5xx did cost is not known: at most what stays held for it.
+        unknown = status >= 500
+        ours = self._ours(self._spend.approved if unknown else self.cost or 0, is_final=not unknown)
         start: Message = {
             "type": "http.response.start",
             "status": status,

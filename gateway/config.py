@@ -108,7 +108,8 @@ class GatewayConfig(_Form):
     wait_seconds: int = Field(default=30, ge=0, le=30, description="How long a call waits in line for money held.")
     client_gone: Literal["drain", "cut"] = Field(
         default="drain",
-        description="What becomes of a call whose client left: read to its end, so that its usage is known, or cut.",
+        description="What becomes of a stream whose client left: read to its end, so that its usage is known, or cut, "
+        "and settled at an estimate of what was seen. An answer that is not streamed is read to its end either way.",
     )
     calls_max: int = Field(default=1024, ge=1, le=100_000, description="Calls under way in each process.")
     calls_per_agent_max: int = Field(default=256, ge=1, le=100_000, description="Calls of one agent in each process.")

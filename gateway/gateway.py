@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from pydantic import SecretStr
 
@@ -21,14 +22,15 @@ from gateway.call import Asked, Call
 from gateway.config import GatewayConfig, Provider
 from gateway.estimate import RequestInvalid, read_request
 from gateway.gates import Gates
-from gateway.headers import downward, key_in, upward
+from gateway.headers import carries_key, downward, is_compressed, key_in, upward
 from gateway.history import OutputHistory
 from gateway.paths import Place, place_of, split
 from gateway.ports import Message, Ports, Receive, Scope, Send
 from gateway.pricing import PriceBook, Tariff
-from gateway.refusals import ANTHROPIC, OPENAI, Refusal, error_body, refusal_headers
+from gateway.refusals import ANTHROPIC, OPENAI, Refusal, error_body, redirected, refusal_headers
+from gateway.reports import Reports
 from gateway.said import said_in
-from gateway.spend import ClientLeft, Reports, Spend
+from gateway.spend import ClientLeft, Spend
 from gateway.tokens import TokenCounter
 from gateway.upstream import AnswerTooLong, Broken, NotSent, Upstream
 from gateway.usage import Usage
@@ -42,6 +44,11 @@ from ledger.storage.errors import StorageError
 
 STOP_SHARE: Final = 0.8
 """The part of the time to stop that calls get to end by themselves; the rest is for reporting on those that did not."""
+_UNFINISHED: Final = Refusal(
+    503, "stopping",
+    "Bursar stopped before this call was finished; if it was forwarded, it stays held until its cost is known",
+    retry_after_seconds=1,
+)  # fmt: skip
 _logger = logging.getLogger("bursar.gateway")
 
 
@@ -114,6 +121,10 @@ class Gateway:
             await self._answer(place, provider, scope, receive, sender)
         except ClientLeft:
             return route, 0
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            await self._refuse(sender, family, _UNFINISHED, request_id)
         except Exception as error:
             await self._refuse(sender, family, self._refusal_of(error, request_id), request_id)
         finally:
@@ -150,8 +161,8 @@ class Gateway:
     @staticmethod
     async def _refuse(sender: _Sender, family: str, refusal: Refusal, request_id: bytes) -> None:
         if sender.status:
-            # The answer has begun, and cannot be made another: end it as it is.
-            await sender({"type": "http.response.body", "body": b"", "more_body": False})
+            # The answer has begun, and cannot be made another. It is not ended either: the server closes the connection
+            # of what is left open, so that nobody takes a part for the whole.
             return
         body = error_body(family, refusal, request_id.decode())
         headers = [*refusal_headers(refusal), (b"content-length", b"%d" % len(body))]
@@ -162,6 +173,13 @@ class Gateway:
         if self._stopping:
             raise Refusal(503, "stopping", "Bursar is stopping; ask again", retry_after_seconds=1)
         headers = scope["headers"]
+        query = scope.get("query_string", b"")
+        if carries_key(unquote_to_bytes(query)):
+            raise Refusal(
+                400, "key_in_query", "Bursar: a key does not belong into a query, which logs keep; send it as a header"
+            )
+        if is_compressed(headers):
+            raise Refusal(415, "compressed", "Bursar cannot read a compressed request; send it as it is")
         key = self._key(headers)
         said = said_in(headers)
         asker = await self._asker(key, said.budget)
@@ -171,7 +189,6 @@ class Gateway:
                 403, "provider_key_missing", f"Bursar has no key for {place.provider}; its operator must set one"
             )
         secret = provider_key.get_secret_value() if provider_key is not None else None
-        query = scope.get("query_string", b"")
         query_text = f"?{query.decode('latin-1')}" if query else ""
         with self._gates.passing(key.book_id, asker.agent or asker.principal):
             body = await self._ports.read_body(scope, receive, self._config.body_bytes_max)
@@ -248,6 +265,8 @@ class Gateway:
             async with self._upstream.send(
                 scope["method"], f"{provider.base_url}/{below}{query}", headers, body or None
             ) as answer:
+                if 300 <= answer.status < 400:
+                    raise redirected(place.provider, answer.status)
                 content = await answer.read()
                 shown = [*downward(answer.headers), (b"content-length", b"%d" % len(content))]
                 await send({"type": "http.response.start", "status": answer.status, "headers": shown})

@@ -7,6 +7,7 @@ anew on each side. Everything else passes untouched, trace headers and the provi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -22,15 +23,19 @@ _HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 _NOT_UP: Final = _HOP_BY_HOP | frozenset(
     (
-        b"accept-encoding", b"authorization", b"content-length", b"content-type", b"cookie", b"expect", b"host",
-        b"openai-organization", b"openai-project", b"x-api-key", b"x-client-request-id",
+        b"accept-encoding", b"api-key", b"authorization", b"content-encoding", b"content-length", b"content-type",
+        b"cookie", b"expect", b"host", b"openai-organization", b"openai-project", b"x-api-key", b"x-client-request-id",
+        b"x-goog-api-key",
     )
 )  # fmt: skip
-"""An organization or a project is the server's to choose: it goes with the provider's key."""
+"""An organization or a project is the server's to choose: it goes with the provider's key. So does what other providers
+call a key."""
 _NOT_DOWN: Final = _HOP_BY_HOP | frozenset(
     (b"alt-svc", b"content-length", b"date", b"server", b"set-cookie", b"strict-transport-security")
 )
 _OURS: Final = b"x-bursar-"
+_KEY: Final = re.compile(rb"bk_[a-z]+_[A-Za-z0-9_-]{16}")
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def key_in(headers: Headers) -> bytes | None:
@@ -45,13 +50,28 @@ def key_in(headers: Headers) -> bytes | None:
     return b"Bearer " + found.pop() if len(found) == 1 else None
 
 
+def carries_key(text: bytes) -> bool:
+    """Whether a Bursar key stands anywhere in a header's value or a query."""
+    return _KEY.search(text) is not None
+
+
+def is_compressed(headers: Headers) -> bool:
+    """Whether a request says that its body is encoded: what is not read cannot be priced."""
+    return any(
+        name == b"content-encoding" and value.strip().lower() not in (b"", b"identity") for name, value in headers
+    )
+
+
 def upward(headers: Headers, provider: Provider, key: str | None, authorization: str) -> list[tuple[str, str]]:
     """The headers of the call to the provider. ``authorization`` is the id that ties its records to the ledger's."""
     named = _named_by_connection(headers)
+    if provider.headers:
+        # What the operator sets for a provider stands alone: two values of one name would let the client choose.
+        named |= {name.lower().encode() for name in provider.headers}
     kept = [
-        (name.decode("latin-1"), value.decode("latin-1"))
+        (name.decode("latin-1"), _text(value))
         for name, value in headers
-        if name not in _NOT_UP and name not in named and not name.startswith(_OURS)
+        if name not in _NOT_UP and name not in named and not name.startswith(_OURS) and not carries_key(value)
     ]
     kept += provider.headers.items()
     kept.append(("accept-encoding", "identity"))
@@ -69,8 +89,16 @@ def downward(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
     return [
         (name, value)
         for name, value in lowered
-        if name not in _NOT_DOWN and name not in named and not name.startswith(_OURS)
+        if name not in _NOT_DOWN and name not in named and not name.startswith(_OURS) and _CONTROL.search(value) is None
     ]
+
+
+def _text(value: bytes) -> str:
+    """A value as text that is written as the same bytes again, where they are UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

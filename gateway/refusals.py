@@ -96,6 +96,16 @@ def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+def redirected(provider: str, status: int, authorization: str = "") -> Refusal:
+    """The answer to a call that its provider sent elsewhere. Where to is not passed on: a client that went there would
+    take its key along, and leave the ledger behind."""
+    return Refusal(
+        502, "upstream_redirects",
+        f"Bursar: {provider} answered {status}, which sends the call elsewhere; its operator must set another base_url",
+        authorization=authorization,
+    )  # fmt: skip
+
+
 def amount_text(atoms: int, currency: str) -> str:
     """An amount for people: ``0.0125 USD``."""
     digits = currency_digits(currency)

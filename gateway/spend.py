@@ -2,7 +2,8 @@
 
 Owns the rule for every way a call can end. Invariants: no call is forwarded without a hold that is committed; each hold
 ends with exactly one settlement or release, or is marked ``unknown`` for people to resolve; a report to the ledger is
-repeated under its one idempotency key until it is known to be recorded, or until the hold's own time marks it.
+repeated under its one idempotency key until it is known to be recorded, or until this process ends and the hold's own
+time marks it; a call that ends before it is forwarded leaves no hold behind.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.ledger import Ledger, Waiting
+from gateway.reports import REPORT_DELAYS_SECONDS, Reports, delay_seconds
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
 from ledger.core.command import Authorize, Caller, Command, Extend, MarkUnknown, Release, Settle
 from ledger.core.ids import AUTHORIZATION
 from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import Outcome, Status
-from ledger.services.errors import LeftLine, OutcomeUnknown, ServiceError
+from ledger.services.errors import CommandFailed, LeftLine, OutcomeUnknown, ServiceError
 from ledger.services.sources import ParsedKey, Sources
 
 LEFT_CHECK_SECONDS: Final = 0.05
 """A call that is decided sooner is not asked whether its client is still there."""
-REPORT_DELAYS_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 _KEY_ENDED: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED, Status.ROLE_NOT_ALLOWED))
+_RECORDED: Final = frozenset((Status.DONE, Status.REPLAYED, Status.APPROVED))
+Report = Settle | Release | MarkUnknown
 _logger = logging.getLogger("bursar.gateway")
 
 
@@ -63,33 +66,12 @@ def decimal_text(atoms: int, currency: str) -> str:
     return format_atoms(atoms, digits)
 
 
-class Reports:
-    """Reports to the ledger that are still to be recorded, of one process."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def add(self, work: Awaitable[None]) -> None:
-        """Go on reporting in the background."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    async def finish(self, seconds: float) -> None:
-        """Wait until all is recorded, at most so long."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=seconds)
-
-
 class Spend:
     """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
 
     __slots__ = (
-        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "currency", "id",
-        "outcome",
+        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "client_left",
+        "currency", "id", "outcome",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, reports: Reports, key: ParsedKey, sources: Sources) -> None:
@@ -103,6 +85,8 @@ class Spend:
         self.budget_available = 0
         self._extensions = 0
         self._ended = False
+        self.client_left = False
+        """Whether the client was seen to leave while its hold was decided."""
 
     async def authorize(self, wish: Wish, left: Callable[[], Awaitable[None]]) -> Outcome:
         """Ask for a hold, in line if need be. ``left`` ends when the client is gone.
@@ -153,33 +137,53 @@ class Spend:
         """Whether there is a hold to report on."""
         return self.approved > 0 and not self._ended
 
-    @staticmethod
-    async def _in_line(waiting: Waiting, left: Callable[[], Awaitable[None]]) -> Outcome:
+    async def _in_line(self, waiting: Waiting, left: Callable[[], Awaitable[None]]) -> Outcome:
         """The outcome; whoever leaves meanwhile steps out of the line."""
         loop = asyncio.get_running_loop()
         watching: list[asyncio.Task[None]] = []
 
         async def watch() -> None:
             await left()
+            self.client_left = True
             waiting.leave()
 
         handle = loop.call_later(LEFT_CHECK_SECONDS, lambda: watching.append(loop.create_task(watch())))
         try:
-            return await waiting.future
+            return await asyncio.shield(waiting.future)
         except asyncio.CancelledError:
             waiting.leave()
+            self._reports.add(self._undo(waiting.future))
             raise
         finally:
             handle.cancel()
             for task in watching:
                 task.cancel()
 
+    async def _undo(self, deciding: asyncio.Future[Outcome]) -> None:
+        """Give back what may still be decided for a call that will not be made."""
+        try:
+            outcome = await deciding
+        except OutcomeUnknown:
+            pass
+        except ServiceError:
+            return
+        else:
+            if outcome.status is not Status.APPROVED:
+                return
+        await self._insist(self._releasing("the gateway stopped before the call was forwarded"))
+
     async def _ask_again(self, command: Command) -> Outcome:
         """What became of a command whose commit was lost: the idempotency key tells. Raises ServiceError."""
-        for delay in REPORT_DELAYS_SECONDS[:6]:
-            await asyncio.sleep(delay)
-            with contextlib.suppress(ServiceError):
-                return await self._ledger.decide(self._key.book_id, command)
+        try:
+            for delay in REPORT_DELAYS_SECONDS[:6]:
+                await asyncio.sleep(delay)
+                with contextlib.suppress(ServiceError):
+                    return await self._ledger.decide(self._key.book_id, command)
+        except asyncio.CancelledError:
+            self._reports.add(self._insist(self._releasing("the gateway stopped before the call was forwarded")))
+            raise
+        # It is not forwarded, so whatever is held for it is given back as soon as the ledger can be asked.
+        self._reports.add(self._insist(self._releasing("whether it was held was not known in time")))
         raise OutcomeUnknown("whether money is held for this call is not known; nothing was forwarded")
 
     def _see_budget(self, outcome: Outcome) -> None:
@@ -226,13 +230,14 @@ class Spend:
 
     async def release(self, reason: str) -> bool:
         """End the hold: the provider cannot have billed anything."""
-        return await self._report(
-            Release(
-                caller=Caller(self._key.digest),
-                idempotency_key=f"gateway:{self.id}:end",
-                authorization=self.id,
-                reason=reason,
-            )
+        return await self._report(self._releasing(reason))
+
+    def _releasing(self, reason: str) -> Release:
+        return Release(
+            caller=Caller(self._key.digest),
+            idempotency_key=f"gateway:{self.id}:end",
+            authorization=self.id,
+            reason=reason,
         )
 
     async def mark_unknown(self, reason: str) -> bool:
@@ -246,51 +251,71 @@ class Spend:
             )
         )
 
-    async def _report(self, command: Settle | Release | MarkUnknown) -> bool:
+    async def _report(self, command: Report) -> bool:
         """Have the call's end recorded. Never raises ServiceError."""
         self._ended = True
+        following: Report | None = command
         try:
-            self._accept(command, await self._ledger.decide(self._key.book_id, command))
+            following = self._after(command, await self._ledger.decide(self._key.book_id, command))
+        except CommandFailed as error:
+            following = self._after_failure(command, error)
         except ServiceError as error:
             _logger.warning("the end of %s will be reported again: %s", self.id, error)
+        except asyncio.CancelledError:
+            # It may be recorded or not; its idempotency key lets it be told again.
             self._reports.add(self._insist(command))
-            return False
-        except _KeyEnded as error:
-            self._reports.add(self._insist(error.command))
-            return False
-        return True
+            raise
+        if following is None:
+            return True
+        self._reports.add(self._insist(following))
+        return False
 
-    async def _insist(self, command: Settle | Release | MarkUnknown) -> None:
-        """Report again and again. What is not recorded by the end of it, the hold's own time marks ``unknown``."""
-        for delay in REPORT_DELAYS_SECONDS:
-            try:
-                self._accept(command, await self._ledger.decide(self._key.book_id, command))
-                return
-            except _KeyEnded as error:
-                command = error.command
-            except ServiceError:
-                await asyncio.sleep(delay)
-        _logger.error("the end of %s was not recorded; its hold will be listed as unknown", self.id)
+    async def _insist(self, command: Report) -> None:
+        """Report again and again, for as long as this process lives. What is not recorded by then, the hold's own time
+        marks ``unknown``."""
+        following: Report | None = command
+        attempt = 0
+        try:
+            while following is not None:
+                command = following
+                try:
+                    following = self._after(command, await self._ledger.decide(self._key.book_id, command))
+                except CommandFailed as error:
+                    following = self._after_failure(command, error)
+                except ServiceError:
+                    await self._reports.pause(delay_seconds(attempt))
+                    attempt += 1
+        except asyncio.CancelledError:
+            _logger.error("the end of %s was not recorded; its hold will be listed as unknown", self.id)
+            raise
 
-    def _accept(self, command: Settle | Release | MarkUnknown, outcome: Outcome) -> None:
+    def _after(self, command: Report, outcome: Outcome) -> Report | None:
+        """What is still to be reported after this was decided; None: nothing."""
         status = outcome.status
+        if status in _RECORDED:
+            self._see_budget(outcome)
+            return None
         if status in _KEY_ENDED and command.caller.key_digest is not None:
             # Real spend is recorded whatever became of the key meanwhile: the server itself reports it, and is named.
-            raise _KeyEnded(_as_owner(command))
-        if status not in (Status.DONE, Status.REPLAYED, Status.APPROVED):
-            _logger.error("the end of %s was not accepted: %s %s", self.id, status.value, outcome.detail)
-            return
-        self._see_budget(outcome)
+            return replace(command, caller=Caller(None, as_owner=True))
+        if status is Status.NOT_FOUND and isinstance(command, Release):
+            # What was given back in case it was held was not held.
+            return None
+        _logger.error("the end of %s was not accepted: %s %s", self.id, status.value, outcome.detail)
+        return None if status is Status.WRONG_STATE else self._unknown_instead(command)
 
+    def _after_failure(self, command: Report, error: CommandFailed) -> Report | None:
+        _logger.error("the end of %s cannot be recorded", self.id, exc_info=error)
+        return self._unknown_instead(command)
 
-class _KeyEnded(Exception):
-    """The caller's key ended while its call was under way; ``command`` is the report in the owner's name."""
-
-    def __init__(self, command: Settle | Release | MarkUnknown) -> None:
-        super().__init__("the key ended")
-        self.command = command
-
-
-def _as_owner(command: Settle | Release | MarkUnknown) -> Settle | Release | MarkUnknown:
-
-    return replace(command, caller=Caller(None, as_owner=True))
+    def _unknown_instead(self, command: Report) -> Report | None:
+        """Where the books do not take what a call is said to have cost, such as a sum beyond all bounds, people look at
+        it at once."""
+        if isinstance(command, MarkUnknown):
+            return None
+        return MarkUnknown(
+            caller=command.caller,
+            idempotency_key=f"gateway:{self.id}:unknown",
+            authorization=self.id,
+            reason="what the call did cost was not accepted",
+        )

@@ -89,7 +89,7 @@ class Relay:
             await self._write(b"".join(last) if self._strip_usage else rest)
         if self.meter.failed:
             return StreamEnd("failed", self.meter.failed)
-        if self.meter.ended or self.meter.usage is not None:
+        if self.meter.ended or self.meter.usage_is_final:
             return StreamEnd("whole")
         return StreamEnd("failed", "the provider's stream ended before it was complete")
 
@@ -124,20 +124,26 @@ class Relay:
         seen = self._seen
         if self._wire is Wire.CHAT:
             seen.update({key: content[key] for key in ("id", "model", "created") if key in content})
-            for choice in content.get("choices") or ():
-                index = choice.get("index", 0)
+            choices = content.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                index = choice.get("index", 0) if isinstance(choice, dict) else None
+                if not isinstance(index, int):
+                    continue
                 if choice.get("finish_reason"):
                     seen["open"].discard(index)
                 else:
                     seen["open"].add(index)
         elif self._wire is Wire.MESSAGES:
             if name == "content_block_start":
-                seen["block"] = content.get("index", 0)
+                index = content.get("index", 0)
+                seen["block"] = index if isinstance(index, int) else 0
             elif name == "content_block_stop":
                 seen["block"] = -1
         elif self._wire is Wire.RESPONSES:
-            seen["sequence"] = content.get("sequence_number", seen["sequence"])
-            if "response" in content:
+            sequence = content.get("sequence_number")
+            if isinstance(sequence, int):
+                seen["sequence"] = sequence
+            if isinstance(content.get("response"), dict):
                 seen["response"] = content["response"]
 
     async def _write(self, data: bytes) -> None:
@@ -150,8 +156,9 @@ class Relay:
         except (TimeoutError, OSError):
             self.client_reads = False
 
-    async def finish(self, end: StreamEnd, output_tokens: int) -> None:
-        """End what the client sees: as the provider did, or with a reason in its own form."""
+    async def finish(self, end: StreamEnd, output_tokens: int, *, seconds: float | None = None) -> None:
+        """End what the client sees: as the provider did, or with a reason in its own form. ``seconds`` bounds the time
+        for the client to take it, where that is less than usual."""
         last = b""
         if end.how == "cut":
             self._seen["output_tokens"] = output_tokens
@@ -163,7 +170,7 @@ class Relay:
             last = event_bytes(data, name)
         if self.client_reads:
             try:
-                async with asyncio.timeout(self._send_seconds):
+                async with asyncio.timeout(self._send_seconds if seconds is None else seconds):
                     await self._send({"type": "http.response.body", "body": last, "more_body": False})
             except (TimeoutError, OSError):
                 self.client_reads = False

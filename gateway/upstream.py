@@ -2,7 +2,7 @@
 
 Owns the HTTP client. Invariants: no client is made for a call; a call is sent once, never repeated here, and no
 redirect is followed; what went wrong says whether the provider can have got the call, because one that it got may be
-billed.
+billed; what is read is what was meant, compressed or not, and bounded in both forms.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from gateway.config import GatewayConfig
+from gateway.inflating import DEFLATED, CannotInflate, Inflater
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
@@ -40,27 +42,37 @@ class AnswerTooLong(Exception):
 class Answer:
     """A provider's answer whose head has come: its status, its headers as sent, its body to be read."""
 
-    __slots__ = ("_bytes_max", "_response", "content_type", "headers", "status")
+    __slots__ = ("_bytes_max", "_inflater", "_response", "content_type", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse, bytes_max: int) -> None:
+        """Raises Broken for an answer that cannot be read."""
         self._response = response
         self._bytes_max = bytes_max
         self.status = response.status
         self.headers = response.raw_headers
         self.content_type = response.content_type
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._inflater = Inflater() if encoding in DEFLATED else None
+        if self._inflater is not None:
+            # Bursar asks for none of it, but an answer that comes compressed all the same has to be metered.
+            self.headers = tuple(header for header in self.headers if header[0].lower() != b"content-encoding")
+        elif encoding not in ("", "identity"):
+            raise Broken(f"the provider's answer is encoded as {encoding[:40]!r}, which nobody asked for")
+        if not 200 <= self.status <= 599:
+            raise Broken(f"the provider answered with status {self.status}")
 
     async def read(self) -> bytes:
         """The whole body. Raises Broken, AnswerTooLong."""
         try:
             length = self._response.content_length
-            if length is not None and length <= self._bytes_max:
+            if length is not None and length <= self._bytes_max and self._inflater is None:
                 return await self._response.read()
             chunks = []
             size = 0
-            async for chunk in self._response.content.iter_any():
+            async for chunk in self.chunks():
                 size += len(chunk)
                 if size > self._bytes_max:
-                    raise AnswerTooLong(f"the answer is longer than {self._bytes_max} bytes")
+                    raise AnswerTooLong(f"the provider's answer is longer than {self._bytes_max} bytes")
                 chunks.append(chunk)
             return b"".join(chunks)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -68,9 +80,18 @@ class Answer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come. Raises Broken."""
+        inflater = self._inflater
         try:
             async for chunk in self._response.content.iter_any():
-                yield chunk
+                if inflater is None:
+                    yield chunk
+                    continue
+                for piece in inflater.feed(chunk):
+                    yield piece
+            if inflater is not None:
+                inflater.end()
+        except CannotInflate as error:
+            raise Broken(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
 
@@ -85,6 +106,18 @@ def _broken(error: BaseException) -> Broken:
     return Broken("the connection to the provider broke")
 
 
+class _CleanConnector(aiohttp.TCPConnector):
+    """A pool that gives out no connection on which something came while it was idle: the next call, which may be
+    another agent's, would take that for its answer."""
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        return connection
+
+
 class Upstream:
     """The connections of one process. ``start`` and ``stop`` run on its event loop."""
 
@@ -95,7 +128,7 @@ class Upstream:
     async def start(self) -> None:
         """Make the pool; nothing is connected yet."""
         config = self._config
-        connector = aiohttp.TCPConnector(
+        connector = _CleanConnector(
             limit=config.calls_max, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=60, enable_cleanup_closed=False
         )
         self._session = aiohttp.ClientSession(
@@ -130,6 +163,9 @@ class Upstream:
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent("the provider cannot be reached") from error
+        except ValueError as error:
+            # The client checks a request before it connects, and raises no other error of this kind.
+            raise NotSent("the request cannot be written as HTTP") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
         try:

@@ -6,12 +6,16 @@ Invariant: an answer that carries no usage is None, and never zero tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.metering.anthropic_usage import anthropic_usage
+from gateway.metering.fields import whole
 from gateway.metering.openai_usage import openai_usage
 from gateway.usage import Usage
 from gateway.wires import Wire
+
+_INPUTS: Final = ("prompt_tokens", "input_tokens")
+_TOTALS: Final = (*_INPUTS, "completion_tokens", "output_tokens", "total_tokens")
 
 
 def reported(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -26,13 +30,22 @@ def reported(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
+def is_readable(wire: Wire, usage: Mapping[str, Any]) -> bool:
+    """Whether what a call used can be read from a usage object: its totals are counts, and it says what was read. What
+    cannot be read has to be estimated, and never counts as nothing."""
+    said = [name for name in _TOTALS if usage.get(name) is not None]
+    if any(whole(usage[name]) is None for name in said):
+        return False
+    return any(name in said for name in _INPUTS) or (wire is not Wire.MESSAGES and "total_tokens" in said)
+
+
 def meter_answer(wire: Wire, body: Mapping[str, Any]) -> Usage | None:
-    """What an answer that was not streamed says was used; None where it says nothing.
+    """What an answer that was not streamed says was used; None where it says nothing that can be read.
 
     ``body`` is the decoded JSON of a 2xx answer. Explicit zeros are zeros. Never raises for what a provider sends.
     """
     usage = reported(body)
-    if usage is None:
+    if usage is None or not is_readable(wire, usage):
         return None
     if wire is Wire.MESSAGES:
         return anthropic_usage(body, usage)

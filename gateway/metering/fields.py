@@ -44,6 +44,8 @@ class UsageFields:
         """``apart`` names members that are read elsewhere and not looked into here."""
         self._root = root
         self._left: dict[str, Any] = {}
+        self._words: set[str] = set()
+        self._no_counts: set[str] = set()
         self._too_deep = ""
         self._walk(usage, "", frozenset(apart), 0)
 
@@ -52,6 +54,8 @@ class UsageFields:
         count = whole(self._left.get(path))
         if count is not None:
             del self._left[path]
+        elif path in self._words:
+            self._no_counts.add(path)
         return count
 
     def largest(self, *paths: str) -> int | None:
@@ -67,8 +71,10 @@ class UsageFields:
                 del self._left[known]
 
     def unknown(self) -> tuple[str, ...]:
-        """The paths of what is not zero and was neither taken nor forgotten, at most 16, in order."""
-        found = sorted(f"{self._root}.{path}"[:PATH_CHARACTERS_MAX] for path, value in self._left.items() if value)
+        """The paths of what is not zero and was neither taken nor forgotten, and of counts that are none, such as text;
+        at most 16, in order."""
+        paths = self._no_counts | {path for path, value in self._left.items() if value}
+        found = sorted(f"{self._root}.{path}"[:PATH_CHARACTERS_MAX] for path in paths)
         if self._too_deep:
             found.append(f"{self._root}.{self._too_deep}"[:PATH_CHARACTERS_MAX])
         return tuple(found[:UNKNOWN_MAX])
@@ -76,7 +82,10 @@ class UsageFields:
     def _walk(self, value: Mapping[str, Any], before: str, apart: frozenset[str], depth: int) -> None:
         for name, member in value.items():
             path = f"{before}.{name}" if before else str(name)
-            if path in apart or isinstance(member, bool | str) or member is None:
+            if path in apart or member is None:
+                continue
+            if isinstance(member, bool | str):
+                self._words.add(path)
                 continue
             inner = member if isinstance(member, list) else [member]
             for item in inner:

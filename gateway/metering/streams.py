@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.metering.answers import reported
+from gateway.metering.answers import is_readable, reported
 from gateway.metering.anthropic_usage import anthropic_usage
 from gateway.metering.fields import mapping, text
 from gateway.metering.openai_usage import openai_usage
@@ -69,7 +69,13 @@ class StreamMeter:
     def usage_is_final(self) -> bool:
         """Whether the usage covers all output. Anthropic's first event counts the input, and next to no output; some
         chat providers send a running count: of a stream cut in between, the output is what was seen, at least."""
-        return self._usage is not None and (self._final or (self.ended and not self.failed))
+        said = self._usage
+        return said is not None and is_readable(self._wire, said) and (self._final or (self.ended and not self.failed))
+
+    @property
+    def usage_so_far(self) -> Usage | None:
+        """What is known of a stream that did not tell its usage to the end: its input, above all. None: nothing."""
+        return self.usage if self._usage is not None and is_readable(self._wire, self._usage) else None
 
     @property
     def output_text_bytes(self) -> int:

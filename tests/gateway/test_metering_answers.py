@@ -122,9 +122,10 @@ def test_no_usage_is_not_zero_usage(wire: Wire, usage: Any) -> None:
         (Wire.CHAT, {"quantum_tokens": 3}, ("usage.quantum_tokens",)),
         (Wire.CHAT, {"quantum_tokens": 0, "quantum": None, "word": "x", "flag": True}, ()),
         (Wire.CHAT, {"prompt_tokens_details": {"dream_tokens": 2}}, ("usage.prompt_tokens_details.dream_tokens",)),
-        (Wire.CHAT, {"completion_tokens": -4}, ("usage.completion_tokens",)),
-        (Wire.CHAT, {"completion_tokens": 1.5}, ("usage.completion_tokens",)),
-        (Wire.CHAT, {"completion_tokens": float("inf")}, ("usage.completion_tokens",)),
+        (Wire.CHAT, {"cached_tokens": -4}, ("usage.cached_tokens",)),
+        (Wire.CHAT, {"prompt_tokens_details": {"audio_tokens": 1.5}}, ("usage.prompt_tokens_details.audio_tokens",)),
+        (Wire.CHAT, {"prompt_tokens_details": {"audio_tokens": "x"}}, ("usage.prompt_tokens_details.audio_tokens",)),
+        (Wire.MESSAGES, {"cache_creation_input_tokens": "many"}, ("usage.cache_creation_input_tokens",)),
         (Wire.CHAT, {"extra": [{"a": 1}, {"a": 0}], "more": [0, 2]}, ("usage.extra.a", "usage.more")),
         (Wire.RESPONSES, {"tool_usage": {"image_gen": {"n": 9}}}, ("usage.tool_usage.image_gen.n",)),
         (
@@ -142,6 +143,25 @@ def test_what_nobody_knows_is_named(wire: Wire, usage: dict[str, Any], unknown: 
     """A field that is not zero and not known is never free in silence, however deep it stands."""
     names = ("input_tokens", "output_tokens") if wire in (Wire.MESSAGES, Wire.RESPONSES) else ("prompt_tokens", "x")
     assert metered(wire, {names[0]: 1} | usage).unknown == unknown
+
+
+@pytest.mark.parametrize(
+    ("wire", "usage"),
+    [
+        (Wire.CHAT, {"prompt_tokens": "many", "completion_tokens": 3, "total_tokens": 9}),
+        (Wire.CHAT, {"prompt_tokens": 6, "completion_tokens": -4}),
+        (Wire.CHAT, {"prompt_tokens": 6, "completion_tokens": 1.5}),
+        (Wire.CHAT, {"prompt_tokens": 6, "completion_tokens": float("inf")}),
+        (Wire.CHAT, {"completion_tokens": 3}),
+        (Wire.RESPONSES, {"input_tokens": [6], "output_tokens": 3}),
+        (Wire.EMBEDDINGS, {"prompt_tokens": True}),
+        (Wire.MESSAGES, {"input_tokens": {"n": 6}, "output_tokens": 3}),
+        (Wire.MESSAGES, {"output_tokens": 3}),
+    ],
+)
+def test_totals_that_are_no_counts_say_nothing(wire: Wire, usage: dict[str, Any]) -> None:
+    """What was read or generated is then estimated, and never taken for nothing."""
+    assert meter_answer(wire, {"id": "resp-1", "model": "m", "usage": usage}) is None
 
 
 def test_a_usage_that_nests_without_end_is_flagged_and_does_no_harm() -> None:
