@@ -7,11 +7,14 @@ what another agent did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import ceil
 from typing import Any, Final
 
 import orjson
 
 from gateway.wires import Wire
+from ledger.core.moment import SECOND, moment_of
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Outcome, Status
 
@@ -117,9 +120,22 @@ def refusal_of(outcome: Outcome, currency: str) -> Refusal:
         429 if soon else 403,
         status.value,
         message,
-        retry_after_seconds=RETRY_AFTER_HELD_SECONDS if soon else 0,
+        retry_after_seconds=_seconds_until_it_fits(body) if soon else 0,
         authorization=str(body.get("authorization", "")),
     )
+
+
+def _seconds_until_it_fits(body: Mapping[str, Any]) -> int:
+    """Whole seconds until every rate that is too fast lets the call through. An SDK that came back sooner would be
+    refused again, and give up with the window still closed. What others hold may come free at any moment."""
+    moments = [
+        moment_of(reason["fits_at"])
+        for reason in body.get("decision", {}).get("reasons", ())
+        if reason["code"] == Status.VELOCITY.value and "fits_at" in reason
+    ]
+    if not moments or "time" not in body:
+        return RETRY_AFTER_HELD_SECONDS
+    return max(ceil((max(moments) - moment_of(body["time"])) / SECOND), RETRY_AFTER_HELD_SECONDS)
 
 
 def _said(reason: dict[str, Any], currency: str) -> str:
