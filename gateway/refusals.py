@@ -21,6 +21,8 @@ from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Outcome, Status
 OPENAI: Final = "openai"
 ANTHROPIC: Final = "anthropic"
 RETRY_AFTER_HELD_SECONDS: Final = 1
+RETRY_AFTER_SECONDS_MAX: Final = 60
+"""The SDKs obey no longer wait, and come again at once instead; after this one they learn what is left of it."""
 
 _OPENAI_TYPES: Final = {
     400: "invalid_request_error",
@@ -135,7 +137,8 @@ def _seconds_until_it_fits(body: Mapping[str, Any]) -> int:
     ]
     if not moments or "time" not in body:
         return RETRY_AFTER_HELD_SECONDS
-    return max(ceil((max(moments) - moment_of(body["time"])) / SECOND), RETRY_AFTER_HELD_SECONDS)
+    seconds = ceil((max(moments) - moment_of(body["time"])) / SECOND)
+    return min(max(seconds, RETRY_AFTER_HELD_SECONDS), RETRY_AFTER_SECONDS_MAX)
 
 
 def _said(reason: dict[str, Any], currency: str) -> str:
