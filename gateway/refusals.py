@@ -7,17 +7,22 @@ what another agent did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import ceil
 from typing import Any, Final
 
 import orjson
 
 from gateway.wires import Wire
+from ledger.core.moment import SECOND, moment_of
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Outcome, Status
 
 OPENAI: Final = "openai"
 ANTHROPIC: Final = "anthropic"
 RETRY_AFTER_HELD_SECONDS: Final = 1
+RETRY_AFTER_SECONDS_MAX: Final = 60
+"""The SDKs obey no longer wait, and come again at once instead; after this one they learn what is left of it."""
 
 _OPENAI_TYPES: Final = {
     400: "invalid_request_error",
@@ -127,9 +132,23 @@ def refusal_of(outcome: Outcome, currency: str) -> Refusal:
         429 if soon else 403,
         status.value,
         message,
-        retry_after_seconds=RETRY_AFTER_HELD_SECONDS if soon else 0,
+        retry_after_seconds=_seconds_until_it_fits(body) if soon else 0,
         authorization=str(body.get("authorization", "")),
     )
+
+
+def _seconds_until_it_fits(body: Mapping[str, Any]) -> int:
+    """Whole seconds until every rate that is too fast lets the call through. An SDK that came back sooner would be
+    refused again, and give up with the window still closed. What others hold may come free at any moment."""
+    moments = [
+        moment_of(reason["fits_at"])
+        for reason in body.get("decision", {}).get("reasons", ())
+        if reason["code"] == Status.VELOCITY.value and "fits_at" in reason
+    ]
+    if not moments or "time" not in body:
+        return RETRY_AFTER_HELD_SECONDS
+    seconds = ceil((max(moments) - moment_of(body["time"])) / SECOND)
+    return min(max(seconds, RETRY_AFTER_HELD_SECONDS), RETRY_AFTER_SECONDS_MAX)
 
 
 def _said(reason: dict[str, Any], currency: str) -> str:

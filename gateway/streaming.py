@@ -85,8 +85,9 @@ class Relay:
         rest = splitter.rest()
         if rest.strip():
             # Some providers leave out the blank line after the last event.
-            last = [self._pass(event) for event in EventSplitter().feed(rest.rstrip(b"\r\n") + b"\n\n")]
-            await self._write(b"".join(last) if self._strip_usage else rest)
+            ended = rest.rstrip(b"\r\n") + b"\n\n"
+            last = b"".join(self._pass(event) for event in EventSplitter().feed(ended))
+            await self._write(rest if last == ended else last)
         if self.meter.failed:
             return StreamEnd("failed", self.meter.failed)
         if self.meter.ended or self.meter.usage_is_final:

@@ -140,7 +140,8 @@ def read_call(wire: str, content: bytes, behaviour: Behaviour, *, response_id: s
     reasoning = min(behaviour.reasoning, tokens)
     truncated = tokens < wanted
     tools = _tool_calls(body, behaviour.tools, wanted - min(behaviour.reasoning, wanted))
-    pieces = tuple(piece for _, arguments in tools for piece in arguments) or text_pieces(wanted - reasoning)
+    written = argument_pieces if _wants_json(wire, body) else text_pieces
+    pieces = tuple(piece for _, arguments in tools for piece in arguments) or written(wanted - reasoning)
     options = body.get("stream_options")
     return Call(
         wire=wire,
@@ -183,6 +184,15 @@ def _limit(wire: str, body: dict[str, Any]) -> int | None:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise BadRequest(f"Invalid '{given[0]}': integer below minimum value. Expected a value >= 1.", given[0])
     return limit
+
+
+def _wants_json(wire: str, body: dict[str, Any]) -> bool:
+    """Whether the text is to be a JSON object: on any of the wires, by a schema or without one."""
+    asked = body.get("response_format")
+    if wire != CHAT:
+        outer = body.get("text" if wire == RESPONSES else "output_config")
+        asked = outer.get("format") if isinstance(outer, dict) else body.get("output_format")
+    return isinstance(asked, dict) and asked.get("type") in ("json_object", "json_schema")
 
 
 def _served_tier(wire: str, body: dict[str, Any]) -> str:

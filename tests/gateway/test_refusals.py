@@ -47,6 +47,15 @@ def test_counts_are_not_taken_for_money() -> None:
     assert "(asked 61, limit 60, remaining 0)" in refusal_of(outcome, "USD").message
 
 
+def test_what_is_too_fast_says_when_it_fits() -> None:
+    outcome = denial(Status.VELOCITY, fits_at="2026-12-01T00:00:41.2Z")
+    outcome.body["time"] = "2026-12-01T00:00:00Z"  # type: ignore[index]
+    assert dict(refusal_headers(refusal_of(outcome, "USD")))[b"retry-after"] == b"42"
+    outcome = denial(Status.VELOCITY, fits_at="2026-12-01T00:01:00.2Z")
+    outcome.body["time"] = "2026-12-01T00:00:00Z"  # type: ignore[index]
+    assert dict(refusal_headers(refusal_of(outcome, "USD")))[b"retry-after"] == b"60", "no SDK obeys 61"
+
+
 @pytest.mark.parametrize("status", [Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED])
 def test_a_key_that_is_no_good_is_401(status: Status) -> None:
     assert refusal_of(Outcome(status, detail="key_1 was revoked"), "USD").status == 401

@@ -86,13 +86,17 @@ def gateway_world(
     flags: tuple[str, ...] = (),
     config: dict[str, Any] | None = None,
     provider_options: dict[str, Any] | None = None,
+    more_providers: dict[str, Any] | None = None,
 ) -> Iterator[GatewayWorld]:
     """A gateway on a new database. ``config`` is added to ``gateway.yaml``, ``provider_options`` to each of its
-    providers: ``openai``, ``anthropic`` and ``local`` (one by name), all of them the fake one."""
+    providers: ``openai``, ``anthropic`` and ``local`` (one by name), all of them the fake one. ``more_providers`` are
+    others by name."""
     with contextlib.ExitStack() as stack:
         fake = provider or stack.enter_context(FakeProvider())
         path = directory / "gateway.yaml"
-        path.write_text(yaml.safe_dump(gateway_file(fake, config or {}, provider_options or {})), encoding="utf-8")
+        content = gateway_file(fake, config or {}, provider_options or {})
+        content["providers"] |= more_providers or {}
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
         book = open_book(database_url)
         server = ServerProcess(
             database_url, "--gateway-file", str(path), *flags, directory=directory, environment={KEY_VARIABLE: KEY}
