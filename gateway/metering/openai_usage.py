@@ -41,6 +41,9 @@ _PARTS: Final = {
 }
 _NO_PARTS: Final = ("text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
 _NAMES: Final = (("prompt", "completion"), ("input", "output"))
+_TOTALS: Final = {
+    (read, written): (f"{read}_tokens", f"{written}_tokens", "total_tokens") for read, written in _NAMES
+}
 _FORGOTTEN: Final = {
     names: (*_NO_CHARGE, *(f"{name}_tokens_details.{part}" for name in names for part in _NO_PARTS)) for names in _NAMES
 }
@@ -72,18 +75,36 @@ def openai_usage(wire: Wire, body: Mapping[str, Any], usage: Mapping[str, Any], 
     chat = wire is not Wire.RESPONSES
     names = _NAMES[0] if chat else _NAMES[1]
     fields = UsageFields(usage)
-    counts = _totals(fields, *names)
-    _parts_of_input(fields, counts, f"{names[0]}_tokens_details")
-    _parts_of_output(fields, counts, names)
-    elsewhere = _tool_calls(body, fields, counts, items)
-    fields.forget(*_FORGOTTEN[names])
+    counts = _plain(fields, usage, *_TOTALS[names])
+    unknown: tuple[str, ...] = ()
+    if counts is not None:
+        elsewhere = _tool_calls(body, fields, counts, items)
+    else:
+        counts = _totals(fields, *names)
+        _parts_of_input(fields, counts, f"{names[0]}_tokens_details")
+        _parts_of_output(fields, counts, names)
+        elsewhere = _tool_calls(body, fields, counts, items)
+        fields.forget(*_FORGOTTEN[names])
+        unknown = fields.unknown()
     return Usage(
         counts={key: count for key, count in counts.items() if count or key in ("input_tokens", "output_tokens")},
         model=text(body.get("model")),
         response_id=text(body.get("id")),
         tier=served_tier(wire, body, usage),
-        unknown=fields.unknown() + elsewhere,
+        unknown=unknown + elsewhere,
     )
+
+
+def _plain(
+    fields: UsageFields, usage: Mapping[str, Any], read: str, written: str, total: str
+) -> dict[str, int] | None:
+    """The two totals of a usage in which all else is zero, which most are; None where it is not, or where their sum
+    says something else."""
+    if not fields.only(read, written, total):
+        return None
+    inputs, outputs = usage.get(read) or 0, usage.get(written) or 0
+    said = usage.get(total)
+    return {"input_tokens": inputs, "output_tokens": outputs} if said is None or said == inputs + outputs else None
 
 
 def _totals(fields: UsageFields, read: str, written: str) -> dict[str, int]:
