@@ -5,6 +5,7 @@
     python -m bench --only authorize       one scenario (may be repeated)
     python -m bench --seconds 10           longer runs; five interleaved rounds each
     python -m bench --growth 10000000      the long history of the growth scenario, in transfers
+    python -m bench --only gateway --peer NAME=URL [--peer-key NAME=KEY] [--peer-model NAME=MODEL] [--upstream-port P]
     python -m bench --calibrate            only the load generator's own ceiling
     python -m bench --json PATH            where the report goes as JSON (default bench/results/latest.json)
     python -m bench --directory PATH       where the databases are; its disk is the one that is timed
@@ -35,6 +36,7 @@ from bench.http_client import RequestFailed, UnexpectedStatus
 from bench.load import Plan
 from bench.postgres_server import PostgresServerError
 from bench.report import as_document, ceiling_ratio, print_facts, print_table, write_json
+from bench.peers import read_peer
 from bench.rounds import Contender, InvalidRun, interleave, run_load
 from bench.scenarios import SCENARIOS
 from bench.scenarios.verify import NotVerified
@@ -101,6 +103,10 @@ def measure(
 @click.option("--only", multiple=True, type=click.Choice(sorted(SCENARIOS)), help="Only this scenario; repeatable.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="Length of each measured run.")
 @click.option("--growth", type=click.IntRange(min=1_000), help="Transfers in the long history.")
+@click.option("--peer", "peers", multiple=True, metavar="NAME=URL", help="Another gateway's base URL; repeatable.")
+@click.option("--peer-key", "peer_keys", multiple=True, metavar="[NAME=]KEY", help="The key for a peer, or for all.")
+@click.option("--peer-model", "peer_models", multiple=True, metavar="[NAME=]MODEL", help="Its name for the model.")
+@click.option("--upstream-port", type=click.IntRange(0, 65535), help="Where the fake provider listens for peers.")
 @click.option("--calibrate", "only_calibrate", is_flag=True, help="Only the load generator's own ceiling.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=DEFAULT_JSON, show_default=False)
 @click.option("--directory", type=click.Path(path_type=Path, exists=True, file_okay=False), help="For the databases.")
@@ -110,6 +116,10 @@ def main(
     only: tuple[str, ...],
     seconds: float | None,
     growth: int | None,
+    peers: tuple[str, ...],
+    peer_keys: tuple[str, ...],
+    peer_models: tuple[str, ...],
+    upstream_port: int | None,
     only_calibrate: bool,
     json_path: Path,
     directory: Path | None,
@@ -118,6 +128,11 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else 160)
     settings = Settings.smoke() if smoke else Settings()
     settings = replace(settings, seconds=seconds or settings.seconds, growth=growth or settings.growth)
+    settings = replace(
+        settings,
+        peers=tuple(read_peer(each, keys=peer_keys, models=peer_models) for each in peers),
+        upstream_port=upstream_port or settings.upstream_port,
+    )
     cores = Cores.of_this_machine()
     with tempfile.TemporaryDirectory(prefix="bursar-bench-", dir=directory) as name:
         facts = machine_facts(Path(name), server_core=cores.server, load_core=cores.load)

@@ -30,8 +30,19 @@ _numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Another gateway that takes the gateway's load: its base URL (what `/chat/completions` follows), key and model."""
+
+    name: str
+    url: str
+    key: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How much to measure. `growth` is the number of transfers of the long history."""
+    """How much to measure. `growth` is the number of transfers of the long history; `upstream_port` is where the fake
+    provider listens (0: any)."""
 
     seconds: float = 3.0
     warmup_seconds: float = 1.0
@@ -41,6 +52,8 @@ class Settings:
     many_budgets: int = 1_000
     verified_history: int = 60_000
     connection_counts: tuple[int, ...] = (1, 8, 64, 256)
+    upstream_port: int = 0
+    peers: tuple[Peer, ...] = ()
 
     @classmethod
     def smoke(cls) -> "Settings":
@@ -59,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One row of the report. `target` is the least ratio wanted, or None where there is no target."""
+    """One row of the report. `target` is the least ratio wanted (with `at_most`: the most), None where there is none."""
 
     scenario: str
     what: str
@@ -68,11 +81,14 @@ class Line:
     detail: str
     rates: dict[str, list[float]] = field(default_factory=dict)
     generator_busy: float = 0.0
+    at_most: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None without a target."""
-        return None if self.target is None else self.ratio >= self.target
+        if self.target is None:
+            return None
+        return self.ratio <= self.target if self.at_most else self.ratio >= self.target
 
 
 @dataclass(slots=True)

@@ -33,12 +33,13 @@ from bench.wire import (
     UnreadableResponse,
     authorization_id,
     batch_template,
+    call_template,
     settle_template,
     single_templates,
 )
 
 DRAIN_SECONDS = 30.0
-KINDS = ("single", "pair", "batch")
+KINDS = ("single", "pair", "batch", "call")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,9 @@ class Plan:
     """What to send, to whom and for how long.
 
     `kind`: `single` sends `body` again and again; `pair` authorizes, then settles what it got with
-    `settle_body`; `batch` sends `items` authorizations a request. `expected_marker` is a byte string that an
-    answer holds once per item that went well (batches only). `core` is the processor to run on, or null.
+    `settle_body`; `batch` sends `items` authorizations a request; `call` sends `body` as an inference call, whose answer
+    may be a stream. `expected_marker` is a byte string that an answer holds once per item that went well (batches), or
+    at least once (calls). `core` is the processor to run on, or null.
     `maximum_requests` ends the run early, once that many requests were sent (0: only time ends it).
     """
 
@@ -175,6 +177,9 @@ def exchange(plan: Plan, keys: KeySource) -> Exchange:
             ]
         )
         return lambda: (next(batches).render(keys), None)
+    if plan.kind == "call":
+        calls = cycle([call_template(each, path=plan.path, host=host, body=plan.body) for each in plan.principals])
+        return lambda: (next(calls).render(keys), None)
     settles: dict[Principal, SettleTemplate | None] = {
         principal: settle_template(principal, host=host, body=plan.settle_body) if plan.kind == "pair" else None
         for principal in plan.principals
@@ -199,7 +204,7 @@ class Connection(asyncio.Protocol):
         self._kind = plan.kind
         self._items = plan.items
         self._recorder = recorder
-        self._parser = ResponseParser()
+        self._parser = ResponseParser(streams=plan.kind == "call")
         self._transport: asyncio.Transport | None = None
         self._sent_at = 0.0
         self._settle: SettleTemplate | None = None
@@ -251,6 +256,9 @@ class Connection(asyncio.Protocol):
             units = body.count(self._marker) if self._marker else self._items
             if units != self._items and status == 200:
                 self._recorder.fail(f"{self._items - units} items not approved: {body[:600].decode('latin-1')}")
+        elif self._kind == "call":
+            if self._marker not in body and status == 200:
+                self._recorder.fail(f"an answer without {self._marker!r}: {body[:600].decode('latin-1')}")
         elif self._settle is not None:
             units = 1 if self._settling else 0
         self._recorder.record(status=status, body=body, seconds=seconds, units=units)

@@ -53,6 +53,7 @@ def as_document(
                 "what": line.what,
                 "ratio": round(line.ratio, 4),
                 "target": line.target,
+                "at_most": line.at_most,
                 "met": line.met,
                 "detail": line.detail,
                 "rates": {name: [round(rate, 1) for rate in rates] for name, rates in line.rates.items()},
@@ -85,7 +86,7 @@ def print_table(console: Console, lines: Sequence[Line]) -> None:
     table.add_column("met", no_wrap=True)
     table.add_column("from", overflow="fold", ratio=4)
     for line in lines:
-        target = "–" if line.target is None else f"≥ {line.target:g}"
+        target = "–" if line.target is None else f"{'≤' if line.at_most else '≥'} {line.target:g}"
         style = {True: "green", False: "red", None: None}[line.met]
         table.add_row(line.what, f"{line.ratio:.2f}", target, verdict(line), line.detail, style=style)
     console.print(table)

@@ -145,10 +145,10 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def module_server(module: str, *, core: int, directory: Path) -> Server:
-    """One of the bench's own servers, which take a port and a core."""
+def module_server(module: str, *arguments: str, core: int, directory: Path) -> Server:
+    """One of the bench's own servers, which take a port, a core and what else they need."""
     port = free_port()
-    command = [sys.executable, "-m", module, str(port), str(core)]
+    command = [sys.executable, "-m", module, str(port), str(core), *arguments]
     return Server(module.rpartition(".")[2], command, port=port, core=core, directory=directory)
 
 
@@ -162,9 +162,19 @@ def initialize_book(database_url: str, *, currency: str = "USD") -> str:
     return str(json.loads(done.stdout)["admin_key"])
 
 
-def bursar_server(name: str, database_url: str, *, core: int | None, directory: Path) -> Server:
+def fake_provider(*, port: int, core: int, directory: Path, behaviour: str = "in=100 out=100") -> Server:
+    """The fake provider on this port (0: any that is free), which takes any key that begins with `sk-`."""
+    port = port or free_port()
+    command = [sys.executable, "-m", "bench.fake_provider", "--port", str(port), "--core", str(core)]
+    command += ["--default", behaviour, "--keep", "1"]
+    return Server("fake-provider", command, port=port, core=core, directory=directory)
+
+
+def bursar_server(
+    name: str, database_url: str, *, core: int | None, directory: Path, options: Sequence[str] = ()
+) -> Server:
     """`bursar serve` with one worker on an initialized database, with no bound on a key's rate."""
     port = free_port()
     command = [bursar_command(), "serve", "--database-url", database_url]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--rate-limit-per-second", "0"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--rate-limit-per-second", "0", *options]
     return Server(name, command, port=port, core=core, directory=directory)

@@ -1,7 +1,7 @@
 """HTTP/1.1 as bytes: request templates and the smallest response parser that a measurement can trust.
 
-Owns what the load generator puts on the wire. Invariant: every request made here carries an
-`Idempotency-Key` that no other request of any run carries, and every template of a kind keeps its length
+Owns what the load generator puts on the wire. Invariant: every request to a
+ledger carries an `Idempotency-Key` that no other request of any run carries, and every template of a kind keeps its length
 when the key changes, so that `content-length` is computed once.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 KEY_COUNTER_DIGITS = 12
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CHUNKED_END = b"\r\n0\r\n\r\n"
 _AUTHORIZATION_ID = re.compile(rb'"id":\s*"([A-Za-z0-9_.-]+)"')
 
 
@@ -36,9 +37,13 @@ class ResponseParser:
 
     `feed` takes what arrived and returns complete responses as (status, body) pairs, oldest first. Raises
     UnreadableResponse for a response without `content-length` (chunked included): a closed loop would hang.
+    With `streams`, chunked responses are read too, and their bodies returned with the chunks' own lines in them: an
+    event stream never holds the bytes that end it, and taking it apart would cost more than it tells.
     """
 
+    streams: bool = False
     _buffer: bytes = field(default=b"")
+    _looked_at: int = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Add arrived bytes; return the responses that are now whole."""
@@ -51,6 +56,15 @@ class ResponseParser:
                 break
             body_start = head_end + 4
             match = _CONTENT_LENGTH.search(buffer, position, head_end)
+            if self.streams and match is None and _CHUNKED.search(buffer, position, head_end) is not None:
+                found = buffer.find(_CHUNKED_END, max(head_end + 2, self._looked_at))
+                if found < 0:
+                    self._looked_at = len(buffer) - len(_CHUNKED_END) - position
+                    break
+                body_end, self._looked_at = found + len(_CHUNKED_END), 0
+                responses.append((int(buffer[position + 9 : position + 12]), buffer[body_start:body_end]))
+                position = body_end
+                continue
             if match is None or _CHUNKED.search(buffer, position, head_end) is not None:
                 raise UnreadableResponse(buffer[position:head_end][:300].decode("latin-1"))
             body_end = body_start + int(match.group(1))
@@ -111,6 +125,17 @@ class SingleTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class CallTemplate:
+    """An inference call: the same bytes each time, because a provider's clients send no idempotency key."""
+
+    request: bytes
+
+    def render(self, keys: KeySource) -> bytes:
+        """The request's bytes."""
+        return self.request
+
+
+@dataclass(frozen=True, slots=True)
 class SettleTemplate:
     """A settlement with holes for the authorization's id (in the path) and the idempotency key."""
 
@@ -150,6 +175,16 @@ def single_templates(
                 prefix = request_head(path=path, key=principal.key, host=host, content_length=len(content))
                 templates.append((principal, SingleTemplate(prefix=prefix, suffix=b"\r\n\r\n" + content)))
     return templates
+
+
+def call_template(principal: Principal, *, path: str, host: str, body: dict[str, Any]) -> CallTemplate:
+    """One inference call, as a client without any headers of its own would send it."""
+    content = encode(body)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {principal.key}\r\nAccept: application/json\r\n"
+        f"User-Agent: bench\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return CallTemplate(head.encode() + content)
 
 
 def settle_template(principal: Principal, *, host: str, body: dict[str, Any]) -> SettleTemplate:

@@ -8,8 +8,8 @@ billed; what is read is what was meant, compressed or not, and bounded in both f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from types import TracebackType
 from typing import Any, Final
 
 import aiohttp
@@ -150,17 +150,30 @@ class Upstream:
             await self._session.close()
             self._session = None
 
-    @asynccontextmanager
-    async def send(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None
-    ) -> AsyncIterator[Answer]:
-        """Send a call once. Raises NotSent where it cannot have arrived, Broken where it may have."""
+    def send(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> _Sending:
+        """Send a call once, in an ``async with``. Entering it raises NotSent where it cannot have arrived, and Broken
+        where it may have."""
         if self._session is None:
             raise RuntimeError("the pool has not been started")
+        request = self._session.request(
+            method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+        )  # fmt: skip
+        return _Sending(request, self._config.answer_bytes_max)
+
+
+class _Sending:
+    """One call under way: the answer's head when it is entered, its connection given back or closed when it is left."""
+
+    __slots__ = ("_bytes_max", "_request", "_response")
+
+    def __init__(self, request: Awaitable[aiohttp.ClientResponse], bytes_max: int) -> None:
+        self._request = request
+        self._bytes_max = bytes_max
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Answer:
         try:
-            response = await self._session.request(
-                method, URL(url, encoded=True), data=body, headers=list(headers), allow_redirects=False
-            )
+            response = self._response = await self._request
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent("the provider cannot be reached") from error
         except ValueError as error:
@@ -168,11 +181,16 @@ class Upstream:
             raise NotSent("the request cannot be written as HTTP") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
-        try:
-            yield Answer(response, self._config.answer_bytes_max)
-        except asyncio.CancelledError:
+        return Answer(response, self._bytes_max)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        response = self._response
+        if response is None:
+            return
+        # What was read to its end goes back to the pool; anything else is closed.
+        if response.content.at_eof() and not isinstance(error, asyncio.CancelledError):
+            response.release()
+        else:
             response.close()
-            raise
-        finally:
-            # What was read to its end goes back to the pool; anything else is closed.
-            response.release() if response.content.at_eof() else response.close()

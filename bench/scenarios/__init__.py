@@ -4,7 +4,7 @@ Invariant: every scenario is in `SCENARIOS`, under the name that `--only` takes.
 """
 
 from bench.context import Scenario
-from bench.scenarios import authorize, batch, budgets, connections, growth, pairs, policies, simulate, verify
+from bench.scenarios import authorize, batch, budgets, connections, gateway, growth, pairs, policies, simulate, verify
 
 SCENARIOS: dict[str, Scenario] = {
     "authorize": authorize.run,
@@ -12,6 +12,7 @@ SCENARIOS: dict[str, Scenario] = {
     "batch": batch.run,
     "budgets": budgets.run,
     "connections": connections.run,
+    "gateway": gateway.run,
     "growth": growth.run,
     "policies": policies.run,
     "verify": verify.run,

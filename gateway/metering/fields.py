@@ -20,7 +20,9 @@ def whole(value: Any) -> int | None:
 
     Some providers write 12.0 for 12; that is 12.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if type(value) is int:
+        return value if value >= 0 else None
+    if value is None or isinstance(value, bool) or not isinstance(value, Real):
         return None
     number: Any = value
     # What is not finite leaves no remainder of zero.
@@ -51,7 +53,10 @@ class UsageFields:
 
     def take(self, path: str) -> int | None:
         """The count at ``path``, or None where there is no whole number; a strange number stays unknown."""
-        count = whole(self._left.get(path))
+        value = self._left.get(path)
+        if value is None:
+            return None
+        count = whole(value)
         if count is not None:
             del self._left[path]
         elif path in self._words:
@@ -63,12 +68,24 @@ class UsageFields:
         found = [count for count in map(self.take, paths) if count is not None]
         return max(found) if found else None
 
+    def only(self, *paths: str) -> bool:
+        """Whether all but these is zero, and these, where they are there, are whole numbers."""
+        if self._too_deep or not self._words.isdisjoint(paths):
+            return False
+        for path, value in self._left.items():
+            if value and (path not in paths or type(value) is not int or value < 0):
+                return False
+        return True
+
     def forget(self, *paths: str) -> None:
         """Say that these, and all below them, are no charge of their own."""
-        for path in paths:
-            below = path + "."
-            for known in [name for name in self._left if name == path or name.startswith(below)]:
-                del self._left[known]
+        for known in list(self._left):
+            name = known
+            while name:
+                if name in paths:
+                    del self._left[known]
+                    break
+                name = name.rpartition(".")[0]
 
     def unknown(self) -> tuple[str, ...]:
         """The paths of what is not zero and was neither taken nor forgotten, and of counts that are none, such as text;
@@ -82,6 +99,11 @@ class UsageFields:
     def _walk(self, value: Mapping[str, Any], before: str, apart: frozenset[str], depth: int) -> None:
         for name, member in value.items():
             path = f"{before}.{name}" if before else str(name)
+            if type(member) is int and path not in apart:
+                # The usual case. Objects in a list share their paths: there a zero replaces nothing.
+                if member or path not in self._left:
+                    self._left[path] = member
+                continue
             if path in apart or member is None:
                 continue
             if isinstance(member, bool | str):

@@ -40,6 +40,17 @@ _PARTS: Final = {
     "video_tokens": "input_video_tokens",
 }
 _NO_PARTS: Final = ("text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
+_NAMES: Final = (("prompt", "completion"), ("input", "output"))
+_TOTALS: Final = {
+    (read, written): (f"{read}_tokens", f"{written}_tokens", "total_tokens") for read, written in _NAMES
+}
+_FORGOTTEN: Final = {
+    names: (*_NO_CHARGE, *(f"{name}_tokens_details.{part}" for name in names for part in _NO_PARTS)) for names in _NAMES
+}
+_INPUT_PARTS: Final = {
+    details: tuple((f"{details}.{name}", key) for name, key in _PARTS.items())
+    for details in (f"{read}_tokens_details" for read, _ in _NAMES)
+}
 _CACHE_READS: Final = (
     "prompt_cache_hit_tokens",
     "cached_tokens",
@@ -62,21 +73,38 @@ def openai_usage(wire: Wire, body: Mapping[str, Any], usage: Mapping[str, Any], 
     ``items`` are the output items of a Responses answer, whose tools are billed by the call and not by tokens.
     """
     chat = wire is not Wire.RESPONSES
-    names = ("prompt", "completion") if chat else ("input", "output")
+    names = _NAMES[0] if chat else _NAMES[1]
     fields = UsageFields(usage)
-    counts = _totals(fields, *names)
-    _parts_of_input(fields, counts, f"{names[0]}_tokens_details")
-    _parts_of_output(fields, counts, names)
-    elsewhere = _tool_calls(body, fields, counts, items)
-    for path in (*_NO_CHARGE, *(f"{name}_tokens_details.{part}" for name in names for part in _NO_PARTS)):
-        fields.forget(path)
+    counts = _plain(fields, usage, *_TOTALS[names])
+    unknown: tuple[str, ...] = ()
+    if counts is not None:
+        elsewhere = _tool_calls(body, fields, counts, items)
+    else:
+        counts = _totals(fields, *names)
+        _parts_of_input(fields, counts, f"{names[0]}_tokens_details")
+        _parts_of_output(fields, counts, names)
+        elsewhere = _tool_calls(body, fields, counts, items)
+        fields.forget(*_FORGOTTEN[names])
+        unknown = fields.unknown()
     return Usage(
         counts={key: count for key, count in counts.items() if count or key in ("input_tokens", "output_tokens")},
         model=text(body.get("model")),
         response_id=text(body.get("id")),
         tier=served_tier(wire, body, usage),
-        unknown=fields.unknown() + elsewhere,
+        unknown=unknown + elsewhere,
     )
+
+
+def _plain(
+    fields: UsageFields, usage: Mapping[str, Any], read: str, written: str, total: str
+) -> dict[str, int] | None:
+    """The two totals of a usage in which all else is zero, which most are; None where it is not, or where their sum
+    says something else."""
+    if not fields.only(read, written, total):
+        return None
+    inputs, outputs = usage.get(read) or 0, usage.get(written) or 0
+    said = usage.get(total)
+    return {"input_tokens": inputs, "output_tokens": outputs} if said is None or said == inputs + outputs else None
 
 
 def _totals(fields: UsageFields, read: str, written: str) -> dict[str, int]:
@@ -91,8 +119,8 @@ def _totals(fields: UsageFields, read: str, written: str) -> dict[str, int]:
 
 
 def _parts_of_input(fields: UsageFields, counts: dict[str, int], details: str) -> None:
-    for name, key in _PARTS.items():
-        counts[key] = fields.take(f"{details}.{name}") or 0
+    for path, key in _INPUT_PARTS[details]:
+        counts[key] = fields.take(path) or 0
     # The same cached tokens may stand under several names at once: they are one count, not a sum.
     reads = fields.largest(*_CACHE_READS, f"{details}.cache_read_input_tokens")
     writes = fields.largest(*_CACHE_WRITES, f"{details}.cache_creation_tokens")

@@ -50,12 +50,13 @@ def recorded(usage: Usage, tariff: Tariff) -> dict[str, str]:
     pairs = {key: _printable(value) for key, value in pairs.items() if value and len(key) <= KEY_CHARACTERS_MAX}
     if len(pairs) > PAIRS_MAX:
         pairs = dict(list(pairs.items())[: PAIRS_MAX - 1]) | {_INCOMPLETE: "true"}
-    return pairs | dict(list(prices_said(tariff, usage.tier).items())[: PAIRS_MAX - len(pairs)])
+    prices = tariff.prices_said(usage.tier)
+    return pairs | (prices if len(prices) + len(pairs) <= PAIRS_MAX else dict(_first(prices, PAIRS_MAX - len(pairs))))
 
 
 def prices_said(tariff: Tariff, tier: str) -> dict[str, str]:
     """The prices of a tariff as records name them, without their source."""
-    return {f"{PRICE}{key}": format(price, "f") for key, price in tariff.prices(tier).items()}
+    return dict(tariff.prices_said(tier))
 
 
 def usage_of(pairs: Mapping[str, str]) -> Usage | None:
@@ -108,10 +109,15 @@ def cost_recorded(pairs: Mapping[str, str]) -> int | None:
     return atoms_of(*plan.price(usage.counts)[:2])
 
 
+def _first(prices: Mapping[str, str], count: int) -> list[tuple[str, str]]:
+    return list(prices.items())[:count]
+
+
 def _is_count(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) <= 30
 
 
 def _printable(value: str) -> str:
-    kept = "".join(letter if letter.isprintable() else "?" for letter in value)
-    return kept[:VALUE_CHARACTERS_MAX]
+    if not value.isprintable():
+        value = "".join(letter if letter.isprintable() else "?" for letter in value)
+    return value[:VALUE_CHARACTERS_MAX]

@@ -68,6 +68,7 @@ class Tariff:
         self._others = others
         self._bounding = bounding or self
         self._plans: dict[str, tuple[tuple[Plan, ...], str]] = {}
+        self._said: dict[str, dict[str, str]] = {}
         self._bounds: dict[tuple[str, str | None, bool], list[tuple[list[int], list[Bound]]]] = {}
 
     @property
@@ -96,6 +97,15 @@ class Tariff:
         Where several times of day have prices of their own, the first of the day.
         """
         return self._plans_of(tier)[0][0].prices()
+
+    def prices_said(self, tier: str) -> Mapping[str, str]:
+        """``prices`` as records name and write them; not to be changed."""
+        said = self._said.get(tier)
+        if said is None:
+            said = {f"price.{key}": format(price, "f") for key, price in self.prices(tier).items()}
+            if len(self._said) < _PLANS_MAX:
+                self._said[tier] = said
+        return said
 
     def cost(self, usage: Usage) -> Cost:
         """What a call cost: exact, then rounded half-even to one atom. The tier is the one that ``usage`` says.

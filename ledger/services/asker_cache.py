@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 from ledger.services.asker import Asker, read_asker
 
 ENTRIES: Final = 10_000
-REFRESH_SECONDS: Final = 1.0
-LIVES_SECONDS: Final = 2.0
+REFRESH_SECONDS: Final = 2.0
+LIVES_SECONDS: Final = 4.0
 READS_AT_ONCE: Final = 4
 """Less than the pool of the reading engine has, so that other reads find a connection."""
 

@@ -5,14 +5,16 @@ reads within one transaction is one moment (``engine.create_engine``).
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.journal import LogRecord, Text
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import book_heads, book_secrets, books, log_records, names, texts, units
+
+_HEAD: Final = select(book_heads).where(book_heads.c.book_id == bindparam("book"))
 
 
 def book_by_id(connection: Connection, book_id: int) -> Book | None:
@@ -40,7 +42,7 @@ def text_secret(connection: Connection, book_id: int) -> bytes | None:
 
 def head(connection: Connection, book_id: int) -> Head | None:
     """The book's head, or None."""
-    row = connection.execute(select(book_heads).where(book_heads.c.book_id == book_id)).one_or_none()
+    row = connection.execute(_HEAD, {"book": book_id}).one_or_none()
     return None if row is None else Head(*row)
 
 

@@ -6,7 +6,7 @@ Invariant: wherever an id is taken, the name is too; every list is bounded.
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, or_, select, tuple_
 
 from ledger.core.counter import Counter
 from ledger.core.planning import CounterKey
@@ -15,6 +15,19 @@ from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import counters, policies, policy_versions
 
 KEYS_PER_STATEMENT: Final = 200
+_INNER: Final = policies.alias()
+# The names first, out of the index alone: asked for whole rows, SQLite reads every policy of the book.
+_BOUND: Final = select(policies).where(
+    policies.c.book_id == bindparam("book"),
+    policies.c.name.in_(
+        select(_INNER.c.name).where(
+            _INNER.c.book_id == bindparam("book"),
+            _INNER.c.scope_kind.in_(bindparam("kinds", expanding=True)),
+            _INNER.c.scope.in_(bindparam("scopes", expanding=True)),
+        )
+    ),
+    policies.c.retired == False,  # noqa: E712
+)
 _AFTER_ALL: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -109,19 +122,12 @@ def bound_to(
     found: dict[tuple[str, str], list[Policy]] = {}
     for at in range(0, len(scopes), KEYS_PER_STATEMENT):
         wanted = set(scopes[at : at + KEYS_PER_STATEMENT])
-        # The names first, out of the index alone: asked for whole rows, SQLite reads every policy of the book.
-        inner = policies.alias()
-        names = select(inner.c.name).where(
-            inner.c.book_id == book_id,
-            inner.c.scope_kind.in_(sorted({kind for kind, _ in wanted})),
-            inner.c.scope.in_(sorted({name for _, name in wanted})),
-        )
-        statement = select(policies).where(
-            policies.c.book_id == book_id,
-            policies.c.name.in_(names),
-            policies.c.retired == False,  # noqa: E712
-        )
-        for row in connection.execute(statement):
+        asked = {
+            "book": book_id,
+            "kinds": sorted({kind for kind, _ in wanted}),
+            "scopes": sorted({name for _, name in wanted}),
+        }
+        for row in connection.execute(_BOUND, asked):
             made = _policy(row)
             if (made.scope_kind, made.scope) in wanted:
                 found.setdefault((made.scope_kind, made.scope), []).append(made)

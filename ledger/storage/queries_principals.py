@@ -3,11 +3,18 @@
 Invariant: wherever an id is taken, the name is too; nothing of another book is ever found.
 """
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select
 
 from ledger.core.principal import Agent, Key, Person
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import agents, api_keys, persons
+
+# Asked again and again by the gateway: made once, because making a statement costs more than running it.
+_KEY_BY_DIGEST: Final = select(api_keys).where(
+    api_keys.c.book_id == bindparam("book"), api_keys.c.digest == bindparam("sought")
+)
 
 
 def agent(connection: Connection, book_id: int, reference: str) -> Agent | None:
@@ -55,8 +62,7 @@ def list_persons(connection: Connection, book_id: int, *, after: str | None = No
 
 def key_by_digest(connection: Connection, book_id: int, digest: bytes) -> Key | None:
     """The key whose SHA-256 is ``digest``, or None."""
-    statement = select(api_keys).where(api_keys.c.book_id == book_id, api_keys.c.digest == digest)
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(_KEY_BY_DIGEST, {"book": book_id, "sought": digest}).one_or_none()
     return None if row is None else Key(*row)
 
 

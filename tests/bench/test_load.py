@@ -41,8 +41,8 @@ def run(server: Scripted, **options: object) -> LoadResult:
     async def both() -> LoadResult:
         listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
-        values: dict[str, object] = {"connections": 2, "warmup_seconds": 0.05, "seconds": 0.15}
-        plan = Plan(host="127.0.0.1", port=port, principals=PRINCIPALS, body={}, **(values | options))  # type: ignore[arg-type]
+        values: dict[str, object] = {"body": {}, "connections": 2, "warmup_seconds": 0.05, "seconds": 0.15}
+        plan = Plan(host="127.0.0.1", port=port, principals=PRINCIPALS, **(values | options))  # type: ignore[arg-type]
         result = await drive(Plan.from_json(plan.to_json()))
         listener.close()
         return result
@@ -91,6 +91,16 @@ def test_batches_count_items() -> None:
     assert len(json.loads(server.requests[0].partition(b"\r\n\r\n")[2])["items"]) == 2
 
 
+def test_calls_are_sent_as_they_are_and_their_streams_read() -> None:
+    stream = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+    server = Scripted(stream)
+    result = run(server, kind="call", path="/v1/chat/completions", body={"stream": True}, expected_marker="[DONE]")
+    assert result.valid
+    assert result.units == result.requests > 0
+    assert server.requests[0].startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert json.loads(server.requests[0].partition(b"\r\n\r\n")[2]) == {"stream": True}
+
+
 def test_a_maximum_ends_the_run_early() -> None:
     server = Scripted(answer(201, b"{}"))
     result = run(server, maximum_requests=5, warmup_seconds=0.0, seconds=60.0)
@@ -110,8 +120,9 @@ def test_a_maximum_ends_the_run_early() -> None:
             "1 items not approved",
         ),
         ([answer(201, b"{}")], {"kind": "pair"}, "no authorization id"),
+        ([answer(200, b"data: {}")], {"kind": "call", "expected_marker": "[DONE]"}, "an answer without"),
     ],
-    ids=["refused", "lost", "chunked", "item refused", "no id"],
+    ids=["refused", "lost", "chunked", "item refused", "no id", "half a stream"],
 )
 def test_one_wrong_answer_makes_the_result_invalid(
     answers: list[bytes], options: dict[str, object], problem: str

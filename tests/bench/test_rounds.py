@@ -115,3 +115,11 @@ def test_everyone_has_a_budget_and_every_budget_someone(
     agents: list[str], budgets: list[str], expected: dict[str, list[str]]
 ) -> None:
     assert deal(agents, budgets) == expected
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(1.9, "met"), (2.0, "met"), (2.1, "missed")])
+def test_a_target_may_be_the_most_that_is_wanted(ratio: float, said: str) -> None:
+    line = replace(LINE, ratio=ratio, target=2.0, at_most=True)
+    assert verdict(line) == said
+    document = as_document([line], facts={}, ceiling=1000.0, failures={})
+    assert (document["lines"][0]["at_most"], document["lines"][0]["met"]) == (True, said == "met")

@@ -11,6 +11,7 @@ from bench.wire import (
     UnreadableResponse,
     authorization_id,
     batch_template,
+    call_template,
     settle_template,
     single_templates,
 )
@@ -42,6 +43,34 @@ def test_several_responses_and_a_piece_in_one_arrival() -> None:
     parser = ResponseParser()
     assert [status for status, _ in parser.feed(EMPTY + APPROVED + APPROVED[:20])] == [204, 201]
     assert [status for status, _ in parser.feed(APPROVED[20:])] == [201]
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 0\r\n\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("cut", range(1, len(STREAM)))
+def test_a_stream_split_anywhere_and_what_follows_it(cut: int) -> None:
+    parser = ResponseParser(streams=True)
+    assert parser.feed(STREAM[:cut]) == []
+    (status, body), *others = parser.feed(STREAM[cut:] + APPROVED + STREAM)
+    assert (status, body) == (200, b"9\r\ndata: 0\r\n\r\n0\r\n\r\n")
+    assert [status for status, _ in others] == [201, 200]
+
+
+def test_a_stream_without_events_ends_too() -> None:
+    head = STREAM.partition(b"9\r\n")[0]
+    assert ResponseParser(streams=True).feed(head + b"0\r\n\r\n") == [(200, b"0\r\n\r\n")]
+
+
+def test_a_call_carries_its_key_and_a_body_of_the_length_it_says() -> None:
+    template = call_template(ALICE, path="/v1/chat/completions", host="h:1", body={"model": "m"})
+    request = template.render(KeySource())
+    first, headers, body = split_request(request)
+    assert first == "POST /v1/chat/completions HTTP/1.1"
+    assert headers["Authorization"] == "Bearer bk_agent_alice"
+    assert "Idempotency-Key" not in headers
+    assert json.loads(body) == {"model": "m"}
+    assert int(headers["Content-Length"]) == len(body)
 
 
 @pytest.mark.parametrize(
