@@ -365,7 +365,7 @@ class Call:
         headers = [
             (b"x-bursar-authorization", self._spend.id.encode()),
             (b"x-bursar-cost", decimal_text(cost, currency).encode()),
-            (b"x-bursar-remaining", decimal_text(self._spend.budget_available, currency).encode()),
+            (b"x-bursar-remaining", decimal_text(self._spend.remaining(cost), currency).encode()),
             (b"x-bursar-currency", currency.encode()),
         ]
         if not is_final:

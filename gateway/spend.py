@@ -23,6 +23,7 @@ from ledger.core.ids import AUTHORIZATION
 from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import Outcome, Status
+from ledger.core.rules import RULE_RUN_CAP
 from ledger.services.errors import CommandFailed, LeftLine, OutcomeUnknown, ServiceError
 from ledger.services.sources import ParsedKey, Sources
 
@@ -31,6 +32,8 @@ LEFT_CHECK_SECONDS: Final = 0.05
 _KEY_ENDED: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED, Status.ROLE_NOT_ALLOWED))
 _RECORDED: Final = frozenset((Status.DONE, Status.REPLAYED, Status.APPROVED))
 Report = Settle | Release | MarkUnknown
+_REMAINING: Final = 4
+"""Where a rule in a decision says what remains: [rule, verdict, observed, limit, remaining]."""
 _logger = logging.getLogger("bursar.gateway")
 
 
@@ -70,7 +73,7 @@ class Spend:
     """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
 
     __slots__ = (
-        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "client_left",
+        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left", "client_left",
         "currency", "id", "outcome",
     )  # fmt: skip
 
@@ -83,6 +86,7 @@ class Spend:
         self.approved = 0
         self.currency = "USD"
         self.budget_available = 0
+        self.cap_left: int | None = None
         self._extensions = 0
         self._ended = False
         self.client_left = False
@@ -130,7 +134,14 @@ class Spend:
         if held and outcome.body is not None:
             self.approved = int(outcome.body["approved"])
             self._see_budget(outcome)
+            self._see_cap(outcome)
         return outcome
+
+    def remaining(self, cost: int) -> int:
+        """What the caller may still spend once this call has cost so much: by its budget, and by its run's cap."""
+        if self.cap_left is None:
+            return self.budget_available
+        return min(self.budget_available, self.cap_left + self.approved - cost)
 
     @property
     def is_held(self) -> bool:
@@ -190,6 +201,12 @@ class Spend:
         if outcome.body is not None and "budget" in outcome.body:
             self.budget_available = int(outcome.body["budget"]["available"])
 
+    def _see_cap(self, outcome: Outcome) -> None:
+        decision = (outcome.body or {}).get("decision", {})
+        for rule in decision.get("rules", ()):
+            if rule[0] == RULE_RUN_CAP and len(rule) > _REMAINING:
+                self.cap_left = int(rule[_REMAINING])
+
     async def extend(self, atoms: int, wait_seconds: float) -> bool:
         """Hold ``atoms`` more, in line before all others if need be. False: denied, or not decided in time."""
         self._extensions += 1
@@ -208,6 +225,8 @@ class Spend:
         if outcome.status not in (Status.DONE, Status.APPROVED, Status.REPLAYED):
             return False
         self.approved += atoms
+        if self.cap_left is not None:
+            self.cap_left -= atoms
         self._see_budget(outcome)
         return True
 

@@ -134,3 +134,22 @@ def test_no_provider_key_is_ever_shown(world: GatewayWorld, tmp_path: Path) -> N
     records = world.office.get("/v1/log?limit=200")
     assert KEY not in json.dumps(records)
     assert world.key not in world.server.log_text()
+
+
+def test_what_remains_is_what_the_runs_cap_leaves(world: GatewayWorld) -> None:
+    cap = {"amount": "0.01", "currency": "USD"}
+    world.office.make("/v1/runs", {"name": "capped", "cap": cap}, key=world.key)
+    spent = Decimal(0)
+    for _ in range(2):
+        answer = world.office.send(
+            "POST", "/openai/v1/chat/completions", chat("hello", max_tokens=9), key=world.key,
+            headers={"x-bursar-run": "capped"},
+        )  # fmt: skip
+        spent += Decimal(answer.headers["x-bursar-cost"])
+        assert Decimal(answer.headers["x-bursar-remaining"]) == Decimal("0.01") - spent
+    too_much = chat("hello", model="gpt-4o", max_tokens=100_000, n=3)
+    lowered = world.office.send(
+        "POST", "/openai/v1/chat/completions", too_much, key=world.key, headers={"x-bursar-run": "capped"}
+    )
+    assert lowered.status == 200
+    assert json.loads(world.provider.seen()[-1].body)["max_tokens"] < 1000
