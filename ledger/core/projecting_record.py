@@ -38,8 +38,11 @@ V = TypeVar("V")
 TransferRow = tuple[int, int, int, int, str, int, int, int, int, int]
 """A transfer as ``transfers`` stores it, without its book."""
 
-KINDS_OF_A_RUN: Final = frozenset(("hold", "approval_requested", "denial", "extension", "settlement", "release"))
-"""Kinds of records that a key for one run may have asked for."""
+KINDS_OF_A_RUN: Final = frozenset(
+    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry")
+)
+"""Kinds of records that a key for one run may have asked for; an expiry is asked for where nobody knows what became of
+a hold."""
 UNBOUND_CODES: Final = frozenset(status.value for status in UNBOUND_DENIALS)
 
 

@@ -58,7 +58,7 @@ WRITES: dict[str, tuple[str, Any]] = {
     "/v1/teams": ("create_agent", {"name": "t"}),
     "/v1/agents": ("create_agent", {"name": "a"}),
     "/v1/agents/none/freeze": ("freeze_agent", {}),
-    "/v1/keys": ("create_key", {"role": "auditor", "person": "p"}),
+    "/v1/keys": ("create_key", {"role": "agent", "run": "never-opened"}),
     "/v1/keys/key_none/rotate": ("rotate_key", {}),
     "/v1/keys/key_none/revoke": ("revoke_key", {}),
     "/v1/budgets": ("create_budget", {"name": "b", "currency": "USD"}),

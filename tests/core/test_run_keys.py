@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.core.command import Authorize, Caller, Command, CreateKey, Extend, OpenRun, Release, RevokeKey, RotateKey
+from ledger.core.command import (
+    Authorize,
+    Caller,
+    Command,
+    CreateKey,
+    Extend,
+    MarkUnknown,
+    OpenRun,
+    Release,
+    RevokeKey,
+    RotateKey,
+)
 from ledger.core.command_approvals import GrantApproval
 from ledger.core.outcome import Outcome
 from ledger.core.principal import Key
@@ -68,6 +79,10 @@ def test_it_acts_on_its_runs_authorizations_only() -> None:
     assert status(world.do(Extend, key, authorization=inside, ttl_seconds=5)) == "done"
     assert status(world.settle(key, inside, "1")) == "done"
     assert status(world.do(Release, key, authorization=world.hold(key))) == "done"
+    unknown = world.hold(key, on_expiry="unknown")
+    assert status(world.do(MarkUnknown, key, authorization=unknown)) == "done"
+    outside = world.hold(world.crawler, on_expiry="unknown")
+    assert status(world.do(MarkUnknown, key, authorization=outside)) == "not_yours"
     world.prove()
 
 

@@ -212,7 +212,7 @@ class Driver:
             run=run if self.random.random() < 0.98 else "run_00000000000000000000000000",
             ttl_seconds=self.random.choice((20, 60, 300, 900)), partial_ok=self.random.random() < 0.2,
             on_expiry=self.random.choice(("release", "release", "unknown")), intent=self.maybe(0.2, "because"),
-            afford=self.random.random() < 0.15,
+            afford=self.random.random() < 0.15, least=self.maybe(0.05, self.random.choice(("1", "0.5", "3"))),
         )  # fmt: skip
 
     def settle(self) -> Any:

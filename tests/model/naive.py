@@ -56,7 +56,14 @@ class NaiveBook(NaiveApprovals):
         wanted, in_all = self.wanted(asked, hold, partial=partial, available=available, held=held)
         marks = self.fingerprints(asked)
         ruling = self.rule_on(
-            about(hold), amount=wanted, total=wanted, new=True, partial=partial, fingerprints=marks, in_all=in_all
+            about(hold),
+            amount=wanted,
+            total=wanted,
+            new=True,
+            partial=partial,
+            fingerprints=marks,
+            in_all=in_all,
+            least=Decimal(asked.least or 0),
         )
         approved = ruling.amount if asked.afford else amount
         if approved > available and partial and available > 0:
@@ -253,7 +260,7 @@ class NaiveBook(NaiveApprovals):
 
     def mark_unknown(self, asked: c.MarkUnknown, principal: str) -> Answer:
         """Keep a hold of which nobody knows what became."""
-        hold = self.mine(asked.authorization, principal)
+        hold = self.mine(asked, principal)
         facts = hold.facts()
         if facts["state"] != "held" or hold.on_expiry != "unknown" or "unknown" in facts["flags"]:
             raise Refused("wrong_state")

@@ -162,7 +162,7 @@ class NaiveFrame:
         """Whether a key for one run may ask this."""
         if isinstance(asked, c.Authorize):
             return asked.run in (None, run)
-        return isinstance(asked, (c.Settle, c.Extend, c.Release))
+        return isinstance(asked, (c.Settle, c.Extend, c.Release, c.MarkUnknown))
 
     def key_run(self, asked: c.Command) -> str | None:
         """The only run that the key of a command is for."""
@@ -180,6 +180,8 @@ class NaiveFrame:
         for one in moved:
             if getattr(one, "amount", None) is not None:
                 codes |= self.wrong_with(one.amount, one.currency, zero_ok)
+                if getattr(one, "least", None) is not None:
+                    codes |= self.wrong_with(one.least, one.currency, False)
             elif isinstance(asked, c.CreateBudget) and self.digits(asked.currency) is None:
                 codes.add("unknown_currency")
         if isinstance(asked, c.Reprice):
@@ -189,7 +191,7 @@ class NaiveFrame:
         for one in moved:
             for name in (item.name for item in fields(one)):
                 value = getattr(one, name)
-                if name in ("amount", "settled") and value is not None:
+                if name in ("amount", "settled", "least") and value is not None:
                     value = Decimal(value)
                 if name == "run" and isinstance(asked, c.Authorize):
                     value = value or self.key_run(asked)

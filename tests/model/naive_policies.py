@@ -180,6 +180,7 @@ class NaivePolicies(NaiveSetup):
         partial: bool = False,
         fingerprints: list[tuple[str, Any]] | None = None,
         in_all: Decimal | None = None,
+        least: Decimal = ZERO,
     ) -> Ruling:
         """What all policies on the path say of a request for ``amount`` more, ``total`` in all."""
         ruling = Ruling(amount=amount)
@@ -187,7 +188,7 @@ class NaivePolicies(NaiveSetup):
         if partial:
             ruling.amount = self.affordable(binding, one, amount)
         elif in_all is not None:
-            ruling.amount = self.afforded(binding, one, amount, in_all)
+            ruling.amount = self.afforded(binding, one, amount, in_all=in_all, least=least)
         total = total - amount + ruling.amount
         for kept in binding:
             document = kept["document"]
@@ -226,8 +227,11 @@ class NaivePolicies(NaiveSetup):
                 least = min(least, room)
         return least
 
-    def afforded(self, binding: list[dict[str, Any]], one: dict[str, Any], amount: Decimal, in_all: Decimal) -> Decimal:
-        """What there is in all, nothing held; where that is nothing, what could ever be."""
+    def afforded(
+        self, binding: list[dict[str, Any]], one: dict[str, Any], amount: Decimal, *, in_all: Decimal, least: Decimal
+    ) -> Decimal:
+        """What there is in all, nothing held; where that is too little, the least that is of use or what could ever
+        be."""
         ever = amount
         for kept in binding:
             document = kept["document"]
@@ -238,8 +242,10 @@ class NaivePolicies(NaiveSetup):
                 most = Decimal(rule["max"])
                 spent = ZERO if rule["per"] == "authorization" else self.sums(document, rule, one, self.now)[0]
                 in_all, ever = min(in_all, most - spent), min(ever, most)
-        if in_all > 0:
+        if in_all > 0 and in_all >= least:
             return min(amount, in_all)
+        if least:
+            return min(amount, least)
         return ever if ever > 0 else amount
 
     def lists_say(self, document: dict[str, Any], one: dict[str, Any]) -> list[str]:

@@ -104,6 +104,7 @@ class PolicyDriver(Driver):
             on_expiry=choose(self.ends), intent=self.maybe(0.2, "because"),
             labels=(("prompt", choose(("v1", "v2"))),) if chance() < 0.4 else (),
             fingerprint=self.maybe(0.3, choose(("one", "two"))), afford=chance() < 0.15,
+            least=self.maybe(0.06, choose(("1", "0.5", "3"))),
         )  # fmt: skip
         if chance() < 0.2:
             # The same again, word for word: what loop rules look for.
