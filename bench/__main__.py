@@ -34,9 +34,9 @@ from bench.facts import machine_facts
 from bench.history import HistoryFailed
 from bench.http_client import RequestFailed, UnexpectedStatus
 from bench.load import Plan
+from bench.peers import read_peer
 from bench.postgres_server import PostgresServerError
 from bench.report import as_document, ceiling_ratio, print_facts, print_table, write_json
-from bench.peers import read_peer
 from bench.rounds import Contender, InvalidRun, interleave, run_load
 from bench.scenarios import SCENARIOS
 from bench.scenarios.verify import NotVerified

@@ -72,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One row of the report. `target` is the least ratio wanted (with `at_most`: the most), None where there is none."""
+    """One row of the report. `target` is the least ratio wanted (the most, with `at_most`), or None for none."""
 
     scenario: str
     what: str

@@ -47,9 +47,9 @@ class Plan:
     """What to send, to whom and for how long.
 
     `kind`: `single` sends `body` again and again; `pair` authorizes, then settles what it got with
-    `settle_body`; `batch` sends `items` authorizations a request; `call` sends `body` as an inference call, whose answer
-    may be a stream. `expected_marker` is a byte string that an answer holds once per item that went well (batches), or
-    at least once (calls). `core` is the processor to run on, or null.
+    `settle_body`; `batch` sends `items` authorizations a request; `call` sends `body` as an inference call, whose
+    answer may be a stream. `expected_marker` is a byte string that an answer holds once per item that went well
+    (batches), or at least once (calls). `core` is the processor to run on, or null.
     `maximum_requests` ends the run early, once that many requests were sent (0: only time ends it).
     """
 

@@ -1,8 +1,8 @@
 """HTTP/1.1 as bytes: request templates and the smallest response parser that a measurement can trust.
 
-Owns what the load generator puts on the wire. Invariant: every request to a
-ledger carries an `Idempotency-Key` that no other request of any run carries, and every template of a kind keeps its length
-when the key changes, so that `content-length` is computed once.
+Owns what the load generator puts on the wire. Invariant: every request to a ledger carries an `Idempotency-Key` that no
+other request of any run carries, and every template of a kind keeps its length when the key changes, so that
+`content-length` is computed once.
 """
 
 import json

@@ -43,7 +43,7 @@ def run(context: Context) -> list[Line]:
     floor = context.resources.enter_context(
         module_server("bench.gateway_floor", provider.url, core=context.cores.server, directory=context.directory)
     )
-    stranger = (Principal(PROVIDER_KEY, ("none",)),)
+    stranger: tuple[Principal, ...] = (Principal(PROVIDER_KEY, ("none",)),)
     targets = {DIRECT: (provider.url + PATH, stranger, MODEL), FLOOR: (floor.url + PATH, stranger, MODEL)}
     for database in DATABASES:
         server, principals = _gateway(context, database, provider)

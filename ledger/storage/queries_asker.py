@@ -1,7 +1,7 @@
 """Look-ups of who asks: agents, the budgets they may spend from, and one budget, without balances.
 
-Invariant: each is one statement that goes by an index led by the book's id, whatever the book's size. The statements are
-made once: making one costs more than running it, and the gateway reads every agent that calls again and again.
+Invariant: each is one statement that goes by an index led by the book's id, whatever the book's size. The statements
+are made once: making one costs more than running it, and the gateway reads every agent that calls again and again.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from sqlalchemy import Connection, bindparam, or_, select
 from ledger.core.budget import Budget
 from ledger.core.principal import Agent
 from ledger.storage.tables import agents, budget_agents, budgets
-
 
 _BOOK: Final = bindparam("book")
 _NAMES: Final = bindparam("names", expanding=True)
