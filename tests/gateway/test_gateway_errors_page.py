@@ -21,7 +21,7 @@ DOCUMENTED = {code: int(status) for code, status, _ in ROW.findall(PAGE)}
 WHO = (Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED)
 NO_DECISION = (
     Status.ROLE_NOT_ALLOWED, Status.UNKNOWN_BUDGET, Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS, Status.UNKNOWN_RUN,
-    Status.UNKNOWN_CATEGORY, Status.UNKNOWN_PAYEE, Status.CURRENCY_MISMATCH, Status.TTL_TOO_LONG,
+    Status.UNKNOWN_CATEGORY, Status.UNKNOWN_PAYEE, Status.CURRENCY_MISMATCH, Status.TTL_TOO_LONG, Status.KEY_RUN_ONLY,
 )  # fmt: skip
 """What the ledger answers to an authorization that it does not decide, because it names what is not there."""
 

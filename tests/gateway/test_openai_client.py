@@ -164,7 +164,9 @@ CALLS: dict[str, Asking] = {
         store=False, metadata={"a": "b"}, include=["reasoning.encrypted_content"],
     ),
     "responses, cut by its limit": respond(prompt="[[fake out=200]]"),
-    "responses, reasoning": respond(prompt="[[fake reasoning=9 out=20]]", model="gpt-5-mini", reasoning={"effort": "low"}),
+    "responses, reasoning": respond(
+        prompt="[[fake reasoning=9 out=20]]", model="gpt-5-mini", reasoning={"effort": "low"}
+    ),
     "responses, tools": respond(prompt="[[fake tools=2 out=24]]", tools=RESPONSE_TOOLS),
     "responses, tool results": respond(prompt=RESPONSE_TURN, tools=RESPONSE_TOOLS),
     "responses, an image": respond(prompt=LOOK_RESPONSES),

@@ -110,13 +110,15 @@ async def _ask_openai_async(agent: Agent, prompt: str = "hello", **more: Any) ->
 
 def _stream_openai(agent: Agent, prompt: str = "hello", **more: Any) -> tuple[str, str]:
     """The text, and why it ended."""
-    with openai.OpenAI(base_url=agent.world.openai_url, api_key=agent.key) as client:
-        with client.chat.completions.stream(**_chat(prompt, more)) as stream:
-            for _ in stream:
-                pass
-            # It raises where a stream ends at its limit, unless nothing had to be parsed.
-            found = stream.get_final_completion()
-        return found.choices[0].message.content or "", str(found.choices[0].finish_reason)
+    with (
+        openai.OpenAI(base_url=agent.world.openai_url, api_key=agent.key) as client,
+        client.chat.completions.stream(**_chat(prompt, more)) as stream,
+    ):
+        for _ in stream:
+            pass
+        # To ask for the final completion raises wherever an answer came to its limit.
+        found = stream.current_completion_snapshot
+    return found.choices[0].message.content or "", str(found.choices[0].finish_reason)
 
 
 def _ask_anthropic(

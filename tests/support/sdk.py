@@ -1,7 +1,7 @@
 """The real SDKs before a gateway and before its provider: one call by both ways, and what the client makes of each.
 
-Owns ``Asking`` and ``answers``. Invariant: what two answers may differ in is taken out by name (ids, times), and nothing
-else is.
+Owns ``Asking`` and ``answers``. Invariant: what two answers may differ in is taken out by name (ids, times), and
+nothing else is.
 """
 
 from __future__ import annotations
