@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -53,6 +52,8 @@ class RawUpstream:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                # What is sent is on its way when the call returns, and does not wait for an acknowledgement.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
                 self._open.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -84,10 +85,3 @@ def _read(connection: socket.socket) -> bytes:
             return b""
         body += more
     return head + b"\r\n\r\n" + body
-
-
-def trickle(connection: socket.socket, data: bytes, *, size: int, seconds: float) -> None:
-    """Send bytes in pieces, with a pause after each."""
-    for start in range(0, len(data), size):
-        connection.sendall(data[start : start + size])
-        time.sleep(seconds)
