@@ -41,9 +41,7 @@ _PARTS: Final = {
 }
 _NO_PARTS: Final = ("text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
 _NAMES: Final = (("prompt", "completion"), ("input", "output"))
-_TOTALS: Final = {
-    (read, written): (f"{read}_tokens", f"{written}_tokens", "total_tokens") for read, written in _NAMES
-}
+_TOTALS: Final = {(read, written): (f"{read}_tokens", f"{written}_tokens", "total_tokens") for read, written in _NAMES}
 _FORGOTTEN: Final = {
     names: (*_NO_CHARGE, *(f"{name}_tokens_details.{part}" for name in names for part in _NO_PARTS)) for names in _NAMES
 }
@@ -95,9 +93,7 @@ def openai_usage(wire: Wire, body: Mapping[str, Any], usage: Mapping[str, Any], 
     )
 
 
-def _plain(
-    fields: UsageFields, usage: Mapping[str, Any], read: str, written: str, total: str
-) -> dict[str, int] | None:
+def _plain(fields: UsageFields, usage: Mapping[str, Any], read: str, written: str, total: str) -> dict[str, int] | None:
     """The two totals of a usage in which all else is zero, which most are; None where it is not, or where their sum
     says something else."""
     if not fields.only(read, written, total):

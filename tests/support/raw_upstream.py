@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 Answering = Callable[[socket.socket, bytes], None]
@@ -33,6 +33,7 @@ class RawUpstream:
         self.answer = answer
         self.requests: list[bytes] = []
         self.connections = 0
+        self.open_now = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: list[socket.socket] = []
@@ -48,6 +49,14 @@ class RawUpstream:
         for connection in self._open:
             connection.close()
 
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.open_now += 1
+        try:
+            yield
+        finally:
+            self.open_now -= 1
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -59,7 +68,7 @@ class RawUpstream:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), connection, self._counted():
             while request := _read(connection):
                 self.requests.append(request)
                 if callable(self.answer):
