@@ -181,7 +181,12 @@ class _Sending:
             raise NotSent("the request cannot be written as HTTP") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
-        return Answer(response, self._bytes_max)
+        try:
+            return Answer(response, self._bytes_max)
+        except Broken:
+            # What is not entered is not left either.
+            response.close()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

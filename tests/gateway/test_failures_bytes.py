@@ -17,7 +17,7 @@ from tests.support.databases import sqlite_url
 from tests.support.fake_provider import KEY, FakeProvider
 from tests.support.gateway import GatewayWorld, chat, error_of, gateway_world
 from tests.support.raw_upstream import RawUpstream, head_of, whole
-from tests.support.server import verified
+from tests.support.server import verified, wait_until
 
 PATH = "/openai/v1/chat/completions"
 USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
@@ -156,6 +156,7 @@ def test_odd_answers_end_in_one_state_and_leave_the_next_call_alone(
     if state == "settled" and b'"usage": {' not in given:
         assert ended.flags == {"estimated"}
     insist_that_the_next_call_works(world, upstream)
+    wait_until(lambda: upstream.open_now <= 1, seconds=30, what="the end of all connections but the pooled one")
 
 
 def test_what_follows_an_answer_is_not_the_next_calls_answer(world: GatewayWorld, upstream: RawUpstream) -> None:

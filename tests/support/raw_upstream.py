@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 Answering = Callable[[socket.socket, bytes], None]
@@ -34,6 +33,7 @@ class RawUpstream:
         self.answer = answer
         self.requests: list[bytes] = []
         self.connections = 0
+        self.open_now = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: list[socket.socket] = []
@@ -49,16 +49,26 @@ class RawUpstream:
         for connection in self._open:
             connection.close()
 
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.open_now += 1
+        try:
+            yield
+        finally:
+            self.open_now -= 1
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._listener.accept()
+                # What is sent is on its way when the call returns, and does not wait for an acknowledgement.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.connections += 1
                 self._open.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), connection, self._counted():
             while request := _read(connection):
                 self.requests.append(request)
                 if callable(self.answer):
@@ -84,10 +94,3 @@ def _read(connection: socket.socket) -> bytes:
             return b""
         body += more
     return head + b"\r\n\r\n" + body
-
-
-def trickle(connection: socket.socket, data: bytes, *, size: int, seconds: float) -> None:
-    """Send bytes in pieces, with a pause after each."""
-    for start in range(0, len(data), size):
-        connection.sendall(data[start : start + size])
-        time.sleep(seconds)
