@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.metering.anthropic_usage import anthropic_usage
-from gateway.metering.fields import whole
+from gateway.metering.fields import mapping, whole
 from gateway.metering.openai_usage import openai_usage
 from gateway.usage import Usage
 from gateway.wires import Wire
@@ -24,7 +24,9 @@ def reported(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Groq puts a stream's usage under ``x_groq`` as well, and only there in its older answers.
     """
     for holder in (body, body.get("x_groq")):
-        usage = holder.get("usage") if isinstance(holder, Mapping) else None
+        if holder is None:
+            continue
+        usage = mapping(holder).get("usage")
         if isinstance(usage, Mapping) and any(value is not None for value in usage.values()):
             return usage
     return None

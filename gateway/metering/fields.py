@@ -31,7 +31,7 @@ def whole(value: Any) -> int | None:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """The value where it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def text(value: Any) -> str:
@@ -55,12 +55,12 @@ class UsageFields:
         """The count at ``path``, or None where there is no whole number; a strange number stays unknown."""
         value = self._left.get(path)
         if value is None:
+            if path in self._words:
+                self._no_counts.add(path)
             return None
         count = whole(value)
         if count is not None:
             del self._left[path]
-        elif path in self._words:
-            self._no_counts.add(path)
         return count
 
     def largest(self, *paths: str) -> int | None:
@@ -69,8 +69,8 @@ class UsageFields:
         return max(found) if found else None
 
     def only(self, *paths: str) -> bool:
-        """Whether all but these is zero, and these, where they are there, are whole numbers."""
-        if self._too_deep or not self._words.isdisjoint(paths):
+        """Whether all but these is zero and nothing is a word, and these, where they are there, are whole numbers."""
+        if self._too_deep or self._words:
             return False
         for path, value in self._left.items():
             if value and (path not in paths or type(value) is not int or value < 0):

@@ -47,6 +47,10 @@ class ChatOutput(Output):
     def take(self, event: str, data: Mapping[str, Any]) -> None:
         """Count one choice of a chunk."""
         delta = data.get("delta")
+        if type(delta) is dict and len(delta) == 1 and type(content := delta.get("content")) is str:
+            # Nearly all events of nearly all streams.
+            self._piece(content)
+            return
         if not isinstance(delta, Mapping):
             self._piece(data.get("text"))
             return

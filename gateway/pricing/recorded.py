@@ -51,7 +51,7 @@ def recorded(usage: Usage, tariff: Tariff) -> dict[str, str]:
     if len(pairs) > PAIRS_MAX:
         pairs = dict(list(pairs.items())[: PAIRS_MAX - 1]) | {_INCOMPLETE: "true"}
     prices = tariff.prices_said(usage.tier)
-    return pairs | (prices if len(prices) + len(pairs) <= PAIRS_MAX else dict(_first(prices, PAIRS_MAX - len(pairs))))
+    return pairs | dict(prices if len(prices) + len(pairs) <= PAIRS_MAX else _first(prices, PAIRS_MAX - len(pairs)))
 
 
 def prices_said(tariff: Tariff, tier: str) -> dict[str, str]:

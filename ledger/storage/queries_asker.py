@@ -7,17 +7,17 @@ are made once: making one costs more than running it, and the gateway reads ever
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import BindParameter, Connection, bindparam, or_, select
 
 from ledger.core.budget import Budget
 from ledger.core.principal import Agent
 from ledger.storage.tables import agents, budget_agents, budgets
 
-_BOOK: Final = bindparam("book")
-_NAMES: Final = bindparam("names", expanding=True)
+_BOOK: Final[BindParameter[int]] = bindparam("book")
+_NAMES: Final[BindParameter[list[str]]] = bindparam("names", expanding=True)
 _AGENTS: Final = select(agents).where(agents.c.book_id == _BOOK, agents.c.name.in_(_NAMES))
 _BUDGETS: Final = select(budgets).where(budgets.c.book_id == _BOOK, budgets.c.name.in_(_NAMES))
-_REFERENCE: Final = bindparam("reference")
+_REFERENCE: Final[BindParameter[str]] = bindparam("reference")
 # A name wins over an id that is spelled alike.
 _BUDGET: Final = (
     select(budgets)
