@@ -73,8 +73,8 @@ class Spend:
     """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
 
     __slots__ = (
-        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left", "client_left",
-        "currency", "id", "outcome",
+        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left",
+        "client_left", "currency", "id", "outcome",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, reports: Reports, key: ParsedKey, sources: Sources) -> None:
