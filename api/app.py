@@ -30,6 +30,7 @@ from api.routes import ROUTERS
 from api.schemas.validation import problem_of
 from api.settings import Settings
 from api.writing import response_of
+from gateway.facts import Telemetry
 from ledger.core.command import Caller, ExpireDue, Settle
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.errors import ServiceError
@@ -51,7 +52,7 @@ class App(NamedTuple):
     context: Context
 
 
-def make_app(settings: Settings, *, sources: Sources | None = None) -> App:
+def make_app(settings: Settings, *, sources: Sources | None = None, telemetry: Telemetry | None = None) -> App:
     """Everything for one process. Nothing is connected or started before the lifespan begins."""
     metrics = Metrics()
     own_sources = sources or Sources()
@@ -86,7 +87,7 @@ def make_app(settings: Settings, *, sources: Sources | None = None) -> App:
         separate_input_output_schemas=False,
     )
     inner.state.context = context
-    context.gateway = make_gateway(context) if settings.gateway else None
+    context.gateway = make_gateway(context, telemetry) if settings.gateway else None
     for router in ROUTERS:
         inner.include_router(router)
     inner.openapi = lambda: document(inner)  # type: ignore[method-assign]
@@ -130,6 +131,8 @@ async def _flush(context: Context) -> None:
     """Hand tallies to prometheus_client, so that a scrape of another worker sees them."""
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
+        if context.gateway is not None:
+            context.metrics.gateway.under_way.set(context.gateway.calls_under_way)
         context.metrics.queue_commands.set(context.authorizer.queue_depth)
         context.metrics.waiting_commands.set(context.authorizer.line_length)
         context.metrics.rate_limited.inc(context.rate.take_refused())

@@ -15,7 +15,7 @@ from api.answering import failure_reply
 from api.context import Context
 from api.edge_state import STATE_KEY
 from api.hot import Hot
-from api.logs import ACCESS, SERVER
+from api.logs import ACCESS, SERVER, shown_path
 from api.problems import ProblemError, problem_reply
 from api.reply import Reply
 from api.request import Asked, Message, Receive, Scope, Send, read_body
@@ -46,10 +46,12 @@ class Edge:
         path = scope["path"]
         hot = self._hot.route(scope["method"], path)
         if path.startswith(PREFIXES) and self._context.gateway is not None:
+            # Its own line is written by the gateway's mount, also where the client has left.
             route, status = await self._context.gateway(scope, receive, send, asked.request_id)
-            if not status:
-                return
-        elif hot is not None:
+            if status:
+                self._metrics.answered(route, status, perf_counter() - started)
+            return
+        if hot is not None:
             route = hot[0]
             try:
                 reply = await self._hot.answer(route, hot[1], asked, receive)
@@ -110,8 +112,7 @@ def log_answer(asked: Asked, status: int, seconds: float) -> None:
         extra={
             "request_id": asked.id_text(),
             "method": asked.scope["method"],
-            # The query is left out, and the path cut and quoted: both are what a client chose to send.
-            "path": ascii(asked.scope["path"][:200])[1:-1],
+            "path": shown_path(asked.scope["path"]),
             "status": status,
             "milliseconds": round(seconds * 1000, 3),
         },

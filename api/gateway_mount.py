@@ -7,17 +7,22 @@ every other route, and none of this server's errors reach its clients in a form 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from api.logs import ACCESS, SERVER, shown_path
 from api.problems import ProblemError
 from api.request import Asked, Receive, Scope, read_body
 from gateway.config import GatewayConfig, load_config
+from gateway.exporting import telemetry as telemetry_of
+from gateway.facts import CallFacts, Telemetry
 from gateway.gateway import Gateway
 from gateway.ledger import Waiting
 from gateway.ports import Ports
 from gateway.pricing import PriceBook, load_overrides
 from gateway.refusals import Refusal
+from gateway.spend import decimal_text
 from ledger.core.command import Authorize, Command, Extend
 from ledger.core.outcome import Outcome
 from ledger.services.asker_cache import AskerCache
@@ -54,8 +59,11 @@ def gateway_config(context: Context) -> GatewayConfig:
     return load_config(context.settings.gateway_file)
 
 
-def make_gateway(context: Context) -> Gateway:
-    """The gateway of one app. Raises GatewayInvalid, and PricesInvalid for the file of price overrides."""
+def make_gateway(context: Context, telemetry: Telemetry | None = None) -> Gateway:
+    """The gateway of one app; without ``telemetry`` the settings and the environment say where calls are told.
+
+    Raises GatewayInvalid, PricesInvalid for the file of price overrides, and TelemetryInvalid.
+    """
     config = gateway_config(context)
     prices = PriceBook(load_overrides(config.prices) if config.prices is not None else None)
 
@@ -85,5 +93,38 @@ def make_gateway(context: Context) -> Gateway:
                 retry_after_seconds=1 if error.code == "stopping" else 0,
             ) from error  # fmt: skip
 
-    ports = Ports(_Ledger(context), AskerCache(context.engine), context.sources, read_key, take, read)
-    return Gateway(config, prices, ports)
+    def ended(facts: CallFacts) -> None:
+        context.metrics.gateway.ended(facts)
+        if context.settings.access_log or facts.status == 500:
+            _log(facts)
+
+    if telemetry is None:
+        telemetry = telemetry_of(context.settings.gateway_telemetry, os.environ, SERVER.warning)
+    ports = Ports(_Ledger(context), AskerCache(context.engine), context.sources, read_key, take, read, ended)
+    return Gateway(config, prices, ports, telemetry)
+
+
+def _log(facts: CallFacts) -> None:
+    """The access line of one request to the gateway: what was asked of whom, what it did cost, and never its words."""
+    fields: dict[str, object] = {
+        "request_id": facts.request_id,
+        "method": facts.method,
+        "path": shown_path(facts.path),
+        "status": facts.status,
+        "milliseconds": round(facts.seconds * 1000, 3),
+        "outcome": facts.outcome,
+    }
+    named = {
+        "authorization": facts.authorization,
+        "provider": facts.provider,
+        "model": facts.model,
+        "agent": facts.agent,
+        "code": facts.code,
+        "trace_id": facts.trace.id if facts.trace is not None else "",
+    }
+    fields |= {name: value for name, value in named.items() if value}
+    if facts.usage is not None:
+        fields |= {name: facts.tokens(name) for name in ("input_tokens", "output_tokens")}
+    if facts.cost is not None:
+        fields |= {"cost": decimal_text(facts.cost, facts.currency), "currency": facts.currency}
+    ACCESS.info("answered" if facts.status else "left", extra=fields)

@@ -13,7 +13,15 @@ import orjson
 
 ACCESS: Final = logging.getLogger("bursar.access")
 SERVER: Final = logging.getLogger("bursar.server")
-_FIELDS: Final = ("request_id", "authorization", "method", "path", "status", "milliseconds")
+_FIELDS: Final = (
+    "request_id", "authorization", "method", "path", "status", "milliseconds", "provider", "model", "agent", "outcome",
+    "code", "input_tokens", "output_tokens", "cost", "currency", "trace_id",
+)  # fmt: skip
+
+
+def shown_path(path: str) -> str:
+    """A path as log lines have it, without its query, cut and quoted: both are what a client chose to send."""
+    return ascii(path[:200])[1:-1]
 
 
 class JsonFormatter(logging.Formatter):

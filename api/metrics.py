@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from api.gateway_metrics import GatewayMetrics
 from ledger.services.authorizer import BatchReport
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -110,6 +111,7 @@ class Metrics:
             multiprocess_mode="livemax",
             registry=self.registry,
         )
+        self.gateway = GatewayMetrics(self.registry)
         self._statuses: Tally[tuple[str, int]] = Tally()
         self._seconds: dict[str, float] = {}
         self._within: dict[str, list[int]] = {}
@@ -148,6 +150,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand over what was tallied."""
+        self.gateway.flush()
         statuses, self._statuses = self._statuses, Tally()
         for (route, status), number in statuses.items():
             self.requests.labels(route, str(status)).inc(number)

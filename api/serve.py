@@ -63,6 +63,28 @@ def check_database(settings: Settings) -> str:
     return "sqlite" if url.drivername == "sqlite" else "postgresql"
 
 
+def check_gateway(settings: Settings) -> None:
+    """Read what the gateway is told by files and the environment. Raises ServeRefused with what to change."""
+    if not settings.gateway:
+        return
+    from gateway.config import GatewayInvalid, load_config
+    from gateway.exporting import TelemetryInvalid, insist
+    from gateway.pricing import load_overrides
+    from ledger.services.policies.document_errors import PolicyFileError
+
+    try:
+        config = load_config(settings.gateway_file)
+        if config.prices is not None:
+            load_overrides(config.prices)
+        insist(settings.gateway_telemetry, os.environ)
+    except (GatewayInvalid, PolicyFileError) as error:
+        raise ServeRefused(str(error)) from error
+    except TelemetryInvalid as error:
+        raise ServeRefused(f"--gateway-telemetry: {error}") from error
+    except OSError as error:
+        raise ServeRefused(f"{config.prices} cannot be read: {error.strerror}") from error
+
+
 def bind(settings: Settings) -> socket.socket:
     """The listening socket. Raises ServeRefused."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -91,6 +113,7 @@ def ready_line(settings: Settings, listener: socket.socket, database: str) -> st
 def _serve(context: click.Context, /, **given: Any) -> None:
     settings = settings_of(given)
     database = check_database(settings)
+    check_gateway(settings)
     listener = bind(settings)
     line = ready_line(settings, listener, database)
     if settings.workers == 1:

@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         description="The gateway's providers and bounds (gateway.yaml); without it OpenAI and Anthropic, with the keys "
         "that the environment has for them.",
     )
+    gateway_telemetry: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Tell OpenTelemetry of each call: where the environment names an OTEL_EXPORTER_OTLP_ENDPOINT "
+        "(auto), or to this machine where it names none (on).",
+    )
     metrics: bool = Field(default=True, description="Answer GET /metrics.")
     metrics_token: SecretStr | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,16 +19,17 @@ import orjson
 
 from gateway.config import GatewayConfig, Provider
 from gateway.estimate import Counts, Request
-from gateway.headers import downward, upward
+from gateway.facts import CallFacts
+from gateway.headers import downward, upward, with_trace
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
-from gateway.metering import meter_answer
+from gateway.metering import finish_reasons, meter_answer
 from gateway.paths import Place
 from gateway.ports import Message, Send
 from gateway.pricing import Tariff
 from gateway.pricing.recorded import PAIRS_MAX, recorded
 from gateway.purse import GrowingPurse
-from gateway.refusals import Refusal, redirected, refusal_of
+from gateway.refusals import CUT_AT_CAP, Refusal, redirected, refusal_of
 from gateway.said import Said
 from gateway.spend import ClientLeft, Spend, Wish, decimal_text
 from gateway.splice import set_members, set_nested
@@ -46,6 +48,7 @@ VALUE_LENGTH_MAX: Final = 256
 STOPPED: Final = "the gateway stopped while the call was under way"
 LAST_EVENT_SECONDS: Final = 1.0
 """For a client to take the end of its stream while the process stops."""
+CLIENT_LEFT: Final = "the client left"
 TEXT_MAX: Final = 4_000_000
 """Characters of an answer that an estimate counts."""
 
@@ -66,6 +69,7 @@ class Asked:
     counts: Counts
     tariff: Tariff | None
     served: Callable[[Usage], Tariff | None]
+    facts: CallFacts
 
 
 class Call:
@@ -108,6 +112,10 @@ class Call:
             *upward(asked.headers, asked.provider, asked.provider_key, self._spend.id),
             ("content-type", "application/json"),
         ]
+        facts = asked.facts
+        if facts.trace is not None:
+            headers = with_trace(headers, facts.trace.headers)
+        facts.forwarded_at = time.monotonic()
         try:
             async with self._upstream.send("POST", url, headers, body) as answer:
                 await self._answered(answer, left)
@@ -198,6 +206,7 @@ class Call:
             limit = holding.bound.output_limit
             if not holding.starts_small:
                 limit = holding.limit_afforded(asked.tariff, self._spend.approved)
+            asked.facts.output_limit = limit
             if limit != request.output_limit:
                 fields = request.output_fields or (self._limit_field(),)
                 body = set_members(body, dict.fromkeys(fields, b"%d" % limit))
@@ -218,6 +227,9 @@ class Call:
 
     async def _answered(self, answer: Answer, left: Callable[[], Awaitable[None]]) -> None:
         """The provider's head has come: pass its answer on, and report."""
+        facts = self._asked.facts
+        facts.first_byte_at = time.monotonic()
+        facts.provider_status = answer.status
         if answer.status >= 400:
             await self._failed(answer)
         elif answer.status >= 300:
@@ -258,6 +270,9 @@ class Call:
         except orjson.JSONDecodeError:
             content = None
         usage = meter_answer(self._wire, content) if isinstance(content, dict) else None
+        facts = self._asked.facts
+        if facts.trace is not None and isinstance(content, dict):
+            facts.finish_reasons = finish_reasons(self._wire, content)
         flags: tuple[str, ...] = ()
         if usage is None:
             flags = (ESTIMATED,)
@@ -287,6 +302,14 @@ class Call:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         end = await self._relayed(relay, answer, left)
         meter = relay.meter
+        facts = self._asked.facts
+        facts.first_byte_at = relay.first_event_at or facts.first_byte_at
+        if facts.trace is not None:
+            facts.finish_reasons = meter.finish_reasons
+        if end.how == "failed":
+            facts.code = "upstream_broken"
+        elif end.how == "cut":
+            facts.code = "client_left" if end.reason == CLIENT_LEFT else CUT_AT_CAP
         if meter.usage is not None and meter.usage_is_final:
             await self._settle(meter.usage, ())
         elif end.how in ("cut", "whole"):
@@ -304,7 +327,7 @@ class Call:
 
         async def cut_when_left() -> None:
             await left()
-            leaving.append("the client left")
+            leaving.append(CLIENT_LEFT)
             answer.cut()
 
         watch = asyncio.ensure_future(cut_when_left()) if self._config.client_gone == "cut" else None
@@ -356,6 +379,8 @@ class Call:
                 metering[UNPRICED] = " ".join(cost.unpriced)[:VALUE_LENGTH_MAX]
         other_model = usage.model if tariff.model != asked.tariff.model else None
         self.usage, self.cost = usage, atoms
+        facts = asked.facts
+        facts.usage, facts.cost, facts.is_estimated = usage, atoms, ESTIMATED in flags
         self._history.add(asked.asker.book_id, self._agent, model, usage.counts.get("output_tokens", 0))
         await self._spend.settle(atoms, resource=other_model, metering=metering, flags=flags)
 

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from gateway.call import Asked, Call
 from gateway.config import GatewayConfig, Provider
 from gateway.estimate import RequestInvalid, read_request
+from gateway.facts import CallFacts, Telemetry, shown_model
 from gateway.gates import Gates
 from gateway.headers import carries_key, downward, is_compressed, key_in, upward
 from gateway.history import OutputHistory
@@ -49,16 +50,21 @@ _UNFINISHED: Final = Refusal(
     "Bursar stopped before this call was finished; if it was forwarded, it stays held until its cost is known",
     retry_after_seconds=1,
 )  # fmt: skip
+TELEMETRY_STOP_SECONDS: Final = 3.0
+"""Time that spans and measurements which are not sent yet have at the end."""
 _logger = logging.getLogger("bursar.gateway")
 
 
 class Gateway:
     """The gateway of one process. ``start`` and ``stop`` run on its event loop."""
 
-    def __init__(self, config: GatewayConfig, prices: PriceBook, ports: Ports) -> None:
+    def __init__(
+        self, config: GatewayConfig, prices: PriceBook, ports: Ports, telemetry: Telemetry | None = None
+    ) -> None:
         self._config = config
         self._prices = prices
         self._ports = ports
+        self._telemetry = telemetry
         self._keys: dict[str, SecretStr | None] = {
             name: provider.key.read() if provider.key is not None else None
             for name, provider in config.providers.items()
@@ -89,6 +95,8 @@ class Gateway:
         await self._reports.finish(max(deadline - time.monotonic(), 0.5))
         await self._upstream.stop()
         self._tokens.stop()
+        if self._telemetry is not None:
+            await self._telemetry.stop(TELEMETRY_STOP_SECONDS)
 
     @property
     def category(self) -> str:
@@ -103,6 +111,7 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> tuple[str, int]:
         """Answer one request. Returns the route for metrics and the status (0: the client left)."""
         sender = _Sender(send, request_id)
+        facts = CallFacts(request_id.decode(), scope["method"], scope["path"])
         family = ANTHROPIC if scope["path"].startswith("/anthropic/") else OPENAI
         route = "gateway"
         task = asyncio.current_task()
@@ -111,6 +120,7 @@ class Gateway:
         try:
             provider_name, provider, below = self._provider_at(scope["path"])
             family = provider.wire
+            facts.provider, facts.base_url = provider_name, provider.base_url
             place = place_of(provider.wire, provider_name, scope["method"], below)
             if place is None:
                 raise Refusal(
@@ -118,19 +128,31 @@ class Gateway:
                     f"Bursar does not forward {scope['method']} {scope['path'][:200]}: it would pass the ledger by",
                 )  # fmt: skip
             route = f"gateway:{place.wire.value if place.wire is not None else 'free'}"
-            await self._answer(place, provider, scope, receive, sender)
+            facts.wire = place.wire
+            await self._answer(place, provider, scope, receive, sender, facts)
         except ClientLeft:
-            return route, 0
+            facts.has_left = True
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
+            facts.code = _UNFINISHED.code
             await self._refuse(sender, family, _UNFINISHED, request_id)
         except Exception as error:
-            await self._refuse(sender, family, self._refusal_of(error, request_id), request_id)
+            refusal = self._refusal_of(error, request_id)
+            facts.code = refusal.code
+            await self._refuse(sender, family, refusal, request_id)
         finally:
             if task is not None:
                 self._tasks.discard(task)
+            self._ended(facts, sender.status)
         return route, sender.status
+
+    def _ended(self, facts: CallFacts, status: int) -> None:
+        """Tell whoever watches."""
+        facts.status, facts.ended_at = status, time.monotonic()
+        if facts.wire is not None and self._telemetry is not None:
+            self._telemetry.end(facts)
+        self._ports.ended(facts)
 
     def _provider_at(self, path: str) -> tuple[str, Provider, str]:
         found = split(path)
@@ -169,7 +191,9 @@ class Gateway:
         await sender({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await sender({"type": "http.response.body", "body": body})
 
-    async def _answer(self, place: Place, provider: Provider, scope: Scope, receive: Receive, send: _Sender) -> None:
+    async def _answer(
+        self, place: Place, provider: Provider, scope: Scope, receive: Receive, send: _Sender, facts: CallFacts
+    ) -> None:
         if self._stopping:
             raise Refusal(503, "stopping", "Bursar is stopping; ask again", retry_after_seconds=1)
         headers = scope["headers"]
@@ -183,6 +207,7 @@ class Gateway:
         key = self._key(headers)
         said = said_in(headers)
         asker = await self._asker(key, said.budget)
+        facts.agent = asker.agent or ""
         provider_key = self._keys[place.provider]
         if provider.key is not None and provider_key is None:
             raise Refusal(
@@ -200,14 +225,19 @@ class Gateway:
                 await self._free(place, provider, secret, scope, query_text, body, send)
                 return
             request = read_request(place.wire, body)
+            facts.model, facts.stream = shown_model(request.model), request.stream
+            facts.output_limit, facts.run = request.output_limit, said.run or asker.run or ""
+            if self._telemetry is not None:
+                facts.trace = self._telemetry.begin(facts, headers)
             counts = await self._tokens.counts(request)
             at = datetime.now(UTC)
             tariff = self._tariff(place, provider, request.model, asker, at)
             served = self._served(place, provider, request.model, at)
             asked = Asked(
-                place, provider, secret, asker, headers, said, query_text, body, request, counts, tariff, served
+                place, provider, secret, asker, headers, said, query_text, body, request, counts, tariff, served,
+                facts,
             )  # fmt: skip
-            spend = Spend(self._ports.ledger, self._reports, key, self._ports.sources)
+            spend = facts.spend = Spend(self._ports.ledger, self._reports, key, self._ports.sources)
             call = Call(
                 asked, spend, config=self._config, upstream=self._upstream, history=self._history,
                 tokens=self._tokens, send=send,

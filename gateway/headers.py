@@ -36,6 +36,7 @@ _NOT_DOWN: Final = _HOP_BY_HOP | frozenset(
 _OURS: Final = b"x-bursar-"
 _KEY: Final = re.compile(rb"bk_[a-z]+_[A-Za-z0-9_-]{16}")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+TRACE_HEADERS: Final = ("traceparent", "tracestate")
 
 
 def key_in(headers: Headers) -> bytes | None:
@@ -80,6 +81,11 @@ def upward(headers: Headers, provider: Provider, key: str | None, authorization:
     if key is not None:
         kept.append(("x-api-key", key) if provider.wire == "anthropic" else ("authorization", f"Bearer {key}"))
     return kept
+
+
+def with_trace(headers: list[tuple[str, str]], trace: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers of a call with the trace headers of its span in place of its client's."""
+    return [*((name, value) for name, value in headers if name not in TRACE_HEADERS), *trace]
 
 
 def downward(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,8 @@ is cut.
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.estimate import Request
 from gateway.holding import Holding
 from gateway.metering import StreamMeter
@@ -14,7 +16,9 @@ from gateway.spend import Spend
 from gateway.tokens import TokenCounter
 from ledger.core.inference import StreamStart
 
-TEXT_MAX = 4_000_000
+TEXT_MAX: Final = 4_000_000
+UNSEEN_TOKENS: Final = 64
+"""Tokens of an answer that are not in its text: where messages and calls of tools begin and end."""
 
 
 class GrowingPurse:
@@ -49,12 +53,16 @@ class GrowingPurse:
         seen = self._seen_at_most(meter)
         if self._cost(seen + self._ahead) <= self._spend.approved:
             return True
-        missing = self._cost(seen + self._ahead + self._step) - self._spend.approved
-        return missing <= 0 or await self._spend.extend(missing, 0)
+        # A larger step asks less often; where there is no room for it, there may be for what is needed now.
+        for step in (self._step, 0):
+            missing = self._cost(seen + self._ahead + step) - self._spend.approved
+            if missing <= 0 or await self._spend.extend(missing, 0):
+                return True
+        return False
 
     def _seen_at_most(self, meter: StreamMeter) -> int:
-        """Tokens generated so far, at most. A piece may carry one that cannot be seen, such as the end of a text."""
-        return self._counted_tokens + meter.output_text_bytes - self._counted_bytes + meter.output_pieces
+        """Tokens generated so far, at most: those counted, the bytes seen since, and what cannot be seen."""
+        return self._counted_tokens + meter.output_text_bytes - self._counted_bytes + UNSEEN_TOKENS
 
     def _cost(self, output_tokens: int) -> int:
         return self._holding.cost_of(self._tariff, output_tokens)

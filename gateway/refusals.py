@@ -23,6 +23,7 @@ ANTHROPIC: Final = "anthropic"
 RETRY_AFTER_HELD_SECONDS: Final = 1
 RETRY_AFTER_SECONDS_MAX: Final = 60
 """The SDKs obey no longer wait, and come again at once instead; after this one they learn what is left of it."""
+CUT_AT_CAP: Final = "cut_at_cap"
 
 _OPENAI_TYPES: Final = {
     400: "invalid_request_error",
@@ -170,7 +171,7 @@ def ending_events(wire: Wire, reason: str, seen: dict[str, Any]) -> list[tuple[s
     ``seen`` is what the stream showed so far: ``id``, ``model``, ``created`` and, for Anthropic's wire, ``block`` (the
     index of a content block that is open, or -1) and ``output_tokens`` (an estimate).
     """
-    note = {"bursar": {"code": "cut_at_cap", "reason": reason}}
+    note = {"bursar": {"code": CUT_AT_CAP, "reason": reason}}
     if wire is Wire.CHAT:
         chunk = {
             "id": seen.get("id", ""),

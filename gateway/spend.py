@@ -29,6 +29,9 @@ from ledger.services.sources import ParsedKey, Sources
 
 LEFT_CHECK_SECONDS: Final = 0.05
 """A call that is decided sooner is not asked whether its client is still there."""
+SETTLED: Final = "settled"
+RELEASED: Final = "released"
+UNKNOWN: Final = "unknown"
 _KEY_ENDED: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED, Status.ROLE_NOT_ALLOWED))
 _RECORDED: Final = frozenset((Status.DONE, Status.REPLAYED, Status.APPROVED))
 Report = Settle | Release | MarkUnknown
@@ -73,8 +76,8 @@ class Spend:
     """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
 
     __slots__ = (
-        "_ended", "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left",
-        "client_left", "currency", "id", "outcome",
+        "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left", "client_left",
+        "currency", "end", "id", "outcome", "was_asked",
     )  # fmt: skip
 
     def __init__(self, ledger: Ledger, reports: Reports, key: ParsedKey, sources: Sources) -> None:
@@ -88,9 +91,11 @@ class Spend:
         self.budget_available = 0
         self.cap_left: int | None = None
         self._extensions = 0
-        self._ended = False
         self.client_left = False
         """Whether the client was seen to leave while its hold was decided."""
+        self.was_asked = False
+        self.end = ""
+        """How the hold was ended: ``settled``, ``released`` or ``unknown``; "" while it is not."""
 
     async def authorize(self, wish: Wish, left: Callable[[], Awaitable[None]]) -> Outcome:
         """Ask for a hold, in line if need be. ``left`` ends when the client is gone.
@@ -98,6 +103,7 @@ class Spend:
         Raises ClientLeft, and ServiceError where nothing is held.
         """
         self.currency = wish.currency
+        self.was_asked = True
         command = Authorize(
             caller=Caller(self._key.digest),
             idempotency_key=f"gateway:{self.id}",
@@ -146,7 +152,7 @@ class Spend:
     @property
     def is_held(self) -> bool:
         """Whether there is a hold to report on."""
-        return self.approved > 0 and not self._ended
+        return self.approved > 0 and not self.end
 
     async def _in_line(self, waiting: Waiting, left: Callable[[], Awaitable[None]]) -> Outcome:
         """The outcome; whoever leaves meanwhile steps out of the line."""
@@ -272,7 +278,7 @@ class Spend:
 
     async def _report(self, command: Report) -> bool:
         """Have the call's end recorded. Never raises ServiceError."""
-        self._ended = True
+        self.end = _ENDS[type(command)]
         following: Report | None = command
         try:
             following = self._after(command, await self._ledger.decide(self._key.book_id, command))
@@ -332,9 +338,13 @@ class Spend:
         it at once."""
         if isinstance(command, MarkUnknown):
             return None
+        self.end = UNKNOWN
         return MarkUnknown(
             caller=command.caller,
             idempotency_key=f"gateway:{self.id}:unknown",
             authorization=self.id,
             reason="what the call did cost was not accepted",
         )
+
+
+_ENDS: Final[Mapping[type[Command], str]] = {Settle: SETTLED, Release: RELEASED, MarkUnknown: UNKNOWN}

@@ -8,6 +8,7 @@ nor the metering; consumption never runs ahead of what is held where a stream st
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -72,7 +73,7 @@ class Relay:
                 passed = [self._pass(event) for event in splitter.feed(chunk)]
                 if passed:
                     if not self.first_event_at:
-                        self.first_event_at = asyncio.get_running_loop().time()
+                        self.first_event_at = time.monotonic()
                     await self._write(b"".join(passed))
                 if self._purse is not None and not self.meter.ended and not await self._purse.covers(self.meter):
                     answer.cut()

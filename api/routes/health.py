@@ -59,6 +59,8 @@ async def metrics(request: Request) -> Response:
         given = asked_of(request).authorization or b""
         if not hmac.compare_digest(given, b"Bearer " + token.get_secret_value().encode()):
             raise ProblemError("unauthenticated", "send the metrics token of this server as a bearer token")
+    if context.gateway is not None:
+        context.metrics.gateway.under_way.set(context.gateway.calls_under_way)
     context.metrics.queue_commands.set(context.authorizer.queue_depth)
     money: Money = []
     if token is not None or is_loopback(context.settings.host):

@@ -5,8 +5,8 @@ included; a field that is not zero and that nobody here knows is named in ``Usag
 served the call, never the one that was asked for.
 """
 
-from gateway.metering.answers import meter_answer
+from gateway.metering.answers import finish_reasons, meter_answer
 from gateway.metering.streams import StreamMeter
 from gateway.metering.tiers import asked_tier
 
-__all__ = ["StreamMeter", "asked_tier", "meter_answer"]
+__all__ = ["StreamMeter", "asked_tier", "finish_reasons", "meter_answer"]

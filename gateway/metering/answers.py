@@ -5,7 +5,7 @@ Invariant: an answer that carries no usage is None, and never zero tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gateway.metering.anthropic_usage import anthropic_usage
@@ -16,6 +16,8 @@ from gateway.wires import Wire
 
 _INPUTS: Final = ("prompt_tokens", "input_tokens")
 _TOTALS: Final = (*_INPUTS, "completion_tokens", "output_tokens", "total_tokens")
+REASON_CHARACTERS_MAX: Final = 64
+REASONS_MAX: Final = 128
 
 
 def reported(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -53,3 +55,22 @@ def meter_answer(wire: Wire, body: Mapping[str, Any]) -> Usage | None:
         return anthropic_usage(body, usage)
     items = body.get("output") if wire is Wire.RESPONSES else None
     return openai_usage(wire, body, usage, items=items if isinstance(items, list) else ())
+
+
+def finish_reasons(wire: Wire, body: Mapping[str, Any], choices: Iterable[Any] = ()) -> tuple[str, ...]:
+    """Why an answer ended, in the provider's words, one for each choice; nothing where it does not say.
+
+    ``body`` is the decoded JSON of an answer, or what a stream has told of it; ``choices`` the reasons of a stream's.
+    Never raises for what a provider sends.
+    """
+    if wire is Wire.MESSAGES:
+        found: Iterable[Any] = (body.get("stop_reason"),)
+    elif wire is Wire.RESPONSES:
+        reason = mapping(body.get("incomplete_details")).get("reason")
+        found = (reason or body.get("status"),)
+    else:
+        listed = body.get("choices")
+        told = (mapping(choice).get("finish_reason") for choice in (listed if isinstance(listed, list) else ()))
+        found = (*choices, *told)
+    said = [reason[:REASON_CHARACTERS_MAX] for reason in found if isinstance(reason, str) and reason]
+    return tuple(said[:REASONS_MAX])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.metering.answers import is_readable, reported
+from gateway.metering.answers import finish_reasons, is_readable, reported
 from gateway.metering.anthropic_usage import anthropic_usage
 from gateway.metering.fields import mapping, text
 from gateway.metering.openai_usage import openai_usage
@@ -32,7 +32,7 @@ class StreamMeter:
         self._body: dict[str, Any] = {}
         self._usage: Mapping[str, Any] | None = None
         self._items: list[Mapping[str, Any]] = []
-        self._finished: dict[Any, bool] = {}
+        self._finished: dict[Any, str] = {}
         self._final = False
         self.ended = False
         """The provider said that the answer is whole, or said itself that it cut it (length, incomplete, failed)."""
@@ -87,6 +87,11 @@ class StreamMeter:
         """Pieces of output seen that were not empty; providers send one token or more in each."""
         return self.output.pieces
 
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Why each choice ended, in the provider's words, as far as it said."""
+        return finish_reasons(self._wire, self._body, self._finished.values())
+
     def visible_text(self, limit: int) -> str:
         """The first ``limit`` characters of the output seen, the pieces of all choices in the order they came."""
         return self.output.text(limit)
@@ -109,7 +114,7 @@ class StreamMeter:
         for choice in map(mapping, choices if isinstance(choices, list) else ()):
             self.output.take(event, choice)
             index = text(choice.get("index")) or repr(choice.get("index", 0))
-            self._finished[index] = self._finished.get(index, False) or bool(choice.get("finish_reason"))
+            self._finished[index] = self._finished.get(index) or str(choice.get("finish_reason") or "")
         finished = bool(self._finished) and all(self._finished.values())
         self.ended = self.ended or finished
         usage = reported(data)
@@ -127,6 +132,7 @@ class StreamMeter:
             self._usage = usage
         if event in ("response.completed", "response.incomplete", "response.failed"):
             self.ended = True
+            self._remember(response, "status", "incomplete_details")
             self._final = self._usage is not None
             items = response.get("output")
             if isinstance(items, list) and items:
@@ -143,6 +149,7 @@ class StreamMeter:
         elif event == "message_delta":
             usage = reported(data)
             self._merge(usage)
+            self._remember(mapping(data.get("delta")), "stop_reason")
             self._final = self._final or (usage is not None and bool(mapping(data.get("delta")).get("stop_reason")))
         elif event == "message_stop":
             self.ended = True

@@ -59,6 +59,7 @@ def test_the_first_authorization_of_the_readme_works(tmp_path: Path) -> None:
     assert '"spent":{"amount":"0.0312","currency":"USD"}' in printed
     assert '"available":{"amount":"99.9688","currency":"USD"}' in printed
     assert "verified" in printed
+    assert re.search(r'"type":"permission_error","param":null,"code":"(price_unknown|provider_key_missing)"', printed)
     assert (tmp_path / "bursar.db").exists()
 
 

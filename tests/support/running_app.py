@@ -16,6 +16,7 @@ import orjson
 
 from api.app import make_app
 from api.settings import Settings
+from gateway.facts import Telemetry
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources
 from ledger.storage import migrate
@@ -42,11 +43,18 @@ class Answer(NamedTuple):
 class RunningApp:
     """An app on a new database with one book, ``admin_key`` its key; a context manager."""
 
-    def __init__(self, database_url: str, *, sources: Sources | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        sources: Sources | None = None,
+        telemetry: Telemetry | None = None,
+        **settings: Any,
+    ) -> None:
         migrate.upgrade(database_url)
         self.database_url = database_url
         self.admin_key = self.open_book("acme")
-        self.app = make_app(Settings(database_url=database_url, **settings), sources=sources)
+        self.app = make_app(Settings(database_url=database_url, **settings), sources=sources, telemetry=telemetry)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._lifespan: Any = None
@@ -99,7 +107,13 @@ class RunningApp:
         }
         sent: list[Any] = []
 
+        given = asyncio.Event()
+
         async def receive() -> Any:
+            if given.is_set():
+                # The client stays, and says nothing more.
+                await asyncio.Event().wait()
+            given.set()
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: Any) -> None:
