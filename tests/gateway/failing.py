@@ -5,6 +5,7 @@ Owns ``Fate``. Invariant: the bill is the provider's own and the state is the le
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,28 @@ FORMS = [(wire, stream) for wire in PATHS for stream in (False, True)]
 IDS = [f"{wire}-{'stream' if stream else 'whole'}" for wire, stream in FORMS]
 OUT = 20
 """Tokens that each call generates unless something stops it."""
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
+BODY = json.dumps(
+    {
+        "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini", "usage": USAGE,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "one two"}, "finish_reason": "stop"}],
+    }
+).encode()  # fmt: skip
+COST = 10 * 150 + 4 * 600
+"""Atoms that this usage costs."""
+CHUNKS = (
+    b"".join(
+        b"data: %s\n\n" % json.dumps({"id": "chatcmpl-1", "model": "gpt-4o-mini"} | part).encode()
+        for part in (
+            {"choices": [{"index": 0, "delta": {"content": "one two"}}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": USAGE},
+        )
+    )
+    + b"data: [DONE]\n\n"
+)
+"""Answers made by hand, not streamed and streamed."""
 
 
 def call_of(wire: str, directives: str, *, stream: bool, **more: Any) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.failing import Fate
+from tests.gateway.failing import BODY, CHUNKS, COST, USAGE, Fate
 from tests.support.databases import sqlite_url
 from tests.support.fake_provider import KEY, FakeProvider
 from tests.support.gateway import GatewayWorld, chat, error_of, gateway_world
@@ -20,25 +20,6 @@ from tests.support.raw_upstream import RawUpstream, head_of, whole
 from tests.support.server import verified, wait_until
 
 PATH = "/openai/v1/chat/completions"
-USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
-BODY = json.dumps(
-    {
-        "id": "chatcmpl-1", "object": "chat.completion", "model": "gpt-4o-mini", "usage": USAGE,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "one two"}, "finish_reason": "stop"}],
-    }
-).encode()  # fmt: skip
-COST = 10 * 150 + 4 * 600
-CHUNKS = (
-    b"".join(
-        b"data: %s\n\n" % json.dumps({"id": "chatcmpl-1", "model": "gpt-4o-mini"} | part).encode()
-        for part in (
-            {"choices": [{"index": 0, "delta": {"content": "one two"}}]},
-            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-            {"choices": [], "usage": USAGE},
-        )
-    )
-    + b"data: [DONE]\n\n"
-)
 ANSWER_MAX = 65_536
 
 
