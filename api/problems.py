@@ -55,6 +55,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     ),
     Status.REPLAYED: Row(200, "Answered before", "This is the recorded answer of the first request."),
     Status.NOT_FOUND: Row(404, "Not found", "Check the path, id or name; a key sees only its own book."),
+    Status.GATEWAY_ONLY: Row(
+        403, "The gateway's to end", "Wait for the gateway to settle its call; finance can end one that nobody knows."
+    ),
     Status.NOT_YOURS: Row(404, "Not found", "Check the path, id or name; a key sees only its own book."),
     Status.UNKNOWN_AGENT: Row(422, "Unknown agent", "Name an agent or team of this book."),
     Status.UNKNOWN_PERSON: Row(422, "Unknown person", "Name a person who has, or had, a key of this book."),

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.ledger import Ledger, Waiting
@@ -32,7 +32,6 @@ LEFT_CHECK_SECONDS: Final = 0.05
 SETTLED: Final = "settled"
 RELEASED: Final = "released"
 UNKNOWN: Final = "unknown"
-_KEY_ENDED: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPIRED, Status.ROLE_NOT_ALLOWED))
 _RECORDED: Final = frozenset((Status.DONE, Status.REPLAYED, Status.APPROVED))
 Report = Settle | Release | MarkUnknown
 _REMAINING: Final = 4
@@ -105,7 +104,7 @@ class Spend:
         self.currency = wish.currency
         self.was_asked = True
         command = Authorize(
-            caller=Caller(self._key.digest),
+            caller=Caller(self._key.digest, as_gateway=True),
             idempotency_key=f"gateway:{self.id}",
             id=self.id,
             amount=decimal_text(wish.amount, wish.currency),
@@ -217,7 +216,7 @@ class Spend:
         """Hold ``atoms`` more, in line before all others if need be. False: denied, or not decided in time."""
         self._extensions += 1
         command = Extend(
-            caller=Caller(self._key.digest),
+            caller=Caller(self._key.digest, as_gateway=True),
             idempotency_key=f"gateway:{self.id}:extend:{self._extensions}",
             authorization=self.id,
             amount=decimal_text(atoms, self.currency),
@@ -242,7 +241,7 @@ class Spend:
         """Record what the call did cost. True once that is durable; False where it is repeated in the background."""
         return await self._report(
             Settle(
-                caller=Caller(self._key.digest),
+                caller=Caller(self._key.digest, as_gateway=True),
                 idempotency_key=f"gateway:{self.id}:end",
                 authorization=self.id,
                 amount=decimal_text(atoms, self.currency),
@@ -259,7 +258,7 @@ class Spend:
 
     def _releasing(self, reason: str) -> Release:
         return Release(
-            caller=Caller(self._key.digest),
+            caller=Caller(self._key.digest, as_gateway=True),
             idempotency_key=f"gateway:{self.id}:end",
             authorization=self.id,
             reason=reason,
@@ -269,7 +268,7 @@ class Spend:
         """Keep the hold and list it: the provider may have billed something, and nobody here knows what."""
         return await self._report(
             MarkUnknown(
-                caller=Caller(self._key.digest),
+                caller=Caller(self._key.digest, as_gateway=True),
                 idempotency_key=f"gateway:{self.id}:end",
                 authorization=self.id,
                 reason=reason,
@@ -320,9 +319,6 @@ class Spend:
         if status in _RECORDED:
             self._see_budget(outcome)
             return None
-        if status in _KEY_ENDED and command.caller.key_digest is not None:
-            # Real spend is recorded whatever became of the key meanwhile: the server itself reports it, and is named.
-            return replace(command, caller=Caller(None, as_owner=True))
         if status is Status.NOT_FOUND and isinstance(command, Release):
             # What was given back in case it was held was not held.
             return None

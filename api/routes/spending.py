@@ -33,7 +33,17 @@ Reference = Annotated[str, Path(max_length=128, description="Name or id.")]
 Printable = Annotated[str | None, Query(max_length=128, pattern="^[ -~]*$")]
 State = Literal["denied", "pending_approval", "held", "settled", "released", "expired", "refused"]
 Flag = Literal[
-    "overrun", "late", "mismatch", "unauthorized", "unknown", "partial", "forced", "estimated", "unpriced", "repriced"
+    "overrun",
+    "late",
+    "mismatch",
+    "unauthorized",
+    "unknown",
+    "partial",
+    "forced",
+    "estimated",
+    "unpriced",
+    "repriced",
+    "gateway",
 ]
 
 

@@ -37,6 +37,7 @@ _FLAGS: Final = {
     "estimated": "no usage was reported, so its amount is an estimate",
     "unpriced": "there was usage that nobody could price",
     "repriced": "its price was corrected later",
+    "gateway": "the gateway made the call",
 }
 _KINDS: Final = {
     "extension": "extended",

@@ -33,6 +33,7 @@ FLAG_FORCED: Final = 64
 FLAG_ESTIMATED: Final = 128
 FLAG_UNPRICED: Final = 256
 FLAG_REPRICED: Final = 512
+FLAG_GATEWAY: Final = 1024
 FLAGS: Final = {
     "overrun": FLAG_OVERRUN,
     "late": FLAG_LATE,
@@ -44,11 +45,15 @@ FLAGS: Final = {
     "estimated": FLAG_ESTIMATED,
     "unpriced": FLAG_UNPRICED,
     "repriced": FLAG_REPRICED,
+    "gateway": FLAG_GATEWAY,
 }
 """Flag name to bit: settled above its hold; settled after its end; settled as something else than asked; spent
 without authorization; its time ran out and its outcome is not known; approved for less than asked; granted
 by an admin against the approval that was asked for; settled by an estimate, because no usage came; settled though
-nobody could price the usage; settled at a price that was corrected later."""
+nobody could price the usage; settled at a price that was corrected later; carried out by the gateway, which
+alone says how it ended."""
+GATEWAY: Final = "gateway"
+"""Who carries a request out, as its record says it (``operator``), where that is not the asker."""
 SETTLE_FLAGS: Final = ("estimated", "unpriced")
 """Flags that whoever settles may say; they stay for ever."""
 

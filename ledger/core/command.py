@@ -16,10 +16,13 @@ from ledger.core.metering import Pairs
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the digest of the key that came with the request. ``None`` is the system's own sweeper, or with
-    ``as_owner`` whoever owns the database, who may do anything and is named so on record."""
+    ``as_owner`` whoever owns the database, who may do anything and is named so on record. ``as_gateway`` is the
+    server's own gateway, which carries out a call for whoever holds the key: it is on record, and what ends such a call
+    is the gateway's to say, whatever became of the key meanwhile. Nothing that comes over HTTP has it."""
 
     key_digest: bytes | None
     as_owner: bool = False
+    as_gateway: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

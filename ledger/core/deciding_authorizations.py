@@ -10,7 +10,9 @@ from ledger.core.account import budget_accounts
 from ledger.core.affording import sought
 from ledger.core.authorization import (
     DENIED,
+    FLAG_GATEWAY,
     FLAG_PARTIAL,
+    GATEWAY,
     HELD,
     Authorization,
     flag_names,
@@ -293,6 +295,8 @@ def _hold(
     row.approved = row.held = approved
     row.state = HELD
     row.flags = FLAG_PARTIAL if approved < row.amount else 0
+    if asked.caller.as_gateway:
+        row.flags |= FLAG_GATEWAY
     row.expires_at, body["expires_at"] = batch.expiry(asked.ttl_seconds, batch.now)
     row.due_at = row.expires_at
     body["approved"] = str(approved)
@@ -340,6 +344,8 @@ def _authorize_request(
         request["accept_pending"] = True
     if asked.partial_ok:
         request["partial_ok"] = True
+    if asked.caller.as_gateway:
+        request["operator"] = GATEWAY
     if asked.barred is not None:
         request["barred"] = asked.barred
     if asked.afford:

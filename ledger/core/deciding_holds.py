@@ -11,6 +11,7 @@ from ledger.core.approval import EXPIRED as APPROVAL_EXPIRED
 from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
     EXPIRED,
+    FLAG_GATEWAY,
     FLAG_LATE,
     FLAG_MISMATCH,
     FLAG_OVERRUN,
@@ -27,7 +28,7 @@ from ledger.core.authorization import (
 )
 from ledger.core.budget_said import budget_after
 from ledger.core.closing_approvals import close_approvals
-from ledger.core.command import Extend, Release, Settle
+from ledger.core.command import Caller, Extend, Release, Settle
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
 from ledger.core.deciding_consequences import count_mismatch, follow_settlement, is_mismatch
 from ledger.core.judging import Asking, judge
@@ -47,15 +48,17 @@ from ledger.core.working import Batch, Posting, by_of, request_of
 _LATE_STATES: Final = (RELEASED, EXPIRED)
 
 
-def owned(batch: Batch, reference: str, principal: str) -> Authorization:
+def owned(batch: Batch, reference: str, principal: str, caller: Caller) -> Authorization:
     """The authorization a command names, expired first if its time has come; an agent finds only its own, and with a
-    key for one run only those of that run."""
+    key for one run only those of that run. What the gateway carries out is not for the agent to end."""
     found = batch.authorization(reference)
     agent = agent_name(principal)
     if found is None or not reference.startswith("auth_"):
         refuse(Status.NOT_FOUND, f"there is no authorization {reference}")
     if agent is not None and (found.agent != agent or batch.key_run not in (None, found.run)):
         refuse(Status.NOT_YOURS, f"there is no authorization {reference}")
+    if agent is not None and found.flags & FLAG_GATEWAY and not caller.as_gateway:
+        refuse(Status.GATEWAY_ONLY, f"{reference} is a call that the gateway makes, and the gateway says how it ended")
     if found.due_at is not None and found.due_at <= batch.now:
         expire(batch, reference)
         found = batch.authorizations[reference]
@@ -148,7 +151,7 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal, asked.caller)
     category, payee = asked.category or found.category, asked.payee or found.payee
     if found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
@@ -252,7 +255,7 @@ def release(batch: Batch, asked: Release) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal, asked.caller)
     if found.state not in OPEN_STATES:
         wrong_state(found, "released")
     held = found.held
@@ -325,7 +328,7 @@ def extend(batch: Batch, asked: Extend) -> Outcome:
         return replay
     if asked.line is not None:
         check_repeat(batch, asked, principal, digest)
-    found = owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal, asked.caller)
     if asked.currency is not None and found.currency != asked.currency:
         refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
     if found.state != HELD or found.expires_at is None or found.agent is None:

@@ -26,7 +26,7 @@ def mark_unknown(batch: Batch, asked: MarkUnknown) -> Outcome:
     replay = batch.answered(asked, principal, digest)
     if replay is not None:
         return replay
-    found = owned(batch, asked.authorization, principal)
+    found = owned(batch, asked.authorization, principal, asked.caller)
     if found.state != HELD:
         wrong_state(found, "marked as not known")
     facts = {"state": found.state, "authorization": found.id}

@@ -36,6 +36,7 @@ class Status(Enum):
     # What it refers to.
     NOT_FOUND = "not_found"
     NOT_YOURS = "not_yours"
+    GATEWAY_ONLY = "gateway_only"
     UNKNOWN_AGENT = "unknown_agent"
     UNKNOWN_PERSON = "unknown_person"
     UNKNOWN_BUDGET = "unknown_budget"

@@ -13,11 +13,13 @@ from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
     DENIED,
     EXPIRED,
+    FLAG_GATEWAY,
     FLAG_LATE,
     FLAG_MISMATCH,
     FLAG_OVERRUN,
     FLAG_PARTIAL,
     FLAG_UNKNOWN,
+    GATEWAY,
     HELD,
     ON_EXPIRY_UNKNOWN,
     PENDING,
@@ -95,6 +97,8 @@ def _hold(record: Record) -> None:
     row.approved = row.held = approved
     row.state = HELD
     row.flags = FLAG_PARTIAL if approved < row.amount else 0
+    if request.get("operator") == GATEWAY:
+        row.flags |= FLAG_GATEWAY
     row.expires_at = row.due_at = record.time + request["ttl_seconds"] * SECOND
     record.post([[held_name(row.budget), available_name(row.budget), body["approved"], row.currency]])
     total = total_of(record, row.run, row.currency, record.index)

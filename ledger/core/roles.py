@@ -67,6 +67,8 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
 """Operation to the roles that may do it. An agent acts on its own authorizations and runs only, and makes and ends keys
 of its own that are for one run only."""
 
+GATEWAY_REPORTS: Final = frozenset(("settle", "release", "mark_unknown"))
+"""What the gateway says of a call that it made, and is taken although the caller's key has ended meanwhile."""
 RUN_SCOPED: Final = frozenset(("authorize", "evaluate", "settle", "extend", "release", "mark_unknown", "read_own"))
 """What a key that is for one run may do, and there only for that run. Whatever is added is not for such a key until it
 is named here."""

@@ -86,6 +86,10 @@ class Batch(Overlay):
         key = self.key_of(digest)
         if key is None:
             refuse(Status.KEY_UNKNOWN, "this key is not known; check for a typing error or ask for a new key")
+        if asked.caller.as_gateway and asked.operation in roles.GATEWAY_REPORTS:
+            # Real spend is recorded whatever became of the key.
+            self.key_run = key.run
+            return key.principal, key.id
         if key.revoked_at is not None:
             refuse(Status.KEY_REVOKED, f"{key.id} was revoked at {moment_text(key.revoked_at)}")
         if key.expires_at is not None and key.expires_at <= self.now:

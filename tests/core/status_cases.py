@@ -8,6 +8,7 @@ statuses of policies, of approvals and of a budget's life are in ``status_cases_
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ledger.core.command import (
     AddName,
@@ -105,6 +106,11 @@ def settled(world: World, amount: str = "5") -> str:
     reference = world.hold(world.crawler, amount)
     world.settle(world.crawler, reference, amount)
     return reference
+
+
+def gateway_hold(world: World, caller: Caller) -> str:
+    """A hold of a call that the gateway makes for this caller."""
+    return world.hold(replace(caller, as_gateway=True))
 
 
 def two_pairs(world: World) -> str:
@@ -213,6 +219,7 @@ ALONE: dict[Status, Scene] = {
     Status.SORTS_MIXED: lambda w: adjust(w, ("expenses:inference", "authority", "1", "USD")),
     Status.NOT_FOUND: lambda w: settle(w, MISSING),
     Status.NOT_YOURS: lambda w: settle(w, w.hold(w.writer)),
+    Status.GATEWAY_ONLY: lambda w: settle(w, gateway_hold(w, w.crawler)),
     Status.UNKNOWN_AGENT: lambda w: charge(w, agent="nobody"),
     Status.UNKNOWN_BUDGET: lambda w: authorize(w, budget="nowhere"),
     Status.NO_BUDGET: lambda w: authorize(w, w.agent("loner")),
@@ -312,6 +319,7 @@ BOTH: dict[tuple[Status, Status], Scene] = {
     (Status.UNKNOWN_CURRENCY, Status.AMOUNT_NOT_POSITIVE): lambda w: adjust(
         w, ("authority", "budgets:research:spent", "0", "USD"), ("authority", "budgets:research:spent", "1", "XTS")
     ),
+    (Status.NOT_YOURS, Status.GATEWAY_ONLY): lambda w: settle(w, gateway_hold(w, w.writer)),
     (Status.NOT_YOURS, Status.CURRENCY_MISMATCH): lambda w: settle(w, w.hold(w.writer), currency="EUR"),
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_BUDGET): lambda w: charge(w, agent="nobody", budget="nowhere"),
     (Status.UNKNOWN_AGENT, Status.NAME_TAKEN): lambda w: create_budget(w, name="research", agents=("nobody",)),
@@ -392,7 +400,7 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.ROLE_PRINCIPAL_MISMATCH, Status.ACCOUNT_INVALID): "keys have no accounts",
     (Status.SORTS_MIXED, Status.NOT_FOUND): "an adjustment refers to accounts and budgets only",
     (Status.NOT_FOUND, Status.NOT_YOURS): "what is not there is nobody's",
-    (Status.NOT_YOURS, Status.UNKNOWN_AGENT): "an agent that is not there has no runs to be somebody else's",
+    (Status.GATEWAY_ONLY, Status.UNKNOWN_AGENT): "who ends a hold names no agent",
     (Status.UNKNOWN_BUDGET, Status.NO_BUDGET): "a request names a budget or names none",
     (Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS): "an agent has none or several",
     (Status.NAME_TAKEN, Status.WRONG_STATE): "what is being made has no state yet",

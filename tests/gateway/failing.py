@@ -88,7 +88,7 @@ def fate(world: GatewayWorld, authorization: str) -> Fate:
         settled=parse_atoms(found["settled"]["amount"], 9),
         held=parse_atoms(found["held"]["amount"], 9),
         billed=sum(atoms(line["cost"]) for line in lines) if lines else None,
-        flags=frozenset(found["flags"]) - {"unknown"},
+        flags=frozenset(found["flags"]) - {"unknown", "gateway"},
     )
 
 

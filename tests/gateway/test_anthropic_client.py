@@ -156,7 +156,7 @@ def insist_on_the_same(world: GatewayWorld, asking: Asking, found: Any, direct: 
     assert len(billed) == (0 if is_free else 1)
     for line in billed:
         recorded = world.office.get(f"/v1/authorizations/{line['client_request_id']}")
-        assert (recorded["state"], recorded["flags"]) == ("settled", [])
+        assert (recorded["state"], recorded["flags"]) == ("settled", ["gateway"])
         assert Decimal(recorded["settled"]["amount"]) == Decimal(line["cost"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 from tests.support.fake_provider import KEY
 from tests.support.gateway import GatewayWorld, chat, error_of, gateway_world
-from tests.support.server import verified
+from tests.support.server import verified, wait_until
 
 
 @pytest.fixture(scope="module", params=DATABASE_KINDS)
@@ -65,7 +66,7 @@ def test_a_call_is_settled_at_what_the_provider_bills(world: GatewayWorld, name:
     assert line["client_request_id"] == found["id"]
     assert found["state"] == "settled"
     assert Decimal(found["settled"]["amount"]) == Decimal(line["cost"])
-    assert (found["category"], found["resource"], found["flags"]) == ("inference", body["model"], [])
+    assert (found["category"], found["resource"], found["flags"]) == ("inference", body["model"], ["gateway"])
     assert int(found["metering"]["input_tokens"]) == line["input_tokens"]
     assert int(found["metering"].get("output_tokens", "0")) == line["output_tokens"]
     # An answer to an embedding has no id.
@@ -153,3 +154,21 @@ def test_what_remains_is_what_the_runs_cap_leaves(world: GatewayWorld) -> None:
     )
     assert lowered.status == 200
     assert json.loads(world.provider.seen()[-1].body)["max_tokens"] < 1000
+
+
+@pytest.mark.parametrize("verb", ["settle", "release", "unknown"])
+def test_an_agent_cannot_end_its_own_call_for_less(world: GatewayWorld, verb: str) -> None:
+    """While the provider works, the id of the authorization is there for everybody to see."""
+    seen = len(world.provider.seen())
+    with ThreadPoolExecutor(1) as pool:
+        body = chat("slow [[fake out=30 ttfb=4000]]", max_tokens=50)
+        calling = pool.submit(world.office.send, "POST", "/openai/v1/chat/completions", body, key=world.key)
+        wait_until(lambda: len(world.authorizations(state="held", flag="gateway")) > 0, seconds=30, what="a hold")
+        for held in world.authorizations(state="held", flag="gateway"):
+            said = {"amount": {"amount": "0", "currency": "USD"}} if verb == "settle" else {}
+            answer = world.office.send("POST", f"/v1/authorizations/{held['id']}/{verb}", said, key=world.key)
+            assert (answer.status, answer.code) == (403, "gateway_only")
+        done = calling.result(60)
+    assert done.status == 200
+    assert len(world.provider.seen()) == seen + 1
+    assert Decimal(done.headers["x-bursar-cost"]) == Decimal(world.provider.bill()["lines"][-1]["cost"])

@@ -51,7 +51,7 @@ def found(world: GatewayWorld, answer: Any) -> Fate:
     state = "unknown" if "unknown" in view["flags"] else view["state"]
     settled = round(float(view["settled"]["amount"]) * 10**9)
     held = round(float(view["held"]["amount"]) * 10**9)
-    return Fate(view["id"], state, settled, held, None, frozenset(view["flags"]) - {"unknown"})
+    return Fate(view["id"], state, settled, held, None, frozenset(view["flags"]) - {"unknown", "gateway"})
 
 
 def ask(world: GatewayWorld, *, stream: bool = False, headers: dict[str, str] | None = None, path: str = PATH) -> Any:

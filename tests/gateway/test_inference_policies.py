@@ -163,7 +163,7 @@ def test_a_stream_starts_small_and_grows(agents: Agents, world: GatewayWorld, wi
     world.settled()
     found = agent.newest()
     assert found["state"] == "settled"
-    assert found["flags"] == []
+    assert found["flags"] == ["gateway"]
     assert Decimal(found["settled"]["amount"]) == Decimal(billed(world)["cost"])
     first, approved = Decimal(found["amount"]["amount"]), Decimal(found["approved"]["amount"])
     assert approved >= Decimal(found["settled"]["amount"])
@@ -183,7 +183,7 @@ def test_a_stream_is_cut_where_its_money_ends(agents: Agents, world: GatewayWorl
     assert "".join(text_pieces(150)).startswith(text)
     world.settled()
     found = agent.newest()
-    assert (found["state"], found["flags"]) == ("settled", ["estimated"])
+    assert (found["state"], found["flags"]) == ("settled", ["estimated", "gateway"])
     spent = agent.balances()["spent"]
     assert 0 < spent <= atoms(billed(world)["cost"]) <= atoms(ROOM[wire])
 

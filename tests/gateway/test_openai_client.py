@@ -213,7 +213,7 @@ def insist_on_the_same(world: GatewayWorld, asking: Asking, found: Any, direct: 
     assert len(billed) == (0 if asking.method.startswith("models") else 1)
     for line in billed:
         found = world.office.get(f"/v1/authorizations/{line['client_request_id']}")
-        assert (found["state"], found["flags"]) == ("settled", [])
+        assert (found["state"], found["flags"]) == ("settled", ["gateway"])
         assert Decimal(found["settled"]["amount"]) == Decimal(line["cost"])
 
 
