@@ -28,6 +28,7 @@ import click
 from rich.console import Console
 
 from bench import sample
+from bench.caps import CapBroken
 from bench.context import CONNECTIONS, Context, Lasting, Line, Settings
 from bench.decision_cost import NotComparable
 from bench.facts import machine_facts
@@ -45,8 +46,8 @@ from bench.wire import Principal
 
 DEFAULT_JSON = Path(__file__).with_name("results") / "latest.json"
 BREAKAGES = (
-    HistoryFailed, InvalidRun, NotComparable, NotVerified, OSError, PostgresServerError, RequestFailed, ServerFailed,
-    UnexpectedStatus,
+    CapBroken, HistoryFailed, InvalidRun, NotComparable, NotVerified, OSError, PostgresServerError, RequestFailed,
+    ServerFailed, UnexpectedStatus,
 )  # fmt: skip
 
 

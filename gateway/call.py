@@ -12,25 +12,21 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import orjson
 
-from gateway.config import GatewayConfig, Provider
-from gateway.estimate import Counts, Request
-from gateway.facts import CallFacts
+from gateway.asked import Asked
+from gateway.config import GatewayConfig
 from gateway.headers import downward, upward, with_trace
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
 from gateway.metering import finish_reasons, meter_answer
-from gateway.paths import Place
 from gateway.ports import Message, Send
-from gateway.pricing import Tariff
 from gateway.pricing.recorded import PAIRS_MAX, recorded
 from gateway.purse import GrowingPurse
 from gateway.refusals import CUT_AT_CAP, Refusal, redirected, refusal_of
-from gateway.said import Said
 from gateway.spend import ClientLeft, Spend, Wish, decimal_text
 from gateway.splice import set_members, set_nested
 from gateway.streaming import Relay, StreamEnd
@@ -38,7 +34,6 @@ from gateway.tokens import TokenCounter
 from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
 from gateway.usage import Usage
 from gateway.wires import Wire
-from ledger.services.asker import Asker
 
 _logger = logging.getLogger("bursar.gateway")
 EVENT_STREAM: Final = "text/event-stream"
@@ -51,25 +46,6 @@ LAST_EVENT_SECONDS: Final = 1.0
 CLIENT_LEFT: Final = "the client left"
 TEXT_MAX: Final = 4_000_000
 """Characters of an answer that an estimate counts."""
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request that was read: where it goes, who asks, what it says."""
-
-    place: Place
-    provider: Provider
-    provider_key: str | None
-    asker: Asker
-    headers: list[tuple[bytes, bytes]]
-    said: Said
-    query: str
-    body: bytes
-    request: Request
-    counts: Counts
-    tariff: Tariff | None
-    served: Callable[[Usage], Tariff | None]
-    facts: CallFacts
 
 
 class Call:

@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import SecretStr
 
-from gateway.call import Asked, Call
+from gateway.asked import Asked
+from gateway.call import Call
 from gateway.config import GatewayConfig, Provider
 from gateway.estimate import RequestInvalid, read_request
 from gateway.facts import CallFacts, Telemetry, shown_model

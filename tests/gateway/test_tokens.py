@@ -67,16 +67,45 @@ def test_a_damaged_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert damaged.count_now([PROSE], "o200k_base") == len(PROSE)
 
 
-def test_until_loaded_bytes_bound() -> None:
-    """start() loads in the background; the count then falls from bytes to tokens."""
+def test_before_the_start_bytes_bound() -> None:
+    """And once it has started, whoever asks before the encodings are there waits for them, on any event loop."""
     fresh = TokenCounter()
     assert asyncio.run(fresh.count([PROSE, "é"], "o200k_base")) == len(PROSE) + 2
     fresh.start()
     fresh.start()
-    deadline = time.monotonic() + 60
-    while not fresh.ready and time.monotonic() < deadline:
-        time.sleep(0.02)
     assert asyncio.run(fresh.count([PROSE], "o200k_base")) == 11
+    assert asyncio.run(fresh.count([PROSE], "cl100k_base")) == 11
+    fresh.stop()
+
+
+def test_one_that_leaves_while_encodings_load_leaves_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is anybody kept who asks for an encoding that turns out to be damaged."""
+    may_load = threading.Event()
+
+    def load(name: str) -> tiktoken.Encoding:
+        may_load.wait(60)
+        if name == "cl100k_base":
+            raise EncodingDamaged(name)
+        return load_encoding(name)
+
+    monkeypatch.setattr(tokens, "load_encoding", load)
+    fresh = TokenCounter()
+    fresh.start()
+
+    async def ask() -> list[int]:
+        leaver, *others = [
+            asyncio.create_task(fresh.count([PROSE], encoding))
+            for encoding in ("o200k_base", "o200k_base", "cl100k_base")
+        ]
+        await asyncio.sleep(0)
+        leaver.cancel()
+        await asyncio.wait([leaver])
+        assert leaver.cancelled()
+        assert not any(other.done() for other in others)
+        may_load.set()
+        return list(await asyncio.gather(*others))
+
+    assert asyncio.run(ask()) == [11, len(PROSE)]
     fresh.stop()
 
 
