@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from fastapi import FastAPI
@@ -31,7 +32,7 @@ from api.schemas.validation import problem_of
 from api.settings import Settings
 from api.writing import response_of
 from gateway.facts import Telemetry
-from ledger.core.command import Caller, ExpireDue, Settle
+from ledger.core.command import Caller, Command, ExpireDue, Settle
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.errors import ServiceError
 from ledger.services.sources import Sources
@@ -42,6 +43,8 @@ from ledger.storage.queries_due import books_due
 
 ALERTS_STOP_SECONDS = 2.0
 """Time that webhooks which are being sent have at the end; what is not done by then is sent again later."""
+SETTLEMENTS_AT_ONCE = 200
+"""Settlements of a sweep in memory at a time."""
 
 
 class App(NamedTuple):
@@ -145,23 +148,38 @@ async def _sweep(context: Context) -> None:
     while seconds:
         await asyncio.sleep(seconds)
         try:
-            for book_id in await asyncio.to_thread(_books_due, context):
-                await context.handover.decide(book_id, ExpireDue(caller=Caller(None)))
+            due = await asyncio.to_thread(_books_due, context)
+            await _decide_each(context, ((book_id, ExpireDue(caller=Caller(None))) for book_id in due))
             if context.gateway is not None:
                 await _settle_by_policy(context, context.gateway.category)
-        except (ServiceError, StorageError) as error:
+        except StorageError as error:
             SERVER.warning("the sweep for expired holds will be tried again: %s", error)
+        except Exception as error:
+            # Holds have to expire whatever else is wrong.
+            SERVER.error("the sweep for expired holds failed, and will be tried again", exc_info=error)
 
 
 async def _settle_by_policy(context: Context, category: str) -> None:
     """Settle the calls whose outcome nobody knows and that a policy does not want kept."""
+    found = settlements_by_policy(context.engine, context.sources.now_us(), category=category)
 
     def read() -> list[tuple[int, Settle]]:
-        return list(settlements_by_policy(context.engine, context.sources.now_us(), category=category))
+        return list(islice(found, SETTLEMENTS_AT_ONCE))
 
-    found = await asyncio.to_thread(read)
-    for book_id, settlement in found:
-        await context.handover.decide(book_id, settlement)
+    while page := await asyncio.to_thread(read):
+        await _decide_each(context, page)
+
+
+async def _decide_each(context: Context, commands: Iterable[tuple[int, Command]]) -> None:
+    """Have each command of a sweep decided; one that cannot be does not stop those behind it."""
+    failed, last = 0, None
+    for book_id, command in commands:
+        try:
+            await context.handover.decide(book_id, command)
+        except ServiceError as error:
+            failed, last = failed + 1, error
+    if failed:
+        SERVER.warning("the sweep could not decide %d commands, and will try them again: %s", failed, last)
 
 
 def _books_due(context: Context) -> list[int]:

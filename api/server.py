@@ -51,6 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since: float | None = time.monotonic()
         self._exchange: Exchange | None = None
         self._deciding: Exchange | None = None
+        self._answering: Any = None
         self._body_since: float | None = None
         self._begun = 0
         self._message_open = False
@@ -83,6 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """A hot request takes the lane; any other becomes a task, as in uvicorn."""
+        self._answering = cycle
         exchange = self._deciding = self.lane.take(cycle) if self.lane is not None else None
         if exchange is None or self.lane is None:
             super()._start_asgi_task(cycle, app)
@@ -104,11 +106,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: a request of it that waits in line is dropped."""
         super().connection_lost(exc)
-        exchange = self._deciding
-        if exchange is not None and not exchange.cycle.response_complete:
+        answering = self._answering
+        if answering is not None and not answering.response_complete:
             # uvicorn only tells the request that came last, which may stand behind this one.
-            exchange.cycle.disconnected = True
-            exchange.leave()
+            answering.disconnected = True
+            answering.message_event.set()
+            if self._deciding is not None:
+                self._deciding.leave()
 
     def shutdown(self) -> None:
         """Stop: a request in the lane whose body has not come is given up; the rest as in uvicorn."""

@@ -24,10 +24,11 @@ from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
 from gateway.metering import finish_reasons, meter_answer
 from gateway.ports import Message, Send
-from gateway.pricing.recorded import PAIRS_MAX, recorded
+from gateway.pricing.recorded import PAIRS_MAX, printable, recorded
+from gateway.provider_errors import hide, hide_in_headers, key_refused, may_be_billed, usage_in_error
 from gateway.purse import GrowingPurse
 from gateway.refusals import CUT_AT_CAP, Refusal, redirected, refusal_of
-from gateway.spend import ClientLeft, Spend, Wish, decimal_text
+from gateway.spend import UNKNOWN, ClientLeft, Spend, Wish, decimal_text
 from gateway.splice import set_members, set_nested
 from gateway.streaming import Relay, StreamEnd
 from gateway.tokens import TokenCounter
@@ -39,7 +40,6 @@ _logger = logging.getLogger("bursar.gateway")
 EVENT_STREAM: Final = "text/event-stream"
 ESTIMATED: Final = "estimated"
 UNPRICED: Final = "unpriced"
-VALUE_LENGTH_MAX: Final = 256
 STOPPED: Final = "the gateway stopped while the call was under way"
 LAST_EVENT_SECONDS: Final = 1.0
 """For a client to take the end of its stream while the process stops."""
@@ -217,21 +217,31 @@ class Call:
             await self._whole(answer)
 
     async def _failed(self, answer: Answer) -> None:
-        """4xx: the provider refused, and bills nothing. 5xx: it may have worked for it."""
-        if answer.status >= 500:
+        """Settled at the usage that an error names, unknown where it may be billed, released otherwise."""
+        status, secret, spend = answer.status, self._asked.provider_key, self._spend
+        reason = f"the provider answered {status}"
+        try:
             body = await self._read(answer)
-            await self._spend.mark_unknown(f"the provider answered {answer.status}")
+        except Broken as error:
+            if may_be_billed(status, None):
+                raise
+            await spend.release(reason)
+            raise Refusal(
+                502, "upstream_broken",
+                f"Bursar: the provider refused this call with {status}, and did not say why: {error}",
+                authorization=spend.id,
+            ) from error  # fmt: skip
+        usage = usage_in_error(self._wire, body) if status < 500 else None
+        if usage is not None:
+            await self._settle(usage, ())
+        elif may_be_billed(status, body):
+            await spend.mark_unknown(reason)
         else:
-            await self._spend.release(f"the provider answered {answer.status}")
-            try:
-                body = await self._read(answer)
-            except Broken as error:
-                raise Refusal(
-                    502, "upstream_broken",
-                    f"Bursar: the provider refused this call with {answer.status}, and did not say why: {error}",
-                    authorization=self._spend.id,
-                ) from error  # fmt: skip
-        await self._reply(answer.status, downward(answer.headers), body)
+            await spend.release(reason)
+        shown = hide(secret, body)
+        if status == 401:
+            raise key_refused(self._asked.place.provider, shown, spend.id)
+        await self._reply(status, hide_in_headers(secret, downward(answer.headers)), shown)
 
     async def _read(self, answer: Answer) -> bytes:
         try:
@@ -352,7 +362,7 @@ class Call:
         if cost.unpriced:
             flags = (*flags, UNPRICED)
             if len(metering) < PAIRS_MAX:
-                metering[UNPRICED] = " ".join(cost.unpriced)[:VALUE_LENGTH_MAX]
+                metering[UNPRICED] = printable(" ".join(cost.unpriced))
         other_model = usage.model if tariff.model != asked.tariff.model else None
         self.usage, self.cost = usage, atoms
         facts = asked.facts
@@ -375,8 +385,8 @@ class Call:
 
     async def _reply(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         self.status = status
-        # What a 5xx did cost is not known: at most what stays held for it.
-        unknown = status >= 500
+        # Where the cost is not known, it is at most what stays held.
+        unknown = self._spend.end == UNKNOWN
         ours = self._ours(self._spend.approved if unknown else self.cost or 0, is_final=not unknown)
         start: Message = {
             "type": "http.response.start",

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_KEY_HEADERS = frozenset(("api-key", "authorization", "x-api-key"))
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
@@ -27,10 +28,12 @@ class _Form(BaseModel):
 
 
 class KeyPlace(_Form):
-    """Where a provider's key stands: exactly one of a variable's name and a file's path."""
+    """Where a provider's key stands: exactly one of a variable's name and a file's path. ``header`` is the one it is
+    sent in, as it is, where that is not its wire's own."""
 
     env: str | None = None
     file: Path | None = None
+    header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
 
     @model_validator(mode="after")
     def _one(self) -> KeyPlace:
@@ -85,6 +88,8 @@ class Provider(_Form):
         for name, text in value.items():
             if re.fullmatch(r"[A-Za-z0-9-]+", name) is None or not text.isprintable() or not text.isascii():
                 raise ValueError(f"the header {name!r} is not one that can be sent")
+            if name.lower() in _KEY_HEADERS:
+                raise ValueError(f"the header {name!r} carries a key, which is not written here: use key with header")
         return value
 
 
@@ -170,4 +175,4 @@ def load_config(path: Path | None) -> GatewayConfig:
 def _beside(provider: Provider, folder: Path) -> Provider:
     if provider.key is None or provider.key.file is None:
         return provider
-    return provider.model_copy(update={"key": KeyPlace(file=folder / provider.key.file)})
+    return provider.model_copy(update={"key": KeyPlace(file=folder / provider.key.file, header=provider.key.header)})

@@ -24,11 +24,12 @@ from gateway.config import GatewayConfig, Provider
 from gateway.estimate import RequestInvalid, read_request
 from gateway.facts import CallFacts, Telemetry, shown_model
 from gateway.gates import Gates
-from gateway.headers import carries_key, downward, is_compressed, key_in, upward
+from gateway.headers import carries_key, downward, is_compressed, key_in, unknown_parameter, upward
 from gateway.history import OutputHistory
 from gateway.paths import Place, place_of, split
 from gateway.ports import Message, Ports, Receive, Scope, Send
 from gateway.pricing import PriceBook, Tariff
+from gateway.provider_errors import hide, hide_in_headers, key_refused
 from gateway.refusals import ANTHROPIC, OPENAI, Refusal, error_body, redirected, refusal_headers
 from gateway.reports import Reports
 from gateway.said import said_in
@@ -203,6 +204,13 @@ class Gateway:
             raise Refusal(
                 400, "key_in_query", "Bursar: a key does not belong into a query, which logs keep; send it as a header"
             )
+        unknown = unknown_parameter(query) if place.wire is not None else None
+        if unknown is not None:
+            raise Refusal(
+                400, "query_not_allowed",
+                f"Bursar forwards no {unknown[:100]!r} in the query of a call: it may change the cost",
+                param=unknown[:100],
+            )  # fmt: skip
         if is_compressed(headers):
             raise Refusal(415, "compressed", "Bursar cannot read a compressed request; send it as it is")
         key = self._key(headers)
@@ -299,7 +307,12 @@ class Gateway:
                 if 300 <= answer.status < 400:
                     raise redirected(place.provider, answer.status)
                 content = await answer.read()
-                shown = [*downward(answer.headers), (b"content-length", b"%d" % len(content))]
+                hidden = secret if answer.status >= 400 else None
+                content = hide(hidden, content)
+                if answer.status == 401:
+                    raise key_refused(place.provider, content)
+                shown = hide_in_headers(hidden, downward(answer.headers))
+                shown.append((b"content-length", b"%d" % len(content)))
                 await send({"type": "http.response.start", "status": answer.status, "headers": shown})
                 await send({"type": "http.response.body", "body": content})
         except (NotSent, Broken, AnswerTooLong) as error:

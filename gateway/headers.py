@@ -24,16 +24,22 @@ _HOP_BY_HOP: Final = frozenset(
 _NOT_UP: Final = _HOP_BY_HOP | frozenset(
     (
         b"accept-encoding", b"api-key", b"authorization", b"content-encoding", b"content-length", b"content-type",
-        b"cookie", b"expect", b"host", b"openai-organization", b"openai-project", b"x-api-key", b"x-client-request-id",
-        b"x-goog-api-key",
+        b"cookie", b"expect", b"forwarded", b"host", b"openai-organization", b"openai-project", b"via", b"x-api-key",
+        b"x-client-request-id", b"x-goog-api-key", b"x-real-ip",
     )
 )  # fmt: skip
 """An organization or a project is the server's to choose: it goes with the provider's key. So does what other providers
 call a key."""
 _NOT_DOWN: Final = _HOP_BY_HOP | frozenset(
-    (b"alt-svc", b"content-length", b"date", b"server", b"set-cookie", b"strict-transport-security")
-)
+    (
+        b"alt-svc", b"content-length", b"date", b"openai-organization", b"openai-project", b"server", b"set-cookie",
+        b"strict-transport-security",
+    )
+)  # fmt: skip
 _OURS: Final = b"x-bursar-"
+_WAY: Final = b"x-forwarded-"
+"""How a request came to Bursar is no provider's business."""
+_PARAMETER: Final = re.compile(rb"(beta|api-version)(=[A-Za-z0-9._-]*)?")
 _KEY: Final = re.compile(rb"bk_[a-z]+_[A-Za-z0-9_-]{16}")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
@@ -56,6 +62,14 @@ def carries_key(text: bytes) -> bool:
     return _KEY.search(text) is not None
 
 
+def unknown_parameter(query: bytes) -> str | None:
+    """The name of the first parameter in a call's query that is not forwarded; None where all of it is."""
+    for part in query.split(b"&"):
+        if part and _PARAMETER.fullmatch(part) is None:
+            return part.partition(b"=")[0].decode("latin-1")
+    return None
+
+
 def is_compressed(headers: Headers) -> bool:
     """Whether a request says that its body is encoded: what is not read cannot be priced."""
     return any(
@@ -69,18 +83,26 @@ def upward(headers: Headers, provider: Provider, key: str | None, authorization:
     if provider.headers:
         # What the operator sets for a provider stands alone: two values of one name would let the client choose.
         named |= {name.lower().encode() for name in provider.headers}
+    if provider.key is not None and provider.key.header is not None:
+        named |= {provider.key.header.lower().encode()}
     kept = [
         (name.decode("latin-1"), _text(value))
         for name, value in headers
-        if name not in _NOT_UP and name not in named and not name.startswith(_OURS) and not carries_key(value)
+        if name not in _NOT_UP and name not in named and not name.startswith((_OURS, _WAY)) and not carries_key(value)
     ]
     kept += provider.headers.items()
     kept.append(("accept-encoding", "identity"))
     if authorization:
         kept.append(("x-client-request-id", authorization))
     if key is not None:
-        kept.append(("x-api-key", key) if provider.wire == "anthropic" else ("authorization", f"Bearer {key}"))
+        kept.append(_key_header(provider, key))
     return kept
+
+
+def _key_header(provider: Provider, key: str) -> tuple[str, str]:
+    if provider.key is not None and provider.key.header is not None:
+        return provider.key.header, key
+    return ("x-api-key", key) if provider.wire == "anthropic" else ("authorization", f"Bearer {key}")
 
 
 def with_trace(headers: list[tuple[str, str]], trace: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

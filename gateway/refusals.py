@@ -54,7 +54,7 @@ _WHO: Final = frozenset((Status.KEY_UNKNOWN, Status.KEY_REVOKED, Status.KEY_EXPI
 class Refusal(Exception):
     """Why a call is not forwarded. ``code`` is stable; ``message`` says what to change; ``param`` is the request's
     field at fault; ``authorization`` the id of the decision on record, where there is one; ``amount`` what the call
-    costs at most, as far as that is known (atoms)."""
+    costs at most, as far as that is known (atoms); ``is_final`` that no SDK is to repeat it."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Refusal(Exception):
         retry_after_seconds: int = 0,
         authorization: str = "",
         amount: int = 1,
+        is_final: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -75,6 +76,7 @@ class Refusal(Exception):
         self.retry_after_seconds = retry_after_seconds
         self.authorization = authorization
         self.amount = amount
+        self.is_final = is_final
 
 
 def error_body(family: str, refusal: Refusal, request_id: str) -> bytes:
@@ -92,7 +94,7 @@ def error_body(family: str, refusal: Refusal, request_id: str) -> bytes:
 def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
     """The headers that go with a refusal."""
     headers = [(b"content-type", b"application/json"), (b"x-bursar-code", refusal.code.encode())]
-    if refusal.status < 500 and refusal.status != 429:
+    if refusal.is_final or (refusal.status < 500 and refusal.status != 429):
         # The OpenAI SDK repeats 408 and 409 too, and obeys this header whatever the status.
         headers.append((b"x-should-retry", b"false"))
     if refusal.retry_after_seconds:

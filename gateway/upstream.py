@@ -8,6 +8,7 @@ billed; what is read is what was meant, compressed or not, and bounded in both f
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from types import TracebackType
 from typing import Any, Final
@@ -21,6 +22,7 @@ from gateway.inflating import DEFLATED, CannotInflate, Inflater
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
+_UNWRITABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
 class NotSent(Exception):
@@ -151,13 +153,17 @@ class Upstream:
             self._session = None
 
     def send(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> _Sending:
-        """Send a call once, in an ``async with``. Entering it raises NotSent where it cannot have arrived, and Broken
-        where it may have."""
+        """Send a call once, in an ``async with``. This, or entering it, raises NotSent where it cannot have arrived;
+        entering it raises Broken where it may have."""
         if self._session is None:
             raise RuntimeError("the pool has not been started")
-        request = self._session.request(
-            method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
-        )  # fmt: skip
+        if any(_UNWRITABLE.search(text) for header in headers for text in header):
+            raise NotSent("the request cannot be written as HTTP")
+        try:
+            where = URL(url, encoded=True)
+        except ValueError as error:
+            raise NotSent("the provider's address cannot be read") from error
+        request = self._session.request(method, where, data=body, headers=headers, allow_redirects=False)
         return _Sending(request, self._config.answer_bytes_max)
 
 
@@ -177,8 +183,8 @@ class _Sending:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent("the provider cannot be reached") from error
         except ValueError as error:
-            # The client checks a request before it connects, and raises no other error of this kind.
-            raise NotSent("the request cannot be written as HTTP") from error
+            # What cannot be written as HTTP was refused before: this one may come from anywhere.
+            raise Broken("the call to the provider failed") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
         try:

@@ -31,18 +31,20 @@ class PriceBook:
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         self._overrides = overrides or NO_OVERRIDES
-        self._kept: dict[tuple[str, str, date], tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None] = {}
+        self._kept: dict[tuple[str, str, str, date], tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None] = {}
         self._fallbacks: dict[tuple[str, str, str, tuple[tuple[str, Decimal], ...]], Tariff] = {}
 
-    def tariff(self, provider: str, model: str, day: date) -> Tariff | None:
+    def tariff(self, provider: str, model: str, day: date, *, asked: str = "") -> Tariff | None:
         """The prices of a model on a day, or None where nobody has a price for it.
 
         ``provider`` is genai-prices' id (or a name that prices.yaml uses), ``model`` the name as a client sent it or as
         the provider answered it. ``day`` is in UTC; a datetime (aware) also says the hour, which decides at a few
         providers. With a day alone such a model costs its dearest hour. A ceiling is always the whole day's.
+        The book's own prices may name the model as it is called here, as the list calls it, or as it was ``asked``,
+        where the list says that all of these are one model.
         """
         at = day.astimezone(UTC) if isinstance(day, datetime) else None
-        key = (provider, model, at.date() if at else day)
+        key = (provider, model, asked, at.date() if at else day)
         if key in self._kept:
             found = self._kept[key]
         else:
@@ -59,7 +61,7 @@ class PriceBook:
 
     def served(self, provider: str, model: str, usage: Usage, day: date) -> Tariff | None:
         """The prices of the model that answered, else of the one that was asked (``model``), else None."""
-        answered = self.tariff(provider, usage.model, day) if usage.model else None
+        answered = self.tariff(provider, usage.model, day, asked=model) if usage.model else None
         if answered is None or answered.is_fallback:
             return self.tariff(provider, model, day) or answered
         return answered
@@ -76,12 +78,14 @@ class PriceBook:
             self._fallbacks[key] = found
         return found
 
-    def _make(self, provider: str, model: str, day: date) -> tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None:
+    def _make(
+        self, provider: str, model: str, asked: str, day: date
+    ) -> tuple[Tariff, tuple[tuple[time, Tariff], ...]] | None:
         listing = find_provider(provider)
         info = find_model(listing, model) if listing else None
         # A file may use the provider's name in gateway.yaml or the list's; records have the list's.
         names = (provider, listing.id) if listing else (provider,)
-        said = self._overrides.about(names, model, day)
+        said = self._overrides.about(names, _names(listing, info, model, asked), day)
         times = boundaries(info) if info else (time(0),)
         moments = [_moment(listing, info, said, day, at) for at in times]
         found = [moment for moment in moments if moment is not None]
@@ -139,6 +143,16 @@ class PriceBook:
         if said.prices or said.tiers or said.factor is not None:
             return f"{self._overrides.source} over {list_source()}"
         return list_source()
+
+
+def _names(provider: Provider | None, info: ModelInfo | None, model: str, asked: str) -> tuple[str, ...]:
+    """What a file may call a model, the most particular name first: a date makes a name longer."""
+    if provider is None or info is None:
+        return (model,)
+    known = {model: None, info.id: None}
+    if asked and find_model(provider, asked) is info:
+        known[asked] = None
+    return tuple(sorted(known, key=len, reverse=True))
 
 
 def _lists(provider: Provider | None, model: ModelInfo | None, day: date, at: time) -> bool:

@@ -54,14 +54,13 @@ class Overrides:
         """The file as records name it: ``prices.yaml`` and the first 12 digits of its digest."""
         return f"prices.yaml {self.digest[:12]}"
 
-    def about(self, providers: tuple[str, ...], model: str, day: date) -> Entry:
-        """What the file says about a model on a day, as one entry; ``providers`` are names of one provider."""
+    def about(self, providers: tuple[str, ...], models: tuple[str, ...], day: date) -> Entry:
+        """What the file says about a model on a day, as one entry. ``providers`` are names of one provider,
+        ``models`` of one model, the most particular first."""
         prices: dict[str, Rate] = {}
         tiers: dict[str, dict[str, Rate]] = {}
         factor, output, window = None, None, None
-        for entry in self.entries:
-            if not entry.covers(providers, model, day):
-                continue
+        for entry in self._covering(providers, models, day):
             for key, rate in entry.prices.items():
                 prices.setdefault(key, rate)
             for tier, rates in entry.tiers.items():
@@ -71,6 +70,23 @@ class Overrides:
             output = entry.max_output_tokens if output is None else output
             window = entry.context_window if window is None else window
         return Entry(prices=prices, tiers=tiers, factor=factor, max_output_tokens=output, context_window=window)
+
+    def _covering(self, providers: tuple[str, ...], models: tuple[str, ...], day: date) -> list[Entry]:
+        """The entries about a model, in the file's order, but that one which is about it by a less particular name
+        stands behind those that have a more particular name itself."""
+        found: list[tuple[int, int, Entry]] = []
+        for position, entry in enumerate(self.entries):
+            rank = next((rank for rank, name in enumerate(models) if entry.covers(providers, name, day)), None)
+            if rank is not None:
+                found.append((position, rank, entry))
+        named = [(position, rank) for position, rank, entry in found if entry.model.lower() == models[rank].lower()]
+
+        def place(item: tuple[int, int, Entry]) -> tuple[int, int, int]:
+            position, rank, _ = item
+            behind = max((other for other, more in named if more < rank), default=position)
+            return max(position, behind), rank, position
+
+        return [entry for _, _, entry in sorted(found, key=place)]
 
 
 NO_OVERRIDES: Final = Overrides()

@@ -47,7 +47,7 @@ def recorded(usage: Usage, tariff: Tariff) -> dict[str, str]:
         pairs[f"{_OTHER}{number}.model"] = part.model
         pairs[f"{_OTHER}{number}.tier"] = part.tier
         pairs |= {f"{_OTHER}{number}.{key}": str(count) for key, count in part.counts.items()}
-    pairs = {key: _printable(value) for key, value in pairs.items() if value and len(key) <= KEY_CHARACTERS_MAX}
+    pairs = {key: printable(value) for key, value in pairs.items() if value and len(key) <= KEY_CHARACTERS_MAX}
     if len(pairs) > PAIRS_MAX:
         pairs = dict(list(pairs.items())[: PAIRS_MAX - 1]) | {_INCOMPLETE: "true"}
     prices = tariff.prices_said(usage.tier)
@@ -117,7 +117,8 @@ def _is_count(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) <= 30
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """A text as records take it: what is not printable is replaced, what is too long is cut."""
     if not value.isprintable():
         value = "".join(letter if letter.isprintable() else "?" for letter in value)
     return value[:VALUE_CHARACTERS_MAX]

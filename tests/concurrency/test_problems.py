@@ -21,10 +21,7 @@ By construction:
   stands in ``core/test_problems_of_limits.py``.
 - *A missing index, tables without partitions.* Look-ups are tested by buffers read, in ``tests/storage``.
 
-Not of the ledger, and for later: what a gateway does (requests that cannot be priced, streams and disconnects
-upstream, fixed or shrunk holds for calls whose cost is open, other routes around the budget, retries of SDKs
-upstream), what metering does (cached, reasoning and tool tokens, tiers, cumulative usage, unknown usage keys, explicit
-zero), and back-testing.
+What concerns the gateway and its metering stands in ``gateway/test_problems_table.py``.
 """
 
 from __future__ import annotations

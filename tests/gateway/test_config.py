@@ -78,3 +78,16 @@ def test_what_is_refused_and_why(tmp_path: Path, text: str, says: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GatewayInvalid, match="cannot be read"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("name", ["api-key", "Authorization", "X-Api-Key"])
+def test_a_key_is_not_written_among_the_headers(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GatewayInvalid, match="use key with header"):
+        load_config(written(tmp_path, f"providers: {{a: {{base_url: 'https://a.example', headers: {{{name}: x}}}}}}"))
+
+
+def test_a_key_in_a_file_keeps_its_header(tmp_path: Path) -> None:
+    text = "providers: {a: {base_url: 'https://a.example', key: {file: key, header: api-key}}}"
+    key = load_config(written(tmp_path, text)).providers["a"].key
+    assert key is not None
+    assert (key.file, key.header) == (tmp_path / "key", "api-key")

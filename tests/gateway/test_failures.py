@@ -61,7 +61,10 @@ def failed(status: int) -> Row:
 
 ROWS = {
     "refused 400": refused(400),
-    "refused 401": refused(401),
+    "refused 401": Row("status=401", (502, "released"), (502, "released"), "none"),
+    "refused 403": refused(403),
+    "out of time 408": failed(408),
+    "out of time 499": failed(499),
     "refused 404": refused(404),
     "refused 422": refused(422),
     "refused 429": refused(429, **{"retry-after": "7"}),

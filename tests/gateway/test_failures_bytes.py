@@ -267,8 +267,8 @@ def test_a_path_may_be_percent_encoded_and_the_provider_gets_the_known_one(
     world: GatewayWorld, upstream: RawUpstream
 ) -> None:
     upstream.answer = whole("200 OK", BODY)
-    assert ask(world, path="/openai/v1/chat%2Fcompletions?api-version=1&x=%20").status == 200
-    assert upstream.requests[-1].startswith(b"POST /v1/chat/completions?api-version=1&x=%20 HTTP/1.1\r\n")
+    assert ask(world, path="/openai/v1/chat%2Fcompletions?api-version=1&beta=true").status == 200
+    assert upstream.requests[-1].startswith(b"POST /v1/chat/completions?api-version=1&beta=true HTTP/1.1\r\n")
 
 
 def test_a_key_in_a_query_is_refused_and_logged_nowhere(world: GatewayWorld, upstream: RawUpstream) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config import ANTHROPIC, OPENAI, Provider
+from gateway.config import ANTHROPIC, OPENAI, KeyPlace, Provider
 from gateway.headers import downward, key_in, upward
 
 ASKED = [
@@ -86,3 +86,19 @@ def test_down_comes_what_concerns_the_answer() -> None:
         (b"x-request-id", b"req_provider"),
         (b"x-ratelimit-remaining-tokens", b"149984"),
     ]
+
+
+def test_a_key_may_go_in_a_header_of_its_providers_choice() -> None:
+    provider = Provider(base_url="https://azure.example/v1", key=KeyPlace(env="AZURE", header="api-key"))
+    sent = upward([*ASKED, (b"api-key", b"mine")], provider, "secret", "")
+    assert [value for name, value in sent if name == "api-key"] == ["secret"]
+    assert not {"authorization", "x-api-key"} & {name for name, _ in sent}
+
+
+def test_how_a_request_came_here_is_not_told() -> None:
+    way = [(b"x-forwarded-for", b"10.0.0.1"), (b"forwarded", b"for=10.0.0.1"), (b"via", b"1.1 proxy")]
+    assert upward(way, OPENAI, None, "") == [("accept-encoding", "identity")]
+
+
+def test_the_organization_of_a_key_is_not_told() -> None:
+    assert downward([(b"OpenAI-Organization", b"acme"), (b"openai-project", b"p")]) == []

@@ -460,3 +460,28 @@ def test_prices_are_compiled() -> None:
         lambda: BOOK.tariff(*SONNET, DAY),
     ):
         assert min(repeat(asked, number=200, repeat=5)) * 6 < slow
+
+
+def test_a_books_prices_follow_a_model_through_its_names() -> None:
+    """Asked by one name, answered by another: the hold and the settlement are at the same negotiated price."""
+    named = PriceBook(parse_overrides(b'prices: [{model: gpt-4o-mini, prices: {input_mtok: "0.01"}}]', source="p"))
+    dated = "gpt-4o-mini-2024-07-18"
+
+    def base(found: Tariff | None) -> Decimal:
+        assert found is not None
+        return found.prices()["input_mtok"]
+
+    assert base(named.tariff("openai", "gpt-4o-mini", DAY)) == Decimal("0.01")
+    assert base(named.tariff("openai", dated, DAY)) == Decimal("0.01")
+    assert base(named.served("openai", "gpt-4o-mini", Usage({}, model=dated), DAY)) == Decimal("0.01")
+    assert base(named.served("openai", "gpt-4o-mini", Usage({}, model="gpt-5"), DAY)) != Decimal("0.01")
+
+    both = PriceBook(
+        parse_overrides(
+            b'prices: [{model: gpt-4o-mini, prices: {input_mtok: "0.01"}},'
+            b' {model: gpt-4o-mini-2024-07-18, prices: {input_mtok: "0.02"}}]',
+            source="p",
+        )
+    )
+    assert base(both.tariff("openai", "gpt-4o-mini", DAY)) == Decimal("0.01")
+    assert base(both.served("openai", "gpt-4o-mini", Usage({}, model=dated), DAY)) == Decimal("0.02")
