@@ -1,8 +1,8 @@
 """SIGKILL of a gateway in mid-stream, again and again: every cent on the provider's bill is explained in the end.
 
-After each restart the holds that the crash left are open still (with BURSAR_LONG=1 the books are verified now and then).
-When all is over `bursar gateway reconcile --bill` resolves what the crashes left,
-and then each line of the bill is one call's settlement, and nothing is held.
+After each restart the holds that the crash left are open still (with BURSAR_LONG=1 the books are verified now and
+then). When all is over `bursar gateway reconcile --bill` resolves what the crashes left, and then each line of the bill
+is one call's settlement, and nothing is held.
 """
 
 from __future__ import annotations
