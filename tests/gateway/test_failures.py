@@ -155,13 +155,17 @@ def test_a_usage_key_that_nobody_knows_is_flagged(world: GatewayWorld, wire: str
 
 
 @pytest.mark.parametrize("wire", ["chat", "messages"])
-@pytest.mark.parametrize(("length", "status", "state"), [(9, 502, "unknown"), (-9, 502, "unknown")])
-def test_a_content_length_that_lies(world: GatewayWorld, wire: str, length: int, status: int, state: str) -> None:
+@pytest.mark.parametrize("length", [9, -9])
+def test_a_content_length_that_lies(world: GatewayWorld, wire: str, length: int) -> None:
+    """Of one that is too small either the bytes beyond it are seen, or what came before them is no JSON."""
     path, body = call_of(wire, f"length={length} split=64", stream=False)
     answer = world.office.send("POST", path, body, key=world.key)
-    assert answer.status == status
     found = fate_of(world, answer)
-    assert found.state == state
+    if answer.status == 200:
+        assert length < 0
+        assert (found.state, found.flags) == ("settled", {"estimated"})
+    else:
+        assert (answer.status, found.state) == (502, "unknown")
     assert found.billed is not None
     assert found.settled + found.held >= found.billed
     insist_that_nothing_leaked(world)
