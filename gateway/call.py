@@ -19,7 +19,7 @@ import orjson
 
 from gateway.asked import Asked
 from gateway.config import GatewayConfig
-from gateway.headers import downward, upward, with_trace
+from gateway.headers import downward
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
 from gateway.metering import finish_reasons, meter_answer
@@ -41,6 +41,7 @@ EVENT_STREAM: Final = "text/event-stream"
 ESTIMATED: Final = "estimated"
 UNPRICED: Final = "unpriced"
 STOPPED: Final = "the gateway stopped while the call was under way"
+NOT_FORWARDED: Final = "the gateway failed before the call was forwarded"
 LAST_EVENT_SECONDS: Final = 1.0
 """For a client to take the end of its stream while the process stops."""
 CLIENT_LEFT: Final = "the client left"
@@ -81,18 +82,11 @@ class Call:
         if self._spend.client_left:
             await self._spend.release("the client left before its call was forwarded")
             raise ClientLeft
-        body = self._body_for(holding)
         asked = self._asked
-        url = f"{asked.provider.base_url}/{self._below()}{asked.query}"
-        headers = [
-            *upward(asked.headers, asked.provider, asked.provider_key, self._spend.id),
-            ("content-type", "application/json"),
-        ]
         facts = asked.facts
-        if facts.trace is not None:
-            headers = with_trace(headers, facts.trace.headers)
-        facts.forwarded_at = time.monotonic()
         try:
+            url, headers, body = asked.url(), asked.upward_headers(self._spend.id), self._body_for(holding)
+            facts.forwarded_at = time.monotonic()
             async with self._upstream.send("POST", url, headers, body) as answer:
                 await self._answered(answer, left)
         except NotSent as error:
@@ -111,11 +105,8 @@ class Call:
         finally:
             if self._spend.is_held:
                 # A fault of ours, or the end of this process.
-                await asyncio.shield(self._spend.mark_unknown(STOPPED))
-
-    def _below(self) -> str:
-        path = self._asked.place.path
-        return f"v1/{path}" if self._asked.provider.wire == "anthropic" else path
+                ending = self._spend.mark_unknown(STOPPED) if facts.forwarded_at else self._spend.release(NOT_FORWARDED)
+                await asyncio.shield(ending)
 
     async def _hold(self, left: Callable[[], Awaitable[None]]) -> Holding:
         """Have what the call can cost held. Raises Refusal."""
