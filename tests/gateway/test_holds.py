@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from gateway.call import Call
 from gateway.config import GatewayConfig
 from gateway.metering import TEXT_CHARACTERS_MAX, StreamMeter
 from gateway.purse import UNSEEN_TOKENS, GrowingPurse
+from gateway.streaming import Relay
 from gateway.tokens import TokenCounter
 from gateway.wires import Wire
 from ledger.core.inference import StreamStart
@@ -74,6 +76,59 @@ def test_a_fault_before_the_call_is_forwarded_gives_its_hold_back() -> None:
     with pytest.raises(RuntimeError, match="a fault of ours"):
         asyncio.run(call.run(nothing))
     assert held.reported == ["released"]
+
+
+class Answered:
+    """A provider's stream of which ``first`` is read, and ``second`` has come when it is cut."""
+
+    def __init__(self, log: list[str], first: bytes, second: bytes) -> None:
+        self._log, self._first, self._second = log, first, second
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._first
+        raise AssertionError("it was read on")
+
+    async def arrived(self) -> AsyncIterator[bytes]:
+        yield self._second[:20]
+        yield self._second[20:]
+
+    def cut(self) -> None:
+        self._log.append("cut")
+
+
+class Denying:
+    """A purse with nothing in it."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+
+    async def covers(self, meter: StreamMeter) -> bool:
+        self._log.append("asked")
+        return False
+
+
+def test_a_cut_stream_has_metered_what_had_come_and_its_client_was_asked_for_last() -> None:
+    log: list[str] = []
+    first = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
+    second = (
+        b'data: {"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": "stop"}]}\n\n'
+        b'data: {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}\n\ndata: [DONE]\n\n'
+    )
+
+    async def main() -> None:
+        async def send(message: dict[str, Any]) -> None:
+            log.append(message["body"].decode())
+
+        relay = Relay(Wire.CHAT, send, strip_usage=False, send_seconds=5, purse=Denying(log))
+        end = await relay.run(cast(Any, Answered(log, first, second)))
+        assert end.how == "cut"
+        assert relay.meter.usage_is_final
+        assert relay.meter.visible_text() == "ab"
+        await relay.finish(end, 2)
+
+    asyncio.run(main())
+    assert log[:3] == ["asked", "cut", first.decode()]
+    assert "cut_at_cap" in log[-1]
 
 
 def purse_of(held: Held) -> GrowingPurse:
