@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gateway.config import Provider
 from gateway.estimate import Counts, Request
 from gateway.facts import CallFacts
+from gateway.headers import upward, with_trace
 from gateway.paths import Place
 from gateway.pricing import Tariff
 from gateway.said import Said
@@ -35,3 +36,16 @@ class Asked:
     tariff: Tariff | None
     served: Callable[[Usage], Tariff | None]
     facts: CallFacts
+
+    def url(self) -> str:
+        """Where the call goes."""
+        below = f"v1/{self.place.path}" if self.provider.wire == "anthropic" else self.place.path
+        return f"{self.provider.base_url}/{below}{self.query}"
+
+    def upward_headers(self, authorization: str) -> list[tuple[str, str]]:
+        """What the provider gets as headers."""
+        headers = [
+            *upward(self.headers, self.provider, self.provider_key, authorization),
+            ("content-type", "application/json"),
+        ]
+        return headers if self.facts.trace is None else with_trace(headers, self.facts.trace.headers)

@@ -15,14 +15,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-import orjson
-
 from gateway.asked import Asked
 from gateway.config import GatewayConfig
-from gateway.headers import downward, upward, with_trace
+from gateway.headers import downward
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
-from gateway.metering import finish_reasons, meter_answer
 from gateway.ports import Message, Send
 from gateway.pricing.recorded import PAIRS_MAX, printable, recorded
 from gateway.provider_errors import hide, hide_in_headers, key_refused, may_be_billed, usage_in_error
@@ -34,6 +31,7 @@ from gateway.streaming import Relay, StreamEnd
 from gateway.tokens import TokenCounter
 from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
 from gateway.usage import Usage
+from gateway.whole import read_whole
 from gateway.wires import Wire
 
 _logger = logging.getLogger("bursar.gateway")
@@ -41,11 +39,10 @@ EVENT_STREAM: Final = "text/event-stream"
 ESTIMATED: Final = "estimated"
 UNPRICED: Final = "unpriced"
 STOPPED: Final = "the gateway stopped while the call was under way"
+NOT_FORWARDED: Final = "the gateway failed before the call was forwarded"
 LAST_EVENT_SECONDS: Final = 1.0
 """For a client to take the end of its stream while the process stops."""
 CLIENT_LEFT: Final = "the client left"
-TEXT_MAX: Final = 4_000_000
-"""Characters of an answer that an estimate counts."""
 
 
 class Call:
@@ -71,6 +68,8 @@ class Call:
         self._send = send
         self._wire = asked.request.wire
         self._holding: Holding | None = None
+        self._grows = False
+        """Whether the hold has to grow with the stream, because it covers its beginning only."""
         self.status = 0
         self.usage: Usage | None = None
         self.cost: int | None = None
@@ -81,18 +80,11 @@ class Call:
         if self._spend.client_left:
             await self._spend.release("the client left before its call was forwarded")
             raise ClientLeft
-        body = self._body_for(holding)
         asked = self._asked
-        url = f"{asked.provider.base_url}/{self._below()}{asked.query}"
-        headers = [
-            *upward(asked.headers, asked.provider, asked.provider_key, self._spend.id),
-            ("content-type", "application/json"),
-        ]
         facts = asked.facts
-        if facts.trace is not None:
-            headers = with_trace(headers, facts.trace.headers)
-        facts.forwarded_at = time.monotonic()
         try:
+            url, headers, body = asked.url(), asked.upward_headers(self._spend.id), self._body_for(holding)
+            facts.forwarded_at = time.monotonic()
             async with self._upstream.send("POST", url, headers, body) as answer:
                 await self._answered(answer, left)
         except NotSent as error:
@@ -111,11 +103,8 @@ class Call:
         finally:
             if self._spend.is_held:
                 # A fault of ours, or the end of this process.
-                await asyncio.shield(self._spend.mark_unknown(STOPPED))
-
-    def _below(self) -> str:
-        path = self._asked.place.path
-        return f"v1/{path}" if self._asked.provider.wire == "anthropic" else path
+                ending = self._spend.mark_unknown(STOPPED) if facts.forwarded_at else self._spend.release(NOT_FORWARDED)
+                await asyncio.shield(ending)
 
     async def _hold(self, left: Callable[[], Awaitable[None]]) -> Holding:
         """Have what the call can cost held. Raises Refusal."""
@@ -128,12 +117,13 @@ class Call:
                 raise refusal_of(outcome, self._spend.currency) from refusal
             refusal.authorization = self._spend.id
             raise
-        least = holding.start if holding.starts_small else holding.least
-        wish = self._wish(holding.start, least)
+        wish = self._wish(holding.start, min(holding.start, holding.least))
         outcome = await self._spend.authorize(wish, left)
         if not self._spend.is_held:
             raise refusal_of(outcome, wish.currency)
         self._holding = holding
+        # A stream that cannot even start in full has its limit lowered, and holds all it can cost.
+        self._grows = holding.starts_small and self._spend.approved >= holding.start
         return holding
 
     def _planned(self) -> Holding:
@@ -180,7 +170,7 @@ class Call:
         request, body = asked.request, asked.body
         if self._wire is not Wire.EMBEDDINGS and asked.tariff is not None:
             limit = holding.bound.output_limit
-            if not holding.starts_small:
+            if not self._grows:
                 limit = holding.limit_afforded(asked.tariff, self._spend.approved)
             asked.facts.output_limit = limit
             if limit != request.output_limit:
@@ -251,21 +241,14 @@ class Call:
 
     async def _whole(self, answer: Answer) -> None:
         raw = await self._read(answer)
-        try:
-            content = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            content = None
-        usage = meter_answer(self._wire, content) if isinstance(content, dict) else None
         facts = self._asked.facts
-        if facts.trace is not None and isinstance(content, dict):
-            facts.finish_reasons = finish_reasons(self._wire, content)
+        read = read_whole(self._wire, raw, self._asked.request.choices)
+        if facts.trace is not None:
+            facts.finish_reasons = read.finish_reasons
+        usage = read.usage
         flags: tuple[str, ...] = ()
         if usage is None:
-            flags = (ESTIMATED,)
-            model = content.get("model") if isinstance(content, dict) else None
-            usage = await self._estimated(
-                raw.decode("utf-8", "replace")[:TEXT_MAX], model if isinstance(model, str) else ""
-            )
+            usage, flags = await self._estimated(read.text, read.rest, read.model, read.begun), (ESTIMATED,)
         await self._settle(usage, flags)
         await self._reply(answer.status, downward(answer.headers), raw)
 
@@ -273,20 +256,24 @@ class Call:
         holding = self._holding
         if holding is None:
             raise RuntimeError("a stream without a hold")
-        purse = None
-        if holding.starts_small:
-            purse = self._purse(holding)
         relay = Relay(
-            self._wire,
-            self._send,
-            strip_usage=self._adds_usage(),
-            send_seconds=self._config.idle_seconds,
-            purse=purse,
-        )
+            self._wire, self._send,
+            strip_usage=self._adds_usage(), send_seconds=self._config.idle_seconds,
+            purse=self._purse(holding) if self._grows else None, choices=self._asked.request.choices,
+        )  # fmt: skip
         self.status = answer.status
         headers = [*downward(answer.headers), *self._ours(self._spend.approved, is_final=False)]
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        end = await self._relayed(relay, answer, left)
+        try:
+            end = await self._relayed(relay, answer, left)
+            await self._ended(relay, end)
+            output_tokens = self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0
+            await relay.finish(end, output_tokens)
+        finally:
+            relay.close()
+
+    async def _ended(self, relay: Relay, end: StreamEnd) -> None:
+        """Report a stream that is over."""
         meter = relay.meter
         facts = self._asked.facts
         facts.first_byte_at = relay.first_event_at or facts.first_byte_at
@@ -300,11 +287,11 @@ class Call:
             await self._settle(meter.usage, ())
         elif end.how in ("cut", "whole"):
             # Stopped by us, or ended without a usage: what was seen is what was used, as far as can be told from here.
-            seen = await self._estimated(meter.visible_text(TEXT_MAX), "", meter.usage_so_far)
+            text = meter.visible_text()
+            seen = await self._estimated(text, meter.output_bytes_dropped, "", meter.usage_so_far)
             await self._settle(seen, (ESTIMATED,))
         else:
             await self._spend.mark_unknown(end.reason or "the stream failed")
-        await relay.finish(end, self.usage.counts.get("output_tokens", 0) if self.usage is not None else 0)
 
     async def _relayed(self, relay: Relay, answer: Answer, left: Callable[[], Awaitable[None]]) -> StreamEnd:
         """Pass a stream on to its end. One whose client left is read to the end all the same, or is cut, as configured:
@@ -330,25 +317,33 @@ class Call:
 
     def _purse(self, holding: Holding) -> GrowingPurse:
         asked = self._asked
-        if asked.tariff is None or asked.asker.rules.stream is None:
+        rules = asked.asker.rules.stream
+        if asked.tariff is None or rules is None:
             raise RuntimeError("a stream started small that nothing allowed to")
-        return GrowingPurse(
-            self._spend, holding, asked.request, asked.tariff, self._tokens, asked.asker.rules.stream
-        )  # fmt: skip
+        return GrowingPurse(self._spend, holding, asked.request, asked.tariff, self._tokens, rules)
 
-    async def _estimated(self, text: str, model: str, begun: Usage | None = None) -> Usage:
-        """What a call used whose provider did not say: the input as it was bounded, the output as it was seen; where
-        not all of it can be seen, as much as was held. ``begun`` is what the provider did say, which is no less."""
+    async def _estimated(self, text: str, rest: int, model: str, begun: Usage | None = None) -> Usage:
+        """What a call used whose provider did not say: the input as it was bounded, the output as it was seen (``rest``
+        are the bytes of it that are not in ``text``); where not all of it can be seen, as much as was held. ``begun``
+        is what the provider did say, which is no less."""
         request, holding = self._asked.request, self._holding
         if request.hidden_output and holding is not None:
             output = holding.bound.output_tokens
         else:
             output = await self._tokens.count((text,), request.encoding)
+            if rest and holding is not None:
+                # Bytes bound tokens far too high, and so does the limit that was forwarded: the lower of both.
+                output = max(output, min(output + rest, holding.bound.output_tokens))
         if begun is not None:
             output = max(output, begun.counts.get("output_tokens", 0))
             return replace(begun, counts=begun.counts | {"output_tokens": output})
         input_tokens = holding.bound.input_tokens if holding is not None else 0
         return Usage({"input_tokens": input_tokens, "output_tokens": output}, model=model)
+
+    @property
+    def _covers_all(self) -> bool:
+        """Whether the hold is the most that the call can cost, so that no estimate is above it."""
+        return not self._grows and self._holding is not None and not self._holding.ceilings
 
     async def _settle(self, usage: Usage, flags: tuple[str, ...]) -> None:
         asked = self._asked
@@ -357,7 +352,7 @@ class Call:
         if tariff is None or asked.tariff is None:
             raise RuntimeError("a call without a price was forwarded")
         cost = tariff.cost(usage)
-        atoms = min(cost.atoms, self._spend.approved) if ESTIMATED in flags else cost.atoms
+        atoms = min(cost.atoms, self._spend.approved) if ESTIMATED in flags and self._covers_all else cost.atoms
         metering = recorded(usage, tariff)
         if cost.unpriced:
             flags = (*flags, UNPRICED)
@@ -368,6 +363,9 @@ class Call:
         facts = asked.facts
         facts.usage, facts.cost, facts.is_estimated = usage, atoms, ESTIMATED in flags
         self._history.add(asked.asker.book_id, self._agent, model, usage.counts.get("output_tokens", 0))
+        if self._grows and atoms > self._spend.approved:
+            # It overruns only what it may not have.
+            await self._spend.extend(atoms - self._spend.approved, 0)
         await self._spend.settle(atoms, resource=other_model, metering=metering, flags=flags)
 
     def _ours(self, cost: int, *, is_final: bool) -> list[tuple[bytes, bytes]]:

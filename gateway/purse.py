@@ -1,7 +1,7 @@
 """What a stream holds that started on less than it can cost, and how that grows.
 
-Invariant: what was seen, and what may come before the provider can be stopped, is held; where it cannot be, the stream
-is cut.
+Invariant: what was seen is held, and ``lookahead_tokens`` more for what the provider generates before it can be
+stopped; where that cannot be, the stream is cut. A provider that is faster than that has generated more, and bills it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from gateway.spend import Spend
 from gateway.tokens import TokenCounter
 from ledger.core.inference import StreamStart
 
-TEXT_MAX: Final = 4_000_000
+EXTEND_WAIT_SECONDS: Final = 1.0
+"""How long an extension may stand in line; the provider goes on meanwhile."""
 UNSEEN_TOKENS: Final = 64
 """Tokens of an answer that are not in its text: where messages and calls of tools begin and end."""
 
@@ -48,15 +49,16 @@ class GrowingPurse:
         if self._cost(self._seen_at_most(meter) + self._ahead) <= self._spend.approved:
             return True
         # Bytes bound tokens from above, and far too high: count, now that it matters.
-        counted = await self._tokens.count((meter.visible_text(TEXT_MAX),), self._request.encoding)
-        self._counted_tokens, self._counted_bytes = counted, meter.output_text_bytes
+        counted = await self._tokens.count((meter.visible_text(),), self._request.encoding)
+        self._counted_tokens = counted + meter.output_bytes_dropped
+        self._counted_bytes = meter.output_text_bytes
         seen = self._seen_at_most(meter)
         if self._cost(seen + self._ahead) <= self._spend.approved:
             return True
         # A larger step asks less often; where there is no room for it, there may be for what is needed now.
-        for step in (self._step, 0):
+        for step, seconds in ((self._step, 0.0), (0, EXTEND_WAIT_SECONDS)):
             missing = self._cost(seen + self._ahead + step) - self._spend.approved
-            if missing <= 0 or await self._spend.extend(missing, 0):
+            if missing <= 0 or await self._spend.extend(missing, seconds):
                 return True
         return False
 

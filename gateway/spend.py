@@ -213,7 +213,8 @@ class Spend:
                 self.cap_left = int(rule[_REMAINING])
 
     async def extend(self, atoms: int, wait_seconds: float) -> bool:
-        """Hold ``atoms`` more, in line before all others if need be. False: denied, or not decided in time."""
+        """Hold ``atoms`` more. Where others hold what is missing, it stands in line for so long, before every call that
+        has not begun: those who hold can then end. False: denied, or not decided in time."""
         self._extensions += 1
         command = Extend(
             caller=Caller(self._key.digest, as_gateway=True),

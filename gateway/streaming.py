@@ -2,12 +2,13 @@
 
 Owns what a client sees of a stream. Invariants: only whole events are passed on, byte for byte, but for the usage that
 the gateway asked for and the client did not; a client that has left, or that does not read, neither stops the reading
-nor the metering; consumption never runs ahead of what is held where a stream started on less than it can cost.
+nor the metering; where a stream started on less than it can cost, more is asked for as soon as more was seen, before
+anything is passed on, and the reading waits for no client.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from gateway.metering import StreamMeter
+from gateway.listening import BufferedListener, Listener
+from gateway.metering import DONE, StreamMeter
 from gateway.refusals import Refusal, ending_events, failing_event
 from gateway.splice import strip_null_usage
 from gateway.sse import Event, EventSplitter, EventTooLong, event_bytes
@@ -23,6 +25,7 @@ from gateway.upstream import Answer, Broken
 from gateway.wires import Wire
 
 _DONE: Final = b"[DONE]"
+ENDED_EARLY: Final = "the provider's stream ended before it was complete"
 Message = Mapping[str, Any]
 
 
@@ -53,14 +56,13 @@ class Relay:
         strip_usage: bool,
         send_seconds: float,
         purse: Purse | None,
+        choices: int = 1,
     ) -> None:
         self._wire = wire
-        self._send = send
         self._strip_usage = strip_usage
-        self._send_seconds = send_seconds
         self._purse = purse
-        self.meter = StreamMeter(wire)
-        self.client_reads = True
+        self._client = (Listener if purse is None else BufferedListener)(send, send_seconds)
+        self.meter = StreamMeter(wire, choices=choices)
         self.first_event_at = 0.0
         self._seen: dict[str, Any] = {"open": set(), "block": -1, "sequence": 0}
         self._passed_end = False
@@ -71,12 +73,15 @@ class Relay:
         try:
             async for chunk in answer.chunks():
                 passed = [self._pass(event) for event in splitter.feed(chunk)]
-                if passed:
-                    if not self.first_event_at:
-                        self.first_event_at = time.monotonic()
-                    await self._write(b"".join(passed))
-                if self._purse is not None and not self.meter.ended and not await self._purse.covers(self.meter):
+                if passed and not self.first_event_at:
+                    self.first_event_at = time.monotonic()
+                is_cut = self._purse is not None and not self.meter.ended and not await self._purse.covers(self.meter)
+                if is_cut:
+                    await self._meter_arrived(answer, splitter)
                     answer.cut()
+                # What was seen is paid for, so it is passed on even where nothing may follow.
+                await self._client.write(b"".join(passed))
+                if is_cut:
                     return StreamEnd("cut", "the budget has no room for more of this answer")
         except Broken as error:
             return StreamEnd("failed", str(error), error.timed_out)
@@ -88,29 +93,31 @@ class Relay:
             # Some providers leave out the blank line after the last event.
             ended = rest.rstrip(b"\r\n") + b"\n\n"
             last = b"".join(self._pass(event) for event in EventSplitter().feed(ended))
-            await self._write(rest if last == ended else last)
+            await self._client.write(rest if last == ended else last)
         if self.meter.failed:
             return StreamEnd("failed", self.meter.failed)
         if self.meter.ended or self.meter.usage_is_final:
             return StreamEnd("whole")
-        return StreamEnd("failed", "the provider's stream ended before it was complete")
+        return StreamEnd("failed", ENDED_EARLY)
+
+    async def _meter_arrived(self, answer: Answer, splitter: EventSplitter) -> None:
+        """Meter what the provider has sent already, its usage perhaps: it bills that, whoever cuts the stream now."""
+        try:
+            async for chunk in answer.arrived():
+                for event in splitter.feed(chunk):
+                    meter_event(self.meter, event)
+        except (Broken, EventTooLong):
+            # The stream is at its end either way.
+            return
 
     def _pass(self, event: Event) -> bytes:
         """Meter an event; the bytes of it that the client gets."""
+        content = meter_event(self.meter, event)
         data = event.data
-        if data is None:
-            return event.raw
         if data == _DONE:
-            self.meter.feed("done", {})
             self._passed_end = True
+        if content is None or data is None:
             return event.raw
-        try:
-            content = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return event.raw
-        if not isinstance(content, dict):
-            return event.raw
-        self.meter.feed(event.name, content)
         if self._purse is not None:
             self._note(event.name, content)
         if not self._strip_usage or b'"usage"' not in data:
@@ -148,16 +155,6 @@ class Relay:
             if isinstance(content.get("response"), dict):
                 seen["response"] = content["response"]
 
-    async def _write(self, data: bytes) -> None:
-        """Send to the client, which may have left, or may not read: then it gets nothing more."""
-        if not self.client_reads or not data:
-            return
-        try:
-            async with asyncio.timeout(self._send_seconds):
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        except (TimeoutError, OSError):
-            self.client_reads = False
-
     async def finish(self, end: StreamEnd, output_tokens: int, *, seconds: float | None = None) -> None:
         """End what the client sees: as the provider did, or with a reason in its own form. ``seconds`` bounds the time
         for the client to take it, where that is less than usual."""
@@ -170,9 +167,36 @@ class Relay:
             refusal = Refusal(502, "upstream_broken", f"Bursar: {end.reason}")
             name, data = failing_event(self._wire, refusal, self._seen["sequence"])
             last = event_bytes(data, name)
-        if self.client_reads:
-            try:
-                async with asyncio.timeout(self._send_seconds if seconds is None else seconds):
-                    await self._send({"type": "http.response.body", "body": last, "more_body": False})
-            except (TimeoutError, OSError):
-                self.client_reads = False
+        await self._client.finish(last, seconds)
+
+    def close(self) -> None:
+        """Let go of the client, however the stream ended."""
+        self._client.close()
+
+
+def meter_event(meter: StreamMeter, event: Event) -> dict[str, Any] | None:
+    """Feed an event to a meter; its content, where that is a JSON object."""
+    data = event.data
+    if data is None:
+        return None
+    if data == _DONE:
+        meter.feed(DONE, {})
+        return None
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    meter.feed(event.name, content)
+    return content
+
+
+def meter_events(wire: Wire, raw: bytes, choices: int) -> StreamMeter:
+    """What a whole body says that may be a stream of events, whatever it is called."""
+    meter = StreamMeter(wire, choices=choices)
+    splitter = EventSplitter()
+    with contextlib.suppress(EventTooLong):
+        for event in splitter.feed(raw + b"\n\n"):
+            meter_event(meter, event)
+    return meter

@@ -24,6 +24,9 @@ KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
 _UNWRITABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
+ARRIVED_BYTES_MAX: Final = 1 << 20
+"""What is still read of a stream that is about to be cut."""
+
 
 class NotSent(Exception):
     """The provider cannot have got the call: nothing was billed."""
@@ -92,6 +95,27 @@ class Answer:
                     yield piece
             if inflater is not None:
                 inflater.end()
+        except CannotInflate as error:
+            raise Broken(str(error)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
+
+    async def arrived(self) -> AsyncIterator[bytes]:
+        """What has come by now of a body that is read in ``chunks``: without waiting for the provider, and no more than
+        ``ARRIVED_BYTES_MAX``. Raises Broken."""
+        size = 0
+        inflater = self._inflater
+        try:
+            while size < ARRIVED_BYTES_MAX:
+                # Twice: once for the client to go on reading, once for its socket to be read.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                chunk = self._response.content.read_nowait()
+                if not chunk:
+                    return
+                size += len(chunk)
+                for piece in (chunk,) if inflater is None else inflater.feed(chunk):
+                    yield piece
         except CannotInflate as error:
             raise Broken(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -6,7 +6,8 @@ served the call, never the one that was asked for.
 """
 
 from gateway.metering.answers import finish_reasons, meter_answer
-from gateway.metering.streams import StreamMeter
+from gateway.metering.streams import DONE, StreamMeter
 from gateway.metering.tiers import asked_tier
+from gateway.metering.visible import TEXT_CHARACTERS_MAX
 
-__all__ = ["StreamMeter", "asked_tier", "finish_reasons", "meter_answer"]
+__all__ = ["DONE", "TEXT_CHARACTERS_MAX", "StreamMeter", "asked_tier", "finish_reasons", "meter_answer"]

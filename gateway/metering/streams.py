@@ -14,7 +14,7 @@ from gateway.metering.answers import finish_reasons, is_readable, reported
 from gateway.metering.anthropic_usage import anthropic_usage
 from gateway.metering.fields import mapping, text
 from gateway.metering.openai_usage import openai_usage
-from gateway.metering.visible import AnthropicOutput, ChatOutput, Output, ResponsesOutput
+from gateway.metering.visible import TEXT_CHARACTERS_MAX, AnthropicOutput, ChatOutput, Output, ResponsesOutput
 from gateway.usage import Usage
 from gateway.wires import Wire
 
@@ -27,8 +27,10 @@ DONE: Final = "done"
 class StreamMeter:
     """What one streamed answer has said so far. Feed every event in order; read the properties at any time."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, choices: int = 1) -> None:
+        """``choices`` is how many answers were asked for (``n``)."""
         self._wire = wire
+        self._choices = choices
         self._body: dict[str, Any] = {}
         self._usage: Mapping[str, Any] | None = None
         self._items: list[Mapping[str, Any]] = []
@@ -83,6 +85,11 @@ class StreamMeter:
         return self.output.bytes_seen
 
     @property
+    def output_bytes_dropped(self) -> int:
+        """Bytes of the output seen that are not in ``visible_text``: beyond what is kept, or no text."""
+        return self.output.bytes_dropped
+
+    @property
     def output_pieces(self) -> int:
         """Pieces of output seen that were not empty; providers send one token or more in each."""
         return self.output.pieces
@@ -92,7 +99,7 @@ class StreamMeter:
         """Why each choice ended, in the provider's words, as far as it said."""
         return finish_reasons(self._wire, self._body, self._finished.values())
 
-    def visible_text(self, limit: int) -> str:
+    def visible_text(self, limit: int = TEXT_CHARACTERS_MAX) -> str:
         """The first ``limit`` characters of the output seen, the pieces of all choices in the order they came."""
         return self.output.text(limit)
 
@@ -115,7 +122,8 @@ class StreamMeter:
             self.output.take(event, choice)
             index = text(choice.get("index")) or repr(choice.get("index", 0))
             self._finished[index] = self._finished.get(index) or str(choice.get("finish_reason") or "")
-        finished = bool(self._finished) and all(self._finished.values())
+        # One choice may end before another has begun.
+        finished = len(self._finished) >= self._choices and all(self._finished.values())
         self.ended = self.ended or finished
         usage = reported(data)
         if usage is not None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-TEXT_CHARACTERS_MAX: Final = 1 << 20
+TEXT_CHARACTERS_MAX: Final = 1_000_000
+"""What is kept of an output, and may be counted. No more, because a longer text is not counted but bounded by bytes."""
 
 
 class Output:
@@ -18,6 +19,8 @@ class Output:
 
     def __init__(self) -> None:
         self.bytes_seen = 0
+        self.bytes_dropped = 0
+        """Bytes seen that ``text`` does not have."""
         self.pieces = 0
         self._kept: list[str] = []
         self._room = TEXT_CHARACTERS_MAX
@@ -35,10 +38,16 @@ class Output:
         if not isinstance(value, str) or not value:
             return
         self.pieces += 1
-        self.bytes_seen += len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
-        if shown and self._room > 0:
-            self._kept.append(value[: self._room])
-            self._room -= len(self._kept[-1])
+        size = _bytes_of(value)
+        self.bytes_seen += size
+        if not shown or self._room <= 0:
+            self.bytes_dropped += size
+            return
+        if len(value) > self._room:
+            value = value[: self._room]
+            self.bytes_dropped += size - _bytes_of(value)
+        self._kept.append(value)
+        self._room -= len(value)
 
 
 class ChatOutput(Output):
@@ -112,6 +121,10 @@ class AnthropicOutput(Output):
             if isinstance(delta, Mapping):
                 for name in ("text", "thinking", "partial_json", "content"):
                     self._piece(delta.get(name))
+
+
+def _bytes_of(value: str) -> int:
+    return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:

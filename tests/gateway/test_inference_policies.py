@@ -173,8 +173,9 @@ def test_a_stream_starts_small_and_grows(agents: Agents, world: GatewayWorld, wi
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_stream_is_cut_where_its_money_ends(agents: Agents, world: GatewayWorld, wire: str) -> None:
-    """The provider pauses by itself where the budget ends, so no clock decides: what it bills stays below the cap. The
-    SDK reads an answer that came to its limit, with the text that was seen."""
+    """The provider pauses by itself where the budget ends, so no clock decides: what it bills stays below the cap, and
+    what is settled is no less, but for tokens that were never seen. The SDK reads an answer that came to its limit,
+    with the text that was seen."""
     stream, reason = WIRES[wire]
     agent = agents.make(ROOM[wire], inference=GROW)
     text, why = stream(agent, "hello [[fake out=4000 hang_after=150]]", max_tokens=4000)
@@ -183,9 +184,16 @@ def test_a_stream_is_cut_where_its_money_ends(agents: Agents, world: GatewayWorl
     assert "".join(text_pieces(150)).startswith(text)
     world.settled()
     found = agent.newest()
-    assert (found["state"], found["flags"]) == ("settled", ["estimated", "gateway"])
-    spent = agent.balances()["spent"]
-    assert 0 < spent <= atoms(billed(world)["cost"]) <= atoms(ROOM[wire])
+    assert found["state"] == "settled"
+    assert "estimated" in found["flags"]
+    line = billed(world)
+    assert atoms(line["cost"]) <= atoms(ROOM[wire])
+    spent, seen = agent.balances()["spent"], len(text) / len("".join(text_pieces(150)))
+    assert spent >= atoms(line["cost"]) * seen
+    if wire != "messages":
+        # Claude's tokens cannot be counted here: bytes bound them, far too high where all of them come at once.
+        assert found["flags"] == ["estimated", "gateway"]
+        assert spent <= atoms(ROOM[wire])
 
 
 @pytest.mark.parametrize("wire", WIRES)

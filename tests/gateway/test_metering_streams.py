@@ -8,6 +8,7 @@ import pytest
 
 from gateway.metering import StreamMeter, meter_answer
 from gateway.metering.visible import TEXT_CHARACTERS_MAX
+from gateway.tokens import COUNTED_CHARACTERS
 from gateway.wires import Wire
 
 Event = tuple[str, dict[str, Any]]
@@ -88,6 +89,16 @@ def test_a_chat_stream_ends_when_every_choice_has() -> None:
     meter.feed(*chunk(finish="stop", index=1))
     assert meter.ended
     assert meter.visible_text(10) == "ab"
+
+
+def test_a_chat_stream_has_not_ended_before_all_choices_that_were_asked_for_have() -> None:
+    """One may end before another has begun; only the provider's own mark says that no other comes."""
+    meter = StreamMeter(Wire.CHAT, choices=2)
+    for event in (chunk({"content": "a"}), chunk(finish="stop")):
+        meter.feed(*event)
+    assert not meter.ended
+    meter.feed("done", {})
+    assert meter.ended
 
 
 @pytest.mark.parametrize(
@@ -251,4 +262,16 @@ def test_what_is_kept_is_bounded_and_what_is_counted_is_not() -> None:
     meter = fed(Wire.CHAT, *[chunk({"content": "é" * 300_000})] * 5)
     assert len(meter.visible_text(10**9)) == TEXT_CHARACTERS_MAX
     assert meter.output_text_bytes == 3_000_000
+    kept = len(meter.visible_text().encode())
+    assert meter.output_bytes_dropped == 3_000_000 - kept == 1_000_000
     assert meter.visible_text(-1) == ""
+
+
+def test_what_is_kept_is_what_is_counted() -> None:
+    """A longer text would not be counted but bounded by its bytes, all of it."""
+    assert TEXT_CHARACTERS_MAX == COUNTED_CHARACTERS
+
+
+def test_what_is_no_text_is_seen_and_not_kept() -> None:
+    meter = fed(Wire.CHAT, chunk({"audio": {"transcript": "hm", "data": "AAAA"}}))
+    assert (meter.visible_text(), meter.output_text_bytes, meter.output_bytes_dropped) == ("hm", 6, 4)
