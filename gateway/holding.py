@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.config import Provider
 from gateway.estimate import Bound, Counts, Request, bound
+from gateway.estimate.reading import SERVICE_TIER
 from gateway.pricing import Tariff
 from gateway.refusals import Refusal
 from gateway.wires import Wire
@@ -115,8 +116,8 @@ def _floor(request: Request, rules: InferenceRules) -> int:
 
 def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: InferenceRules, *, known: int) -> int:
     names = request.unbounded
-    if not tariff.knows_tier(ways["tier"]):
-        names = (*names, f"service tier {ways['tier']}")
+    if not tariff.knows_tier(ways["tier"]) and SERVICE_TIER not in names:
+        names = (*names, SERVICE_TIER)
     held = {name: rules.ceiling(name) or rules.ceiling(ANY) for name in names}
     missing = [name for name, ceiling in held.items() if not ceiling]
     if missing:
