@@ -67,6 +67,10 @@ class Provider(_Form):
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with every call.")
     prices: str | None = None
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    output_limit_fields: Literal["one", "both"] = Field(
+        default="one",
+        description="Whether it reads max_tokens and max_completion_tokens alike, or output_limit_field alone.",
+    )
     highest_service_tier: Literal["standard", "priority"] = Field(
         default="standard",
         description="The dearest tier that the provider serves a call from that names none; its project's setting.",
@@ -97,6 +101,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com/v1",
     key=KeyPlace(env="OPENAI_API_KEY"),
     output_limit_field="max_completion_tokens",
+    output_limit_fields="both",
 )
 ANTHROPIC = Provider(
     base_url="https://api.anthropic.com", wire="anthropic", key=KeyPlace(env="ANTHROPIC_API_KEY")
