@@ -118,7 +118,7 @@ def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: Inf
     names = request.unbounded
     if not tariff.knows_tier(ways["tier"]) and SERVICE_TIER not in names:
         names = (*names, SERVICE_TIER)
-    held = {name: rules.ceiling(name) or rules.ceiling(ANY) for name in names}
+    held = {name: rules.ceiling(name) or rules.ceiling(ANY) or 0 for name in names}
     missing = [name for name, ceiling in held.items() if not ceiling]
     if missing:
         raise Refusal(
@@ -128,4 +128,5 @@ def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: Inf
             "leave that out, or have a policy set a ceiling for it under inference.ceilings",
             amount=max(known, 1),
         )
-    return sum(ceiling for ceiling in held.values() if ceiling)
+    # A name that stands there twice is held twice.
+    return sum(held[name] for name in names)
