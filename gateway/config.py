@@ -71,6 +71,9 @@ class Provider(_Form):
         default="one",
         description="Whether it reads max_tokens and max_completion_tokens alike, or output_limit_field alone.",
     )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Held where a client names no limit, of models that nobody knows."
+    )
     highest_service_tier: Literal["standard", "priority"] = Field(
         default="standard",
         description="The dearest tier that the provider serves a call from that names none; its project's setting.",

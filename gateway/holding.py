@@ -21,6 +21,7 @@ from ledger.core.inference import ANY, InferenceRules
 FLOORS: Final = {Wire.RESPONSES: 16}
 """The smallest limit that a wire takes (OpenAI: ``max_output_tokens`` is at least 16); 1 elsewhere."""
 FLOOR_DEFAULT: Final = 16
+BYTES_A_TOKEN: Final = 3
 _STANDARD: Final = "standard"
 
 
@@ -86,7 +87,11 @@ def plan(
     Raises Refusal ``cannot_bound`` where nothing says what the call can cost.
     """
     ways = ways_of(request, provider)
-    default = rules.default_max_output_tokens or tariff.output_limit
+    default = tariff.output_limit(
+        input_tokens=_input_expected(request, counts),
+        default=rules.default_max_output_tokens,
+        unknown=provider.max_output_tokens,
+    )
     most = bound(request, counts, default_output_tokens=default)
 
     known = tariff.ceiling(input_tokens=most.input_tokens, output_tokens=most.output_tokens, **ways)
@@ -106,6 +111,14 @@ def plan(
         begin = history_tokens if history_tokens is not None else rules.stream.start_tokens
         start = min(held(min(begin + rules.stream.lookahead_tokens, most.output_limit)), amount)
     return Holding(bound=most, ways=ways, amount=amount, least=held(floor), start=start, ceilings=ceilings)
+
+
+def _input_expected(request: Request, counts: Counts) -> int:
+    """How much of the context window the input is taken to fill, without images and audio, whose bounds are far above
+    what they fill. Text that is bounded by its bytes has a third as many tokens at most in nearly all languages and
+    code; where it has more, the provider refuses a limit that does not fit."""
+    tokens = counts.texts + request.fixed_tokens
+    return tokens if request.encoding is not None else tokens // BYTES_A_TOKEN
 
 
 def _floor(request: Request, rules: InferenceRules) -> int:
