@@ -127,6 +127,9 @@ class GatewayConfig(_Form):
     calls_max: int = Field(default=1024, ge=1, le=100_000, description="Calls under way in each process.")
     calls_per_agent_max: int = Field(default=256, ge=1, le=100_000, description="Calls of one agent in each process.")
     body_bytes_max: int = Field(default=33_554_432, ge=1024, le=268_435_456)
+    bodies_bytes_max: int = Field(
+        default=268_435_456, ge=1024, le=68_719_476_736, description="Bytes of all requests under way in each process."
+    )
     answer_bytes_max: int = Field(
         default=67_108_864, ge=1024, le=1_073_741_824, description="Longest answer that is not a stream."
     )
@@ -146,6 +149,8 @@ class GatewayConfig(_Form):
     def _bounds(self) -> GatewayConfig:
         if self.idle_seconds > self.total_seconds:
             raise ValueError("idle_seconds must not exceed total_seconds")
+        if self.body_bytes_max > self.bodies_bytes_max:
+            raise ValueError("body_bytes_max must not exceed bodies_bytes_max")
         return self
 
     @property
