@@ -20,13 +20,14 @@ from gateway.config import GatewayConfig
 from gateway.headers import downward
 from gateway.history import OutputHistory
 from gateway.holding import Holding, plan
+from gateway.limiting import limited
 from gateway.ports import Message, Send
 from gateway.pricing.recorded import PAIRS_MAX, printable, recorded
 from gateway.provider_errors import hide, hide_in_headers, key_refused, may_be_billed, usage_in_error
 from gateway.purse import GrowingPurse
 from gateway.refusals import CUT_AT_CAP, Refusal, redirected, refusal_of
 from gateway.spend import UNKNOWN, ClientLeft, Spend, Wish, decimal_text
-from gateway.splice import set_members, set_nested
+from gateway.splice import set_nested
 from gateway.streaming import Relay, StreamEnd
 from gateway.tokens import TokenCounter
 from gateway.upstream import Answer, AnswerTooLong, Broken, NotSent, Upstream
@@ -173,17 +174,10 @@ class Call:
             if not self._grows:
                 limit = holding.limit_afforded(asked.tariff, self._spend.approved)
             asked.facts.output_limit = limit
-            if limit != request.output_limit:
-                fields = request.output_fields or (self._limit_field(),)
-                body = set_members(body, dict.fromkeys(fields, b"%d" % limit))
+            body = limited(body, request, asked.provider, limit)
         if self._adds_usage():
             body = set_nested(body, "stream_options", "include_usage", b"true")
         return body
-
-    def _limit_field(self) -> str:
-        if self._wire is Wire.CHAT:
-            return self._asked.provider.output_limit_field
-        return self._asked.request.new_output_field
 
     def _adds_usage(self) -> bool:
         request = self._asked.request

@@ -67,6 +67,13 @@ class Provider(_Form):
     headers: dict[str, str] = Field(default_factory=dict, description="Sent with every call.")
     prices: str | None = None
     output_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    output_limit_fields: Literal["one", "both"] = Field(
+        default="one",
+        description="Whether it reads max_tokens and max_completion_tokens alike, or output_limit_field alone.",
+    )
+    max_output_tokens: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Held where a client names no limit, of models that nobody knows."
+    )
     highest_service_tier: Literal["standard", "priority"] = Field(
         default="standard",
         description="The dearest tier that the provider serves a call from that names none; its project's setting.",
@@ -97,6 +104,7 @@ OPENAI = Provider(
     base_url="https://api.openai.com/v1",
     key=KeyPlace(env="OPENAI_API_KEY"),
     output_limit_field="max_completion_tokens",
+    output_limit_fields="both",
 )
 ANTHROPIC = Provider(
     base_url="https://api.anthropic.com", wire="anthropic", key=KeyPlace(env="ANTHROPIC_API_KEY")
@@ -119,6 +127,9 @@ class GatewayConfig(_Form):
     calls_max: int = Field(default=1024, ge=1, le=100_000, description="Calls under way in each process.")
     calls_per_agent_max: int = Field(default=256, ge=1, le=100_000, description="Calls of one agent in each process.")
     body_bytes_max: int = Field(default=33_554_432, ge=1024, le=268_435_456)
+    bodies_bytes_max: int = Field(
+        default=268_435_456, ge=1024, le=68_719_476_736, description="Bytes of all requests under way in each process."
+    )
     answer_bytes_max: int = Field(
         default=67_108_864, ge=1024, le=1_073_741_824, description="Longest answer that is not a stream."
     )
@@ -138,6 +149,8 @@ class GatewayConfig(_Form):
     def _bounds(self) -> GatewayConfig:
         if self.idle_seconds > self.total_seconds:
             raise ValueError("idle_seconds must not exceed total_seconds")
+        if self.body_bytes_max > self.bodies_bytes_max:
+            raise ValueError("body_bytes_max must not exceed bodies_bytes_max")
         return self
 
     @property

@@ -21,10 +21,10 @@ from pydantic import SecretStr
 from gateway.asked import Asked
 from gateway.call import Call
 from gateway.config import GatewayConfig, Provider
-from gateway.estimate import RequestInvalid, read_request
+from gateway.estimate import RequestInvalid
 from gateway.facts import CallFacts, Telemetry, shown_model
 from gateway.gates import Gates
-from gateway.headers import carries_key, downward, is_compressed, key_in, unknown_parameter, upward
+from gateway.headers import carries_key, downward, is_compressed, key_in, length_in, unknown_parameter, upward
 from gateway.history import OutputHistory
 from gateway.paths import Place, place_of, split
 from gateway.ports import Message, Ports, Receive, Scope, Send
@@ -72,7 +72,10 @@ class Gateway:
             for name, provider in config.providers.items()
         }
         self._upstream = Upstream(config)
-        self._gates = Gates(calls_max=config.calls_max, calls_per_agent_max=config.calls_per_agent_max)
+        self._gates = Gates(
+            calls_max=config.calls_max, calls_per_agent_max=config.calls_per_agent_max,
+            bodies_bytes_max=config.bodies_bytes_max,
+        )  # fmt: skip
         self._history = OutputHistory()
         self._tokens = TokenCounter()
         self._reports = Reports()
@@ -224,16 +227,18 @@ class Gateway:
             )
         secret = provider_key.get_secret_value() if provider_key is not None else None
         query_text = f"?{query.decode('latin-1')}" if query else ""
-        with self._gates.passing(key.book_id, asker.agent or asker.principal):
+        with self._gates.passing(key.book_id, asker.agent or asker.principal) as passage:
+            passage.carry(min(length_in(headers), self._config.body_bytes_max))
             body = await self._ports.read_body(scope, receive, self._config.body_bytes_max)
             if body is None:
                 raise ClientLeft
+            passage.carry(len(body))
             if place.wire is None:
                 if asker.frozen is not None:
                     raise Refusal(403, asker.frozen.value, "Bursar: this agent is frozen")
                 await self._free(place, provider, secret, scope, query_text, body, send)
                 return
-            request = read_request(place.wire, body)
+            request = await self._tokens.read(place.wire, body)
             facts.model, facts.stream = shown_model(request.model), request.stream
             facts.output_limit, facts.run = request.output_limit, said.run or asker.run or ""
             if self._telemetry is not None:

@@ -14,6 +14,7 @@ from typing import Final
 from gateway.config import Provider
 
 Headers = Sequence[tuple[bytes, bytes]]
+LENGTH_DIGITS_MAX: Final = 20
 
 _HOP_BY_HOP: Final = frozenset(
     (
@@ -75,6 +76,12 @@ def is_compressed(headers: Headers) -> bool:
     return any(
         name == b"content-encoding" and value.strip().lower() not in (b"", b"identity") for name, value in headers
     )
+
+
+def length_in(headers: Headers) -> int:
+    """The length that a request declares for its body; 0 where it declares none."""
+    declared = next((value for name, value in headers if name == b"content-length"), b"")
+    return int(declared) if declared.isdigit() and len(declared) < LENGTH_DIGITS_MAX else 0
 
 
 def upward(headers: Headers, provider: Provider, key: str | None, authorization: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.config import Provider
 from gateway.estimate import Bound, Counts, Request, bound
+from gateway.estimate.reading import SERVICE_TIER
 from gateway.pricing import Tariff
 from gateway.refusals import Refusal
 from gateway.wires import Wire
@@ -20,6 +21,7 @@ from ledger.core.inference import ANY, InferenceRules
 FLOORS: Final = {Wire.RESPONSES: 16}
 """The smallest limit that a wire takes (OpenAI: ``max_output_tokens`` is at least 16); 1 elsewhere."""
 FLOOR_DEFAULT: Final = 16
+BYTES_A_TOKEN: Final = 3
 _STANDARD: Final = "standard"
 
 
@@ -85,7 +87,11 @@ def plan(
     Raises Refusal ``cannot_bound`` where nothing says what the call can cost.
     """
     ways = ways_of(request, provider)
-    default = rules.default_max_output_tokens or tariff.output_limit
+    default = tariff.output_limit(
+        input_tokens=_input_expected(request, counts),
+        default=rules.default_max_output_tokens,
+        unknown=provider.max_output_tokens,
+    )
     most = bound(request, counts, default_output_tokens=default)
 
     known = tariff.ceiling(input_tokens=most.input_tokens, output_tokens=most.output_tokens, **ways)
@@ -107,6 +113,14 @@ def plan(
     return Holding(bound=most, ways=ways, amount=amount, least=held(floor), start=start, ceilings=ceilings)
 
 
+def _input_expected(request: Request, counts: Counts) -> int:
+    """How much of the context window the input is taken to fill, without images and audio, whose bounds are far above
+    what they fill. Text that is bounded by its bytes has a third as many tokens at most in nearly all languages and
+    code; where it has more, the provider refuses a limit that does not fit."""
+    tokens = counts.texts + request.fixed_tokens
+    return tokens if request.encoding is not None else tokens // BYTES_A_TOKEN
+
+
 def _floor(request: Request, rules: InferenceRules) -> int:
     """Below this a call is denied rather than lowered."""
     floor = rules.min_output_tokens if rules.min_output_tokens is not None else FLOOR_DEFAULT
@@ -115,9 +129,9 @@ def _floor(request: Request, rules: InferenceRules) -> int:
 
 def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: InferenceRules, *, known: int) -> int:
     names = request.unbounded
-    if not tariff.knows_tier(ways["tier"]):
-        names = (*names, f"service tier {ways['tier']}")
-    held = {name: rules.ceiling(name) or rules.ceiling(ANY) for name in names}
+    if not tariff.knows_tier(ways["tier"]) and SERVICE_TIER not in names:
+        names = (*names, SERVICE_TIER)
+    held = {name: rules.ceiling(name) or rules.ceiling(ANY) or 0 for name in names}
     missing = [name for name, ceiling in held.items() if not ceiling]
     if missing:
         raise Refusal(
@@ -127,4 +141,5 @@ def _ceilings(request: Request, tariff: Tariff, ways: dict[str, Any], rules: Inf
             "leave that out, or have a policy set a ceiling for it under inference.ceilings",
             amount=max(known, 1),
         )
-    return sum(ceiling for ceiling in held.values() if ceiling)
+    # A name that stands there twice is held twice.
+    return sum(held[name] for name in names)

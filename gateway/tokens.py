@@ -28,9 +28,10 @@ from typing import Any
 import tiktoken
 from tiktoken_ext import openai_public
 
-from gateway.estimate.bounding import Counts
+from gateway.estimate.bounding import Counts, read_request
 from gateway.estimate.models import CL100K, O200K
 from gateway.estimate.request import Request
+from gateway.wires import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ _CUT_TOKENS = 2
 _WAITING_AT_MOST = 64
 # Loading takes half a second; on a machine that is so busy that it takes longer than this, bytes bound what comes.
 _LOADING_SECONDS_MAX = 30.0
+# Up to this many bytes a request is read where it stands, in a millisecond or a few.
+READ_INLINE_BYTES = 131_072
 
 
 class EncodingDamaged(RuntimeError):
@@ -99,6 +102,12 @@ class TokenCounter:
     def ready(self) -> bool:
         """Whether all encodings are loaded."""
         return len(self._encodings) == len(_ENCODINGS)
+
+    async def read(self, wire: Wire, body: bytes) -> Request:
+        """`read_request`: a long body is read in the pool, off the event loop. Raises RequestInvalid."""
+        if len(body) <= READ_INLINE_BYTES:
+            return read_request(wire, body)
+        return await asyncio.wrap_future(self._pool.submit(read_request, wire, body))
 
     async def counts(self, request: Request) -> Counts:
         """The tokens of a request's texts and of its prediction."""

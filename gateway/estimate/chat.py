@@ -8,7 +8,14 @@ from typing import Any
 
 from gateway.estimate.fields import Fields, model_in
 from gateway.estimate.models import family_of
-from gateway.estimate.openai import read_cache_writes, read_extras, read_output_limit, read_tier, read_tools
+from gateway.estimate.openai import (
+    read_cache_writes,
+    read_extras,
+    read_output_limit,
+    read_tier,
+    read_tools,
+    refuse_twins,
+)
 from gateway.estimate.reading import FILE_INPUT, ITEM_REFERENCE, Reading
 from gateway.estimate.request import Request, RequestInvalid
 from gateway.wires import Wire
@@ -20,9 +27,10 @@ _PLAIN = frozenset(
     model messages stream stream_options max_tokens max_completion_tokens n best_of service_tier tools functions
     prediction modalities prompt_cache_retention prompt_cache_options audio frequency_penalty logit_bias logprobs
     metadata moderation parallel_tool_calls presence_penalty prompt_cache_key reasoning_effort safety_identifier seed
-    stop store temperature top_logprobs top_p user verbosity min_p top_k repetition_penalty provider
+    stop store temperature top_logprobs top_p user verbosity min_p top_k repetition_penalty
     """.split()
 )
+_MESSAGE = frozenset({"role", "content", "tool_calls", "function_call", "audio", "name", "refusal"})
 # How OpenRouter, DeepSeek and Qwen are asked to think.
 _THINKING = ("reasoning", "thinking", "enable_thinking")
 
@@ -60,7 +68,7 @@ def read_chat(document: dict[str, Any], body: bytes) -> Request:
         fixed_tokens=reading.fixed_tokens,
         image_tokens=reading.image_tokens,
         audio_tokens=reading.audio_tokens,
-        unbounded=tuple(sorted(reading.unbounded)),
+        unbounded=reading.unbounded.names,
     )
 
 
@@ -101,6 +109,7 @@ def _read_messages(fields: Fields, reading: Reading) -> None:
 
 def _read_around(message: dict[str, Any], reading: Reading) -> None:
     """What a message holds besides its role and content."""
+    refuse_twins(message, _MESSAGE)
     for name, value in message.items():
         if name in ("role", "content") or value is None:
             continue

@@ -13,7 +13,7 @@ from gateway.estimate.reading import FILE_INPUT, Reading
 from gateway.estimate.request import Request
 from gateway.wires import Wire
 
-_PLAIN = frozenset("model input dimensions encoding_format user service_tier input_type truncate provider".split())
+_PLAIN = frozenset("model input dimensions encoding_format user service_tier input_type truncate".split())
 # Models of the BERT kind put a mark at both ends of each input, and instructed ones a short task prefix.
 _INPUT_TOKENS_OTHERS = 64
 
@@ -67,5 +67,5 @@ def read_embeddings(document: dict[str, Any], body: bytes) -> Request:
         fixed_tokens=reading.fixed_tokens,
         image_tokens=0,
         audio_tokens=0,
-        unbounded=tuple(sorted(reading.unbounded)),
+        unbounded=reading.unbounded.names,
     )

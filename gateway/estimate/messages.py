@@ -11,6 +11,7 @@ from gateway.estimate.blocks import read_blocks
 from gateway.estimate.cache_marks import lifetimes_in
 from gateway.estimate.fields import Fields, model_in, objects_in
 from gateway.estimate.models import claude_of
+from gateway.estimate.openai import COSTLY, read_costly, refuse_twins
 from gateway.estimate.reading import (
     COMPACTION,
     CONVERSATION,
@@ -60,7 +61,10 @@ def read_messages(document: dict[str, Any], body: bytes) -> Request:
     _read_turns(fields, reading)
     _read_tools(fields, reading)
     _read_options(fields, reading)
+    refuse_twins(document, _PLAIN)
     for name in document.keys() - _PLAIN:
+        if name in COSTLY and document[name]:
+            read_costly(name, reading)
         reading.anything(document[name])
     tier = fields.optional("service_tier", str) or "auto"
     if tier not in _TIERS:
@@ -85,7 +89,7 @@ def read_messages(document: dict[str, Any], body: bytes) -> Request:
         fixed_tokens=reading.fixed_tokens,
         image_tokens=reading.image_tokens,
         audio_tokens=reading.audio_tokens,
-        unbounded=tuple(sorted(reading.unbounded)),
+        unbounded=reading.unbounded.names,
         least_output=_least_output(fields),
     )
 
@@ -148,7 +152,7 @@ def _read_tools(fields: Fields, reading: Reading) -> None:
     for tool in tools:
         reading.definition(tool)
         kind = tool.get("type")
-        if kind in (None, "custom"):
+        if kind == "custom" or (kind is None and type(tool.get("input_schema")) is dict):
             continue
         documented = next((tokens for name, tokens in _CLIENT_TOOLS if name.fullmatch(str(kind))), None)
         if documented is None:

@@ -9,15 +9,18 @@ from typing import Any
 from gateway.estimate.cache_marks import lifetimes_in
 from gateway.estimate.fields import Fields, objects_in
 from gateway.estimate.reading import (
+    COMPACTION,
     DEFINITION_TOKENS,
     FAST_MODE,
     ITEM_REFERENCE,
     OTHER_MODELS,
     SERVER_TOOLS,
     SERVICE_TIER,
+    STORED_PROMPT,
     WEB_SEARCH,
     Reading,
 )
+from gateway.estimate.request import RequestInvalid
 
 _TIERS = {
     **dict.fromkeys(("auto", "default", "standard", "standard_only", "on_demand", "scale", "batch"), "standard"),
@@ -33,8 +36,9 @@ _TOOLS_TOKENS_OTHERS = 512
 _CLIENT_TOOL_TOKENS = 2_048
 _CLIENT_TOOLS = ("local_shell", "apply_patch")
 # Parameters of OpenAI-compatible providers that add cost and are not in OpenAI's reference: OpenRouter's plugins,
-# models and route, xAI's search_parameters, Qwen's enable_search.
-_COSTLY: dict[str, str] = {
+# models, route, provider, preset and transforms, xAI's search_parameters, Qwen's enable_search, Google's extra_body
+# (which may name cached content and tools), vLLM's chat_template (which may write any text any number of times).
+COSTLY: dict[str, str] = {
     "web_search_options": WEB_SEARCH,
     "search_parameters": WEB_SEARCH,
     "enable_search": WEB_SEARCH,
@@ -43,23 +47,55 @@ _COSTLY: dict[str, str] = {
     "models": OTHER_MODELS,
     "fallbacks": OTHER_MODELS,
     "route": OTHER_MODELS,
+    "provider": OTHER_MODELS,
+    "preset": STORED_PROMPT,
+    "transforms": COMPACTION,
     "cached_content": ITEM_REFERENCE,
+    "extra_body": ITEM_REFERENCE,
+    "google": ITEM_REFERENCE,
+    "chat_template": STORED_PROMPT,
 }
+# OpenRouter: a preset is a stored prompt, and also chooses the model; `extra_body` may name all of these.
+_ALSO: dict[str, tuple[str, ...]] = {
+    "preset": (OTHER_MODELS,),
+    "extra_body": (SERVER_TOOLS, OTHER_MODELS),
+    "google": (SERVER_TOOLS, OTHER_MODELS),
+}
+_PRESET = "@preset/"
 
 
 def read_extras(document: dict[str, Any], reading: Reading, *, plain: frozenset[str]) -> None:
     """Parameters that are neither read elsewhere nor known to be harmless: costly ones are named, the text of others
     counted."""
+    refuse_twins(document, plain)
+    if _PRESET in document["model"]:
+        read_costly("preset", reading)
     for name in document.keys() - plain:
         value = document[name]
         if value is None or value is False:
             continue
-        if name in _COSTLY:
-            reading.unbounded.add(_COSTLY[name])
+        if name in COSTLY:
+            if value != []:
+                read_costly(name, reading)
         elif type(value) in (dict, list):
             reading.definition(value)
         else:
             reading.anything(value)
+
+
+def read_costly(name: str, reading: Reading) -> None:
+    """A parameter of ``COSTLY``: everything that it may add."""
+    for slug in (COSTLY[name], *_ALSO.get(name, ())):
+        reading.unbounded.add(slug)
+
+
+def refuse_twins(document: dict[str, Any], plain: frozenset[str]) -> None:
+    """Some servers take names in any case, as Go's JSON reader does: what they would take for a known parameter, and
+    nobody here has read, is refused. Raises RequestInvalid."""
+    for name in document.keys() - plain:
+        known = name.casefold()
+        if name != known and (known in plain or known in COSTLY):
+            raise RequestInvalid(f"Unknown parameter: '{name}'. Did you mean '{known}'?", param=name)
 
 
 def read_tier(fields: Fields, reading: Reading) -> str:
@@ -94,14 +130,14 @@ def read_tools(fields: Fields, name: str, reading: Reading) -> None:
         return
     reading.fixed_tokens += _TOOLS_TOKENS if reading.family.known else _TOOLS_TOKENS_OTHERS
     for tool in tools:
-        read_tool(tool, reading)
+        read_tool(tool, reading, legacy=name == "functions")
 
 
-def read_tool(tool: dict[str, Any], reading: Reading) -> None:
-    """One tool. Chat's ``functions`` have no type; the Responses wire nests functions in namespaces."""
+def read_tool(tool: dict[str, Any], reading: Reading, *, legacy: bool = False) -> None:
+    """One tool. Chat's ``functions`` (``legacy``) have no type; the Responses wire nests functions in namespaces."""
     kind = tool.get("type")
     reading.definition(tool)
-    if kind in (None, "function", "custom"):
+    if kind in ("function", "custom") or (kind is None and (legacy or type(tool.get("function")) is dict)):
         return
     if kind == "namespace":
         nested = tool.get("tools")

@@ -38,6 +38,26 @@ COMPACTION = "compaction"
 OTHER_MODELS = "other_models"
 DATA_RESIDENCY = "data_residency"
 SERVICE_TIER = "service_tier"
+# Of these the size of each counts: a request may hold any number.
+_EACH = frozenset({URL_INPUT, FILE_INPUT})
+
+
+class Unbounded:
+    """What a request holds that nothing bounds, by its name; inputs that stand elsewhere as often as they are there."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str) -> None:
+        """One more of it."""
+        self._counts[name] = self._counts.get(name, 0) + 1 if name in _EACH else 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order, each as often as it counts."""
+        return tuple(name for name in sorted(self._counts) for _ in range(self._counts[name]))
 
 
 class Reading:
@@ -52,7 +72,7 @@ class Reading:
         self.fixed_tokens = family.call_tokens
         self.image_tokens = 0
         self.audio_tokens = 0
-        self.unbounded: set[str] = set()
+        self.unbounded = Unbounded()
         if family.runs_tools:
             self.unbounded.add(SERVER_TOOLS)
 

@@ -30,7 +30,8 @@ class Request:
     or the provider's word where nobody here knows it. ``cache_writes`` are the lifetimes asked for (``5m``, ``1h``,
     ``24h``, …). ``hidden_output``: the answer may hold billed tokens that a stream does not show (reasoning, audio,
     rejected predictions). ``least_output`` is the smallest limit that the provider takes for this request (0: any).
-    ``usage_asked``: the client expects the usage in the answer without the gateway asking for it.
+    ``unbounded`` has inputs by address and by file as often as they stand there. ``usage_asked``: the client expects
+    the usage in the answer without the gateway asking for it.
     """
 
     wire: Wire

@@ -28,7 +28,7 @@ _PLAIN = frozenset(
     model input instructions stream max_output_tokens service_tier tools previous_response_id conversation background
     prompt context_management reasoning prompt_cache_retention prompt_cache_options n access_programs background_options
     image include max_tool_calls metadata moderation parallel_tool_calls prompt_cache_key safety_identifier store
-    stream_options temperature top_logprobs top_p truncation user provider
+    stream_options temperature top_logprobs top_p truncation user
     """.split()
 )
 _BY_ID = {
@@ -80,7 +80,7 @@ def read_responses(document: dict[str, Any], body: bytes) -> Request:
         fixed_tokens=reading.fixed_tokens,
         image_tokens=reading.image_tokens,
         audio_tokens=reading.audio_tokens,
-        unbounded=tuple(sorted(reading.unbounded)),
+        unbounded=reading.unbounded.names,
     )
 
 

@@ -75,5 +75,5 @@ _LARGEST: Final[tuple[tuple[str, int], ...]] = tuple(
 
 def largest_output(model: str) -> int | None:
     """The most output tokens a call of this model can have, or None where it is not known here."""
-    name = model.lower().rpartition("/")[2].rpartition("anthropic.")[2]
+    name = model.lower().rpartition("/")[2].rpartition("anthropic.")[2].removeprefix("ft:")
     return next((limit for beginning, limit in _LARGEST if name.startswith(beginning)), None)

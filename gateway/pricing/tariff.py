@@ -71,12 +71,18 @@ class Tariff:
         self._said: dict[str, dict[str, str]] = {}
         self._bounds: dict[tuple[str, str | None, bool], list[tuple[list[int], list[Bound]]]] = {}
 
-    @property
-    def output_limit(self) -> int:
-        """The most output tokens to hold and to forward where a request names no limit: the model's largest output,
-        or 32,768 where nobody knows it; never more than the context window."""
-        limit = self.max_output_tokens or OUTPUT_TOKENS_DEFAULT
-        return min(limit, self.context_window) if self.context_window else limit
+    def output_limit(self, *, input_tokens: int, default: int | None = None, unknown: int | None = None) -> int:
+        """The most output tokens to hold and to forward where a request names no limit: ``default``, else the model's
+        largest output, else ``unknown`` or 32,768; never more than a context window has room for beside so much input.
+
+        Where nothing is left of the window, the limit stays: the provider is to refuse what does not fit, and not to
+        answer it with next to nothing.
+        """
+        limit = default or self.max_output_tokens or unknown or OUTPUT_TOKENS_DEFAULT
+        if self.context_window is None:
+            return limit
+        room = self.context_window - input_tokens
+        return min(limit, room if room > 0 else self.context_window)
 
     @property
     def tiers(self) -> tuple[str, ...]:

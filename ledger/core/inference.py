@@ -16,7 +16,8 @@ from ledger.core.policy_row import Policy
 ANY: Final = "any"
 CEILING_KEYS: Final = (
     "previous_response", "conversation", "background", "url_input", "file_input", "server_tools", "stored_prompt",
-    "item_reference", "web_search_options", "fast_mode", ANY,
+    "item_reference", "web_search_options", "fast_mode", "compaction", "other_models", "data_residency", "service_tier",
+    ANY,
 )  # fmt: skip
 """What a call may ask for whose cost nobody can bound before; ``any`` stands for whatever is not named."""
 UNKNOWN_KEEP: Final = "keep"
@@ -45,7 +46,8 @@ class InferenceRules:
     """What one policy says, or several together. Amounts in atoms of the currency that they were read for.
 
     ``default_max_output_tokens`` is held, and forwarded as the limit, where a client names none (None: the model's
-    largest output); ``min_output_tokens`` is the floor below which a call is denied and not lowered (None: no floor);
+    largest output); ``min_output_tokens`` is the floor below which a call is denied and not lowered (None: the
+    gateway's own, 16);
     ``ceilings`` are sorted pairs; ``fallback_price`` None denies a model without a price; ``unknown`` is what becomes
     of a call whose outcome is not known once its time has run out; ``stream`` None: streams hold all they can cost.
     """

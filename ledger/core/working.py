@@ -15,14 +15,7 @@ from ledger.core import roles
 from ledger.core.account import Account
 from ledger.core.authorization import EXPIRED, HELD, ON_EXPIRY_UNKNOWN, OPEN_STATES
 from ledger.core.book import CATEGORY, PAYEE, Head, Name
-from ledger.core.canonical import (
-    Fragment,
-    canonical_bytes,
-    idempotency_digest,
-    parse,
-    text_digest,
-    text_salt,
-)
+from ledger.core.canonical import Fragment, canonical_bytes, idempotency_digest, parse, text_digest, text_salt
 from ledger.core.changeset import Changeset, copy_of, row_of, update_of
 from ledger.core.command import Authorize, Command, Extend
 from ledger.core.journal import FORMAT, SEMANTICS

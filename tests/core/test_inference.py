@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.estimate import reading
 from ledger.core.canonical import canonical_bytes
 from ledger.core.inference import (
+    ANY,
     CEILING_KEYS,
     NO_RULES,
     FallbackPrice,
@@ -57,6 +59,12 @@ def ceilings(**amounts: int) -> InferenceRules:
 def test_the_fields_of_a_document_are_the_keys_of_the_core() -> None:
     """A ceiling that may be written and is not known to the gateway would bound nothing."""
     assert tuple(Ceilings.model_fields) == CEILING_KEYS
+
+
+def test_whatever_an_estimate_names_has_a_ceiling_of_its_own() -> None:
+    """Else only ``any`` could let it pass, which lets everything else pass too."""
+    named = {value for name, value in vars(reading).items() if name.isupper() and isinstance(value, str)}
+    assert named == set(CEILING_KEYS) - {ANY}
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_a_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("providers: {x: {base_url: 'https://x', headers: {'a b': c}}}", "is not one that can be sent"),
         ("wait_seconds: 31", "wait_seconds: Input should be less than or equal to 30"),
         ("idle_seconds: 400\ntotal_seconds: 300", "idle_seconds must not exceed total_seconds"),
+        ("bodies_bytes_max: 1048576", "body_bytes_max must not exceed bodies_bytes_max"),
         ("unknown_field: 1", "unknown_field: Extra inputs are not permitted"),
         ("- a list", "the file: Input should be a valid dictionary"),
         ("a: [", "is not YAML"),

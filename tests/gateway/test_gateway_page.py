@@ -41,7 +41,7 @@ def test_the_example_can_be_used(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text(example, encoding="utf-8")
     config = load_config(path)
-    assert list(config.providers) == ["openai", "anthropic", "groq", "local"]
+    assert list(config.providers) == ["openai", "anthropic", "groq", "azure", "local"]
     assert config.prices == tmp_path / "prices.yaml"
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gateway.pricing import OUTPUT_UNBOUNDED, PriceBook, Tariff
 from gateway.pricing.cost import atoms_of
 from gateway.pricing.loading import parse_overrides
+from gateway.pricing.outputs import largest_output
 from gateway.usage import Usage
 from ledger.core.money import ATOMS_MAX
 
@@ -307,7 +308,23 @@ def test_a_tariff_says_what_it_is() -> None:
     assert tariff("aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0").max_output_tokens == 64_000
     assert tariff("openrouter", "openai/gpt-5-mini").max_output_tokens == 128_000
     llama = tariff("groq", "llama-3.3-70b-versatile")
-    assert (llama.max_output_tokens, llama.output_limit) == (None, 32_768)
+    assert (llama.max_output_tokens, llama.output_limit(input_tokens=10)) == (None, 32_768)
+    assert llama.output_limit(input_tokens=10, unknown=8_000) == 8_000
+
+
+def test_a_default_limit_fits_into_the_context_window() -> None:
+    """Providers refuse a limit that does not, and nobody asked for it."""
+    gpt4 = tariff("openai", "gpt-4")
+    assert (gpt4.context_window, gpt4.max_output_tokens) == (8_192, 8_192)
+    limits = {tokens: gpt4.output_limit(input_tokens=tokens) for tokens in (0, 1_000, 8_191, 8_192, 9_000)}
+    assert limits == {0: 8_192, 1_000: 7_192, 8_191: 1, 8_192: 8_192, 9_000: 8_192}
+    assert gpt4.output_limit(input_tokens=1_000, default=500) == 500
+    assert gpt4.output_limit(input_tokens=1_000, default=50_000) == 7_192
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-2024-08-06", "ft:gpt-4o-2024-08-06:org::id", "openai/ft:gpt-4o:org::id"])
+def test_a_tuned_model_writes_as_much_as_the_one_it_was_made_from(model: str) -> None:
+    assert largest_output(model) == 16_384
 
 
 def test_the_answering_model_is_priced_and_the_one_asked_for_where_it_is_unknown() -> None:

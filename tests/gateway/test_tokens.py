@@ -210,3 +210,12 @@ def test_a_count_is_never_below_the_exact_one(o200k: tiktoken.Encoding, pieces: 
     exact = len(o200k.encode_ordinary(text))
     assert exact <= count_text(text, o200k) <= max(exact, bytes_bound(text) + 2 * len(text) // 2_048 + 2)
     assert exact <= bytes_bound(text)
+
+
+def test_long_bodies_are_read_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop serves others meanwhile; a short one is not worth the way."""
+    made = TokenCounter()
+    monkeypatch.setattr(tokens, "read_request", lambda wire, body: threading.current_thread().name)
+    assert str(asyncio.run(made.read(Wire.CHAT, b" " * 131_072))) == threading.current_thread().name
+    assert str(asyncio.run(made.read(Wire.CHAT, b" " * 131_073))).startswith("bursar-tokens")
+    made.stop()

@@ -115,7 +115,8 @@ def gateway_world(
 def gateway_file(fake: FakeProvider, config: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """The content of a ``gateway.yaml`` whose every provider is the fake one."""
     key = {"env": KEY_VARIABLE}
-    openai = {"base_url": fake.openai_url, "key": key, "output_limit_field": "max_completion_tokens"}
+    openai: dict[str, Any] = {"base_url": fake.openai_url, "key": key, "output_limit_field": "max_completion_tokens"}
+    openai["output_limit_fields"] = "both"
     return {
         "providers": {
             "openai": openai | options,

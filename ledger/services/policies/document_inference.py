@@ -34,6 +34,12 @@ class Ceilings(StrictModel):
     item_reference: AmountText | None = Field(default=None, description="Items of earlier responses, by id.")
     web_search_options: AmountText | None = Field(default=None, description="Web search in Chat Completions.")
     fast_mode: AmountText | None = Field(default=None, description="A faster mode at a price of its own.")
+    compaction: AmountText | None = Field(
+        default=None, description="A context that the provider compacts with further runs of a model."
+    )
+    other_models: AmountText | None = Field(default=None, description="Fallbacks to other models, routing and presets.")
+    data_residency: AmountText | None = Field(default=None, description="Inference in one region, priced apart.")
+    service_tier: AmountText | None = Field(default=None, description="A service tier whose price is not known.")
     any: AmountText | None = Field(default=None, description="Whatever cannot be bounded and is not named here.")
 
 
@@ -59,7 +65,8 @@ class Inference(StrictModel):
         description="Held, and forwarded as the limit, where the client names none; left out: the model's largest.",
     )
     min_output_tokens: Tokens | None = Field(
-        default=None, description="A call that the budget affords fewer tokens of output is denied, not lowered."
+        default=None,
+        description="A call that the budget affords fewer tokens of output is denied, not lowered; left out: 16.",
     )
     ceilings: Ceilings | None = Field(
         default=None,

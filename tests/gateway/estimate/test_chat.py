@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.estimate import Counts, Request, bound, read_request
+from gateway.estimate import Counts, Request, RequestInvalid, bound, read_request
 from gateway.estimate.models import OTHER_IMAGE_TOKENS
 from gateway.wires import Wire
 from tests.gateway.estimate.bodies import PNG, chat, said
@@ -251,6 +251,24 @@ def test_tiers(tier: str | None, read_as: str, unbounded: tuple[str, ...]) -> No
     assert (request.tier, request.unbounded) == (read_as, unbounded)
 
 
+def test_what_stands_elsewhere_counts_each_time() -> None:
+    """Two files may cost twice what one costs; a tool that is offered twice is no more than offered."""
+    url = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    file = {"type": "file", "file": {"file_id": "file-1"}}
+    assert said(url, file, url, url).unbounded == ("file_input", "url_input", "url_input", "url_input")
+    assert chat(tools=[{"type": "web_search"}] * 2).unbounded == ("server_tools",)
+
+
+@pytest.mark.parametrize("name", ["Max_Tokens", "N", "Tools", "MAX_COMPLETION_TOKENS", "Models", "tool\u017f"])
+def test_names_in_another_case_are_refused(name: str) -> None:
+    """Some servers take them for the names that they resemble, Unicode's other s and k included."""
+    with pytest.raises(RequestInvalid, match="Unknown parameter") as refused:
+        chat(**{name: 100})
+    assert refused.value.param == name
+    with pytest.raises(RequestInvalid, match="Unknown parameter"):
+        chat(messages=[{"role": "user", "Content": "Hi"}])
+
+
 @pytest.mark.parametrize(
     ("request_", "unbounded"),
     [
@@ -273,6 +291,21 @@ def test_tiers(tier: str | None, read_as: str, unbounded: tuple[str, ...]) -> No
         (chat(enable_search=False), ()),
         (chat(plugins=[{"id": "web"}]), ("server_tools",)),
         (chat(models=["a/b", "c/d"]), ("other_models",)),
+        (chat(models=[], plugins=[], transforms=[]), ()),
+        (chat(route="fallback"), ("other_models",)),
+        (chat(provider={"only": ["dear"]}), ("other_models",)),
+        (chat(transforms=["middle-out"]), ("compaction",)),
+        (chat(preset="@preset/long"), ("other_models", "stored_prompt")),
+        (chat(model="@preset/long"), ("other_models", "stored_prompt")),
+        (chat(model="openai/gpt-4o@preset/long"), ("other_models", "stored_prompt")),
+        (chat(chat_template="{{ 'x' * 100000 }}"), ("stored_prompt",)),
+        (
+            chat(extra_body={"google": {"cached_content": "cachedContents/1"}}),
+            ("item_reference", "other_models", "server_tools"),
+        ),
+        (chat(tools=[{"google_search": {}}]), ("server_tools",)),
+        (chat(tools=[{"Type": "web_search"}]), ("server_tools",)),
+        (chat(tools=[{"function": {"name": "f"}}]), ()),
         (chat(tools=[{"type": "web_search"}]), ("server_tools",)),
         (chat(tools=[{"type": "code_interpreter"}]), ("server_tools",)),
         (chat(tools=[{"type": "custom", "custom": {"name": "shell"}}]), ()),

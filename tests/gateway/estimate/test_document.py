@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.estimate import RequestInvalid, read_request
+from gateway.estimate.document import shape_of
 from gateway.wires import Wire
 
 START = b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]'
@@ -30,7 +35,7 @@ START = b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]'
         (START + b',"n":1,"\\u006e":128}', "The name 'n' stands twice"),
         (START + b',"tools":[{"a":{"b":1,"b":2}}]}', "The name 'b' stands twice"),
         (START.replace(b'"Hi"', b'"Hi","content":"a longer text"') + b"}", "The name 'content' stands twice"),
-        (START + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not valid JSON"),
+        (START + b',"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "not valid JSON"),
         (START + b',"x":' + b"[" * 1_000 + b"]" * 1_000 + b"}", "nested too deeply"),
         (START + b',"tools":[{"a":' + b"[" * 400 + b"]" * 400 + b"}]}", "nested too deeply"),
     ],
@@ -129,3 +134,55 @@ def test_wrong_types_are_refused_as_the_provider_would(wire: Wire, body: bytes, 
         read_request(wire, body)
     assert message in refused.value.message
     assert refused.value.param == param
+
+
+MANY = b",".join([b'{"role":"user","content":""}'] * 49_000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        START.replace(b'"Hi"', b"[" + b",".join([b"{}"] * 50_001) + b"]") + b"}",
+        START + b',"x":[' + b",".join([b"[]"] * 50_001) + b"]}",
+        START + b',"x":[' + b",".join([b"1"] * 500_002) + b"]}",
+        START + b',"x":[' + b",".join([b'""'] * 500_002) + b"]}",
+        b'"' * 3_000_000,
+    ],
+)
+def test_bodies_of_too_many_parts_are_refused(body: bytes) -> None:
+    with pytest.raises(RequestInvalid, match="too many parts"):
+        read_request(Wire.CHAT, body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{" * 60_000, '[\\"{' * 60_000, "\\\\", '\\\\\\"{[,:', "\\\\" * 9 + '\\"' + "[" * 60_000, "é\\u0022{,:" * 60_000],
+)
+def test_what_stands_in_a_string_is_no_part(text: str) -> None:
+    """Nor are names that look like names: only what stands outside of strings counts."""
+    body = START.replace(b'"Hi"', f'"{text}"'.encode()) + b"}"
+    assert read_request(Wire.CHAT, body).texts == (json.loads(f'"{text}"'),)
+
+
+def test_as_many_parts_as_may_be() -> None:
+    body = b'{"model":"gpt-4o","messages":[' + MANY + b"]}"
+    assert len(read_request(Wire.CHAT, body).texts) == 49_000
+
+
+JSON = st.recursive(
+    st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(JSON)
+def test_the_shape_is_what_the_document_has(document: object) -> None:
+    """Whatever stands in strings and names, escaped or not."""
+
+    def names(node: object) -> int:
+        if isinstance(node, dict):
+            return len(node) + sum(map(names, node.values()))
+        return sum(map(names, node)) if isinstance(node, list) else 0
+
+    for ascii_only in (True, False):
+        written = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        assert shape_of(written).names == names(document)

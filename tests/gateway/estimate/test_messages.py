@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.estimate import Counts, Request, bound, read_request
+from gateway.estimate import Counts, Request, RequestInvalid, bound, read_request
 from gateway.wires import Wire
 from tests.gateway.estimate.bodies import PIXEL, blocks, messages
 from tests.support.sent_bodies import sent_by_anthropic
@@ -124,7 +124,7 @@ def test_what_cannot_be_bounded(request_: Request, unbounded: tuple[str, ...]) -
 )
 def test_tools(kind: str | None, documented: int | None) -> None:
     """A tool that the client runs costs at least what is documented; any tool brings a prompt of up to 530 tokens."""
-    request = messages(tools=[{"name": "t", **({"type": kind} if kind else {})}])
+    request = messages(tools=[{"name": "t", **({"type": kind} if kind else {"input_schema": {}})}])
     assert request.unbounded == (() if documented is not None else ("server_tools",))
     assert request.fixed_tokens - messages().fixed_tokens >= 530 + (documented or 0)
 
@@ -186,3 +186,11 @@ def test_unknown_members_are_counted_as_text() -> None:
 def test_a_limit_of_zero_prepares_the_cache_only() -> None:
     """The input is billed, no output is."""
     assert bound(messages(max_tokens=0), Counts(2), default_output_tokens=99).output_tokens == 0
+
+
+def test_options_of_compatible_servers_and_names_in_another_case() -> None:
+    """Routers take Messages too, and a tool is the client's own only if it has a schema."""
+    assert messages(models=["a/b"], plugins=[{"id": "web"}]).unbounded == ("other_models", "server_tools")
+    assert messages(tools=[{"google_search": {}}]).unbounded == ("server_tools",)
+    with pytest.raises(RequestInvalid, match="Did you mean 'max_tokens'"):
+        messages(Max_Tokens=100_000)
