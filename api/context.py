@@ -25,7 +25,10 @@ from gateway.gateway import Gateway
 from ledger.core.money import currency_digits
 from ledger.services.alerting import Alerting, AlertSettings
 from ledger.services.authorizer import Authorizer
+from ledger.services.checkpointing import Checkpointing
+from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
+from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.sources import ParsedKey, Sources
 from ledger.storage import queries_log
 from ledger.storage.side_writer import SideWriter
@@ -57,6 +60,12 @@ def _alerting(settings: Settings, *, engine: Engine, side: SideWriter, sources: 
     )
 
 
+def signing_pair(settings: Settings) -> SigningPair | None:
+    """The key that the settings name, None where they name none. Raises KeyUnusable."""
+    text = settings.checkpoint_key
+    return read_pair(file=settings.checkpoint_key_file, text=text.get_secret_value() if text is not None else None)
+
+
 class Context:
     """One per app. ``begin`` is called on the event loop before the first request."""
 
@@ -75,6 +84,21 @@ class Context:
         self.applying = asyncio.Semaphore(APPLYING_MAX)
         self.side = SideWriter(settings.database_url)
         self.alerting = _alerting(settings, engine=engine, side=self.side, sources=sources, metrics=metrics)
+        self.checkpointer = Checkpointer(
+            engine,
+            self.side,
+            authorizer.decide_now,
+            sources,
+            CheckpointSettings(origin=settings.checkpoint_origin or "", pair=signing_pair(settings)),
+        )
+        self.checkpointing = Checkpointing(
+            engine,
+            self.side,
+            sources,
+            self.checkpointer,
+            interval_seconds=settings.checkpoint_interval_seconds,
+            on_result=metrics.checkpoint,
+        )
         self.gateway: Gateway | None = None
         self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)
         self._handover: Handover | None = None

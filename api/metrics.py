@@ -105,6 +105,12 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.checkpoints = Counter(
+            "bursar_checkpoints",
+            "Checkpoints that were due, by how it went: signed, refused or failed.",
+            ("result",),
+            registry=self.registry,
+        )
         self.alerts_behind = Gauge(
             "bursar_alerts_behind_records",
             "Log records of books with webhooks that were not looked at yet.",
@@ -147,6 +153,10 @@ class Metrics:
     def webhook(self, result: str) -> None:
         """Count one attempt to deliver. Called by the threads that send."""
         self.webhooks.labels(result).inc()
+
+    def checkpoint(self, result: str) -> None:
+        """Count one checkpoint that was due. Called by the checkpoints' thread."""
+        self.checkpoints.labels(result).inc()
 
     def flush(self) -> None:
         """Hand over what was tallied."""

@@ -185,6 +185,11 @@ EDGE_ROWS: Final[Mapping[str, Row]] = {
     "body_too_large": Row(413, "Body too large", "Send a shorter body, or several requests."),
     "header_too_large": Row(431, "Header too large", "Send fewer or shorter headers."),
     "method_not_allowed": Row(405, "Method not allowed", "Use one of the methods in the Allow header."),
+    "checkpoint_refused": Row(
+        409, "Checkpoint refused", "The log, or the key, cannot be signed with; look at the server's log."
+    ),
+    "cosignature_invalid": Row(422, "Cosignature invalid", "Send the note as it was served, with the witness's line."),
+    "proof_unavailable": Row(503, "Proof unavailable", "The proof cannot be made now; ask again, or verify.", 5),
     "unauthenticated": Row(401, "Key missing or malformed", "Send Authorization: Bearer with a whole Bursar key."),
     "rate_limited": Row(429, "Too many requests", "Send requests with this key more slowly; nothing was recorded.", 1),
     "overloaded": Row(503, "Overloaded", "The queue is full and nothing was recorded; ask again.", 1),

@@ -19,6 +19,7 @@ from api.rendering_approvals import delegation_said, tiers_said, vote_said
 from api.rendering_budgets import BUDGET_ANSWERS
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
 from api.rendering_policies import policy_answer
+from api.rendering_proofs import signing_key_answer
 from api.rendering_webhooks import webhook_answer
 from ledger.core.outcome import Outcome, Status
 
@@ -276,6 +277,7 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     "unit": _unit,
     "name": _name,
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
+    "signing_key": signing_key_answer,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
 }

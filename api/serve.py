@@ -85,6 +85,20 @@ def check_gateway(settings: Settings) -> None:
         raise ServeRefused(f"{config.prices} cannot be read: {error.strerror}") from error
 
 
+def check_signing_key(settings: Settings) -> None:
+    """Look at the key that the settings name, so that a wrong one is told here and not with the first checkpoint.
+    Raises ServeRefused."""
+    if settings.checkpoint_key is None and settings.checkpoint_key_file is None:
+        return
+    from api.context import signing_pair
+    from ledger.services.ed25519 import KeyUnusable
+
+    try:
+        signing_pair(settings)
+    except KeyUnusable as error:
+        raise ServeRefused(str(error)) from error
+
+
 def bind(settings: Settings) -> socket.socket:
     """The listening socket. Raises ServeRefused."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -114,6 +128,7 @@ def _serve(context: click.Context, /, **given: Any) -> None:
     settings = settings_of(given)
     database = check_database(settings)
     check_gateway(settings)
+    check_signing_key(settings)
     listener = bind(settings)
     line = ready_line(settings, listener, database)
     if settings.workers == 1:

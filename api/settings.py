@@ -120,6 +120,27 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Let webhooks go to private, loopback and link-local addresses."
     )
+    checkpoint_interval_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="A book with activity has a checkpoint signed this often at most; 0 leaves it to other processes.",
+    )
+    checkpoint_origin: str | None = Field(
+        default=None,
+        max_length=128,
+        pattern=r"^[!-*,-~]+$",
+        description="What the origin of checkpoints begins with, such as ledger.example.com; fixed with a book's first "
+        "signing key.",
+    )
+    checkpoint_key_file: Path | None = Field(
+        default=None,
+        description="Ed25519 private key that signs checkpoints, PKCS#8 PEM; without it each book's key is made on "
+        "first use and kept in the database.",
+    )
+    checkpoint_key: SecretStr | None = Field(
+        default=None, description="The signing key itself in place of a file; for the environment."
+    )
     gateway: bool = Field(default=True, description="Answer /openai, /anthropic and /providers: the inference gateway.")
     gateway_file: Path | None = Field(
         default=None,
@@ -142,6 +163,8 @@ class Settings(BaseSettings):
     def _check_pairs(self) -> Settings:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file go together: set both or neither")
+        if self.checkpoint_key_file is not None and self.checkpoint_key is not None:
+            raise ValueError("checkpoint_key_file and checkpoint_key exclude each other: set one")
         if self.batch_commands_max > self.queue_commands_max:
             raise ValueError("batch_commands_max must not exceed queue_commands_max")
         return self

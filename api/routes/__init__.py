@@ -7,12 +7,14 @@ from api.routes import (
     approvals,
     asking,
     budgets_life,
+    checkpoints,
     finance_lists,
     health,
     log,
     money_moves,
     policies,
     principals,
+    proofs,
     setting_up,
     spending,
 )
@@ -31,6 +33,8 @@ ROUTERS: Final = (
     accounts.router,
     webhook_routes.router,
     log.router,
+    checkpoints.router,
+    proofs.router,
     health.router,
 )
 """In the order of the OpenAPI document."""

@@ -20,6 +20,7 @@ from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
 LOG: Final = "log"
@@ -85,6 +86,7 @@ NAMES: Final = _spec("names", PROJECTION, Name, "kind name")
 WEBHOOKS: Final = _spec(
     "webhook_endpoints", PROJECTION, Webhook, "id", "secret previous_secret previous_until removed_at changed_index"
 )
+SIGNING_KEYS: Final = _spec("signing_keys", PROJECTION, SigningKey, "id")
 POLICIES: Final = _spec(
     "policies", PROJECTION, Policy, "name", "version scope_kind scope digest packed retired changed_index"
 )
@@ -99,7 +101,7 @@ DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
-    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS,
+    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)

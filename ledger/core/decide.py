@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ledger.core import command as commands_
-from ledger.core import command_approvals, command_budgets, command_policies, command_webhooks
+from ledger.core import command_approvals, command_budgets, command_policies, command_signing, command_webhooks
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
@@ -21,6 +21,7 @@ from ledger.core import deciding_policies as policies
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
+from ledger.core import deciding_signing as signing
 from ledger.core import deciding_unknown as unknown
 from ledger.core import deciding_webhooks as webhooks
 from ledger.core.changeset import Changeset
@@ -76,6 +77,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RegisterWebhook: webhooks.register_webhook,
     command_webhooks.RotateWebhook: webhooks.rotate_webhook,
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
+    command_signing.AdoptSigningKey: signing.adopt_signing_key,
 }
 
 

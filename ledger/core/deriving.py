@@ -50,6 +50,7 @@ SUBJECT_FIELDS: Final = {
     "webhook": "webhook",
     "webhook_rotation": "webhook",
     "webhook_removal": "webhook",
+    "signing_key": "signing_key",
     "policy": "policy",
     "policy_retirement": "policy",
     "run_denial": "run",

@@ -33,6 +33,7 @@ class Needs:
         "renewals",
         "run_refs",
         "run_totals",
+        "signing_keys",
         "units",
         "votes",
         "webhooks",
@@ -49,6 +50,7 @@ class Needs:
         self.authorizations: set[str] = set()
         self.run_refs: set[str] = set()
         self.run_totals: set[tuple[str, str]] = set()
+        self.signing_keys: set[str] = set()
         self.units: set[str] = set()
         self.webhooks: set[str] = set()
         self.names: set[tuple[str, str]] = set()

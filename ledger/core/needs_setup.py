@@ -1,14 +1,16 @@
 """Which facts the commands that set up a book lack.
 
-Owns the rows of ``missing`` about agents, keys, budgets, runs, units, names and webhooks. Invariant: as in ``missing``.
+Owns the rows of ``missing`` about agents, keys, budgets, runs, units, names, webhooks and signing keys.
+Invariant: as in ``missing``.
 """
 
 from typing import Any, Final
 
-from ledger.core import command, command_webhooks
+from ledger.core import command, command_signing, command_webhooks
 from ledger.core.planning import run_meters
 from ledger.core.principal import Agent
 from ledger.core.seeking import Seeker
+from ledger.core.signing_key import ALGORITHM_ED25519
 
 
 def _seek_create_agent(seeker: Seeker, asked: command.CreateAgent, own_agent: Agent | None) -> None:
@@ -78,6 +80,11 @@ def _seek_webhook(
         seeker.needs.webhooks.add(asked.webhook)
 
 
+def _seek_signing_keys(seeker: Seeker, asked: command_signing.AdoptSigningKey, own_agent: Agent | None) -> None:
+    if ALGORITHM_ED25519 not in seeker.snapshot.signing_keys:
+        seeker.needs.signing_keys.add(ALGORITHM_ED25519)
+
+
 SEEK: Final[dict[type, Any]] = {
     command.CreateAgent: _seek_create_agent,
     command.FreezeAgent: _seek_freeze_agent,
@@ -91,5 +98,6 @@ SEEK: Final[dict[type, Any]] = {
     command.AddName: _seek_add_name,
     command_webhooks.RotateWebhook: _seek_webhook,
     command_webhooks.RemoveWebhook: _seek_webhook,
+    command_signing.AdoptSigningKey: _seek_signing_keys,
 }
 """What each command refers to, beside its caller."""

@@ -36,7 +36,7 @@ ROW_KINDS: Final = (
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
 """Those on which standings and the policies of a path depend."""
-_UNSETTING_KINDS: Final = frozenset(("names", "approvals_of", "votes", "delegations_to", "persons"))
+_UNSETTING_KINDS: Final = frozenset(("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys"))
 
 
 _ONE: Final = (0, 0, 1)

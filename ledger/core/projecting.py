@@ -15,6 +15,7 @@ from ledger.core import (
     projecting_finance,
     projecting_policies,
     projecting_setup,
+    projecting_signing,
     projecting_spending,
     projecting_webhooks,
 )
@@ -29,6 +30,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_policies.HANDLERS,
     **projecting_approvals.HANDLERS,
     **projecting_webhooks.HANDLERS,
+    **projecting_signing.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""

@@ -31,6 +31,7 @@ from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
 K = TypeVar("K", contravariant=True)
@@ -112,6 +113,8 @@ class Store(Protocol):
     def delegations(self) -> Rows[str, Delegation]: ...
     @property
     def webhook_endpoints(self) -> Rows[str, Webhook]: ...
+    @property
+    def signing_keys(self) -> Rows[str, SigningKey]: ...
 
 
 class Progress:
@@ -122,7 +125,7 @@ class Progress:
     ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each; ``key_runs``
-    maps each key that is for one run only to that run.
+    maps each key that is for one run only to that run; ``signing_key`` is the one that signs checkpoints now.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -142,6 +145,7 @@ class Progress:
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
         self.key_runs: dict[str, str] = {}
+        self.signing_key: SigningKey | None = None
 
 
 class Record:

@@ -57,12 +57,17 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "register_webhook": _ADMIN_ONLY,
     "rotate_webhook": _ADMIN_ONLY,
     "remove_webhook": _ADMIN_ONLY,
+    "adopt_signing_key": _ADMIN_ONLY,
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),
     "read_approvals": _READERS,
     "read_log": frozenset((FINANCE, ADMIN, AUDITOR)),
     "read_webhooks": frozenset((ADMIN, AUDITOR)),
+    "read_checkpoints": frozenset(ROLES),
+    "make_checkpoint": frozenset((FINANCE, ADMIN, AUDITOR)),
+    "cosign_checkpoint": frozenset((ADMIN, AUDITOR)),
+    "prove": frozenset(ROLES),
 }
 """Operation to the roles that may do it. An agent acts on its own authorizations and runs only, and makes and ends keys
 of its own that are for one run only."""

@@ -18,6 +18,7 @@ from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
 CACHE_ENTRIES: Final = 20_000
@@ -96,12 +97,13 @@ class Snapshot:
     were read; ``due_complete`` says that there are no more; ``next_due_at`` is a time before which none is due.
     ``ready`` remembers kinds of requests whose every fact was found known, until a setting changes or facts are
     forgotten: it spares the walk, and nothing is ever decided from it.
-    ``standings`` likewise remembers where agents stand before budgets (``working.Standing``), which changes only with
-    a setting; ``plans`` the policies on the path of an agent and a budget (``planning.Plan``), ``compiled`` each
-    version of a policy in the form that decides. ``bindings`` maps (scope kind, name) to the live policies bound there;
-    ``approvals_of`` an authorization, ``delegations_to`` a person, to ids; ``votes`` an approval to its votes;
-    ``due_renewals`` are budgets whose renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps
-    a budget to the open ones right below it, read anew for each batch.
+    ``standings`` likewise remembers where agents stand before budgets (``working.Standing``), which changes only
+    with a setting; ``plans`` the policies on the path of an agent and a budget (``planning.Plan``), ``compiled``
+    each version of a policy in the form that decides. ``bindings`` maps (scope kind, name) to the live policies
+    bound there; ``signing_keys`` an algorithm to every key of it; ``approvals_of`` an authorization,
+    ``delegations_to`` a person, to ids; ``votes`` an approval to its votes; ``due_renewals`` are budgets whose
+    renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps a budget to the open ones
+    right below it, read anew for each batch.
     """
 
     book: Book
@@ -122,6 +124,7 @@ class Snapshot:
     units: Known[str, Unit] = field(default_factory=Known)
     names: Known[tuple[str, str], Name] = field(default_factory=Known)
     webhooks: Known[str, Webhook] = field(default_factory=Known)
+    signing_keys: Known[str, tuple[SigningKey, ...]] = field(default_factory=Known)
     policies: Known[str, Policy] = field(default_factory=Known)
     policy_versions: Known[tuple[str, int], PolicyVersion] = field(default_factory=Known)
     bindings: Known[tuple[str, str], tuple[Policy, ...]] = field(default_factory=Known)
@@ -154,5 +157,5 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks,
+            self.idempotency, self.webhooks, self.signing_keys,
         )  # fmt: skip

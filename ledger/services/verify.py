@@ -21,6 +21,7 @@ from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_leaves import recompute_leaves
 from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
+from ledger.services.verify_proof_tables import compare_proof_tables
 from ledger.services.verify_rows import row_differences
 from ledger.storage.proof_reader import ProofReader, Standing, books_by_table, names_of_books, open_database
 from ledger.storage.scratch import Scratch
@@ -150,6 +151,8 @@ def _prove(reader: ProofReader, scratch: Scratch, log: LogPass, findings: Findin
     _compare_book(standing, log, findings)
     if log.followed:
         compare_projections(reader, scratch, log, findings)
+    if log.whole:
+        compare_proof_tables(reader, log.position, findings)
     if log.followed and not findings.differences:
         scratch.write()
         for difference in check_invariants(reader, scratch, log):

@@ -22,6 +22,7 @@ from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.core.webhook import Webhook
 
@@ -54,6 +55,7 @@ LOOKUPS: Final = (
     Lookup("units", changeset.UNITS, (("name",),)),
     Lookup("names", changeset.NAMES, (("kind", "name"),)),
     Lookup("webhooks", changeset.WEBHOOKS, (("id",),)),
+    Lookup("signing_keys", changeset.SIGNING_KEYS, (("algorithm",),), many=True),
     Lookup("policies", changeset.POLICIES, (("name",),)),
     Lookup("policy_versions", changeset.POLICY_VERSIONS, (("policy", "version"),)),
     Lookup("bindings", changeset.POLICIES, (("scope_kind", "scope"),), many=True),
@@ -273,6 +275,12 @@ def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
 
+def _put_signing_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((SigningKey(*row) for row in rows), key=lambda key: key.created_index)
+    for algorithm in facts.needs.signing_keys:
+        snapshot.signing_keys.put(algorithm, tuple(key for key in found if key.algorithm == algorithm))
+
+
 def _put_idempotency(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     found = {facts.digests[row[0]]: PriorAnswer(*row[1:]) for row in rows}
     _put(snapshot.idempotency, facts.needs.idempotency, found)
@@ -292,6 +300,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "units": _put_units,
     "names": _put_names,
     "webhooks": _put_webhooks,
+    "signing_keys": _put_signing_keys,
     "policies": _put_policies,
     "policy_versions": _put_policy_versions,
     "bindings": _put_bindings,

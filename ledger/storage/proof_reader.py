@@ -7,6 +7,7 @@ bounded by a page, whatever the length of the book.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -96,6 +97,12 @@ class ProofReader:
         astray = [(name, row[0]) for name, behind in _BEHIND for row in self._rows(connection, behind, size=size)]
         astray += [(name, row[0]) for name, before in _BEFORE for row in self._rows(connection, before)]
         return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray))
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Connection, int]]:
+        """A short transaction, and the book's id: for what is read of the tables of proofs."""
+        with self._engine.connect() as connection:
+            yield connection, self._book_id
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """Log records, transfers and texts of log indexes from ``start`` to before ``stop``."""

@@ -23,6 +23,7 @@ from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.run import Run, RunTotal
+from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
 ENTRIES: Final = 10_000
@@ -169,6 +170,7 @@ class Scratch:
         self.approval_votes: ScratchRows[tuple[str, str], Vote] = rows(changeset.VOTES)
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
+        self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
         self._indexed = False
         connection.execute("CREATE TABLE suspects (name, key1, key2)")
 
@@ -179,7 +181,8 @@ class Scratch:
             self.accounts, self.authorizations, self.idempotency_keys, self.runs, self.run_totals, self.agents,
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
-            self.webhook_endpoints, self.policies, self.policy_versions, self.counters, self.agent_counts,
+            self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
+            self.agent_counts,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

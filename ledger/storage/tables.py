@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from ledger.core import account, approval, authorization, book, changeset, policy_row, principal
+from ledger.core import account, approval, authorization, book, changeset, policy_row, principal, signing_key
 from ledger.core.changeset import SIDE, TableSpec
 
 metadata: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ck": "%(table_name)s_%(constraint_name)s"})
@@ -325,6 +325,16 @@ delegations: Final = _table(
     **_SMALL_ROWS,
 )  # fmt: skip
 
+signing_keys: Final = _table(
+    changeset.SIGNING_KEYS,
+    _text("id"), _text("name"), _text("algorithm"), _bytes("public_key"), _text("made_by"), _big("created_at"),
+    _big("created_index"),
+    _listed("algorithm", signing_key.ALGORITHMS),
+    _check("public_key_is_32_bytes", "length(public_key) = 32"),
+    _index("signing_keys_algorithm", "algorithm", "created_index"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
 webhook_endpoints: Final = _table(
     changeset.WEBHOOKS,
     _text("id"), _text("url"), _text("events"), _text("secret"), _text("previous_secret", null=True),
@@ -348,4 +358,4 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 """Tables whose rows triggers on both databases protect against UPDATE and DELETE."""
 
 # At the end, because it declares its tables in the metadata above.
-from ledger.storage import tables_webhooks  # noqa: E402, F401
+from ledger.storage import tables_proofs, tables_webhooks  # noqa: E402, F401

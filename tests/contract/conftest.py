@@ -68,6 +68,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
     for name, version in (("versioned", "1"), ("versioned", "2"), ("retiring", "1")):
         office.make("/v1/policies", {"policy": name, "description": version, "applies_to": {"team": "team"}})
     delegation = office.make("/v1/delegations", {"to": "nadia", "ttl_seconds": 3600}, key=keys["approver"])
+    checkpoint = office.make("/v1/checkpoints", {})
     known = {
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
@@ -84,6 +85,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "key": spare["id"],
         "account": "budgets:research:available",
         "index": "1",
+        "size": str(checkpoint["size"]),
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
 

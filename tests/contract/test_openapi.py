@@ -18,6 +18,7 @@ from schemathesis.specs.openapi import checks
 from api.app import make_app
 from api.settings import Settings
 from tests.contract.conftest import Served, waiting_approval
+from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
 ROLES = ("admin", "agent", "finance")
@@ -37,7 +38,14 @@ SPARED = {
     ("/v1/webhooks/{webhook}", "webhook"),
 }
 # Sent again they do again what they did: they change nothing of the book, and take no Idempotency-Key.
-REPEATED = ("batch", "evaluations", "/check", "/test", "/enable", "/replay")
+REPEATED = ("batch", "evaluations", "/check", "/test", "/enable", "/replay", "/checkpoints/cosign")
+CHECKPOINT = "/v1/checkpoints"
+# What must be asked for: there is no default for it.
+QUERIES = {
+    "/v1/proofs/inclusion": {"index": 1, "position": 0},
+    "/v1/proofs/consistency": {"first": 1},
+    "/v1/proofs/record": {"index": 1},
+}
 
 
 def operations() -> list[tuple[str, str]]:
@@ -88,6 +96,9 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/keys"): ("admin", {"role": "auditor", "person": "ann", "ttl_seconds": 60}, {}),
     ("post", "/v1/keys/{key}/rotate"): ("admin", {"overlap_seconds": 60}, {}),
     ("post", "/v1/keys/{key}/revoke"): ("admin", {"reason": "lost"}, {}),
+    ("post", CHECKPOINT): ("auditor", None, {}),
+    ("post", "/v1/checkpoints/keys"): ("admin", {}, {}),
+    ("post", "/v1/checkpoints/cosignatures"): ("auditor", None, {}),
     ("post", "/v1/units"): ("admin", {"name": "credits", "digits": 2}, {}),
     ("post", "/v1/categories"): ("admin", {"name": "search"}, {}),
     ("post", "/v1/payees"): ("admin", {"name": "serp"}, {}),
@@ -148,17 +159,25 @@ def test_a_success_is_as_documented(
         served.office.make(f"/v1/authorizations/{spent}/settle", {"amount": USD_1}, key=served.keys["agent"])
         prices = {"old_price": {"output": "2"}, "new_price": {"output": "1"}, "reason": "mistyped"}
         body = {"authorization": spent, "settled": USD_1, "amount": USD_1 | {"amount": "0.50"}} | prices
+    if path == "/v1/checkpoints/cosignatures":
+        body = cosigned(served.office.send("GET", "/v1/checkpoints/latest").json["note"])
     headers = {"Authorization": f"Bearer {served.keys[role]}"}
     if method == "post":
         headers["Idempotency-Key"] = f"success-{path}"
     media_type = None if body is None else "application/json"
-    case = operation.Case(path_parameters=given, body=NOT_SET if body is None else body, media_type=media_type)
+    query = dict(QUERIES.get(path, {}))
+    if "position" in query:
+        log = served.office.send("GET", "/v1/log?kind=hold&limit=1").json
+        query["index"] = log["items"][0]["index"]
+    case = operation.Case(
+        path_parameters=given, query=query, body=NOT_SET if body is None else body, media_type=media_type
+    )
     documented = {int(status) for status in operation.definition.raw["responses"] if status.startswith("2")}
     answers = [case.call(headers=headers) for _ in range(2)]
     assert answers[0].status_code in documented, answers[0].text
     for answer in answers:
         case.validate_response(answer, checks=CHECKS)
-    if method == "post" and not any(part in path for part in REPEATED):
+    if method == "post" and path != CHECKPOINT and not any(part in path for part in REPEATED):
         assert answers[1].headers.get("idempotency-replayed") == ["true"]
 
 

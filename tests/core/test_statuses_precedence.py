@@ -122,6 +122,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
+    "adopt_signing_key": {"public_key": b"\x11" * 32, "name": "bursar/test"},
     "grant_approval": {"approval": "APPROVAL"},
     "refuse_approval": {"approval": "APPROVAL"},
     "force_approval": {"approval": "APPROVAL", "reason": "an emergency"},
@@ -182,6 +183,7 @@ def test_the_role_table_is_the_page() -> None:
             assert roles.allowed(row["operation"], role) == (row[role] != "no")
     assert not roles.allowed("fly", "admin")
     reads = {"read_own", "read_all", "read_keys", "read_log", "read_approvals", "read_webhooks"}
+    reads |= {"read_checkpoints", "make_checkpoint", "cosign_checkpoint", "prove"}
     assert set(KINDS) | {"evaluate"} | reads == set(roles.PERMISSIONS)
 
 

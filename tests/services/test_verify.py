@@ -18,10 +18,9 @@ from ledger.core.merkle import Frontier
 from ledger.services import verify, verify_log
 from ledger.services.verify import NoSuchBook, verify_books
 from ledger.services.verify_projections import BESIDE_THE_LOG, COMPARED
-from ledger.storage import proof_reader
+from ledger.storage import proof_reader, tables_proofs, tables_webhooks
 from ledger.storage.scratch import Scratch
 from ledger.storage.tables import metadata
-from ledger.storage.tables_webhooks import SIDE_TABLES
 from tests.services.stored_book import StoredBook, other_value
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 
@@ -81,7 +80,8 @@ def test_every_table_is_compared_or_declared_side() -> None:
         sorts.setdefault(table.info["sort"], set()).add(name)
     assert sorts["projection"] == {spec.name for spec in (*COMPARED, *BESIDE_THE_LOG)}
     assert sorts["log"] == {"log_records"}
-    assert sorts["side"] == {"texts", "book_secrets", *(table.name for table in SIDE_TABLES)}
+    sides = (*tables_webhooks.SIDE_TABLES, *tables_proofs.SIDE_TABLES)
+    assert sorts["side"] == {"texts", "book_secrets", *(table.name for table in sides)}
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: name)

@@ -44,5 +44,6 @@ def test_only_the_log_is_log() -> None:
 
 def test_every_declared_table_is_here() -> None:
     """And those that no decision writes: the secrets, and what alerts leave."""
+    proofs = {"merkle_tiles", "checkpoints", "checkpoint_cosignatures", "checkpoint_turns", "signing_secrets"}
     alerts = {"watch_cursors", "watch_states", "webhook_deliveries", "webhook_events", "webhook_health"}
-    assert set(ALL) == {spec.name for spec in TABLES} | {"book_secrets", "webhook_secrets"} | alerts
+    assert set(ALL) == {spec.name for spec in TABLES} | {"book_secrets", "webhook_secrets"} | alerts | proofs

@@ -35,6 +35,7 @@ from ledger.core.command import (
 )
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
@@ -120,6 +121,7 @@ def play(ledger: Ledger) -> None:
     _correct(ledger, finance, metered)
     _approve(ledger, crawler)
     _tell(ledger)
+    _sign(ledger)
     _administer(ledger, crawler)
 
 
@@ -271,6 +273,13 @@ def _tell(ledger: Ledger) -> None:
     types = ("budget.threshold", "authorization.overrun")
     kept = ledger.do(RegisterWebhook, admin, url="https://ops.example.com/", events=types, secret=first)
     ledger.do(RotateWebhook, admin, webhook=str((kept.body or {})["webhook"]), secret=second, overlap_seconds=60)
+
+
+def _sign(ledger: Ledger) -> None:
+    """A key that signs checkpoints, and the one that replaces it."""
+    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name="bursar/acme-test")
+    first = str((made.body or {})["signing_key"])
+    ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(32), name="other", replaces=first)
 
 
 def _administer(ledger: Ledger, crawler: Caller) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
-    "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations"
+    "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
+    "signing_keys"
 ).split()
 
 
@@ -57,6 +58,7 @@ class MemoryStore:
     approval_votes: MemoryRows
     delegations: MemoryRows
     webhook_endpoints: MemoryRows
+    signing_keys: MemoryRows
 
     def __init__(self) -> None:
         for name in TABLES:

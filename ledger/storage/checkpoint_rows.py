@@ -1,0 +1,165 @@
+"""Reading and writing checkpoints, cosignatures, turns, and the keys that sign.
+
+Invariants: a checkpoint is inserted once and never changed; a turn is taken by one process, because taking it moves it;
+a private half is read by whoever signs and by nothing else.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ledger.core.signing_key import SigningKey
+from ledger.storage.paging import Page, bounded, page_of
+from ledger.storage.tables import book_heads, signing_keys
+from ledger.storage.tables_proofs import checkpoint_cosignatures, checkpoint_turns, checkpoints, signing_secrets
+
+COSIGNATURES_MAX: Final = 32
+"""Kept beside one checkpoint."""
+
+
+class StoredCheckpoint(NamedTuple):
+    """One row of ``checkpoints``, without its book; ``root`` has 32 bytes, ``created_at`` is in microseconds."""
+
+    size: int
+    root: bytes
+    note: str
+    created_at: int
+
+
+class StoredCosignature(NamedTuple):
+    """One row of ``checkpoint_cosignatures``, without its book: verifier key, its name, time and signature."""
+
+    size: int
+    key: str
+    name: str
+    signature: bytes
+
+
+class Active(NamedTuple):
+    """A book whose log has grown since its last checkpoint (``signed_size`` 0: it has none)."""
+
+    book_id: int
+    size: int
+    signed_size: int
+
+
+_CHECKPOINT: Final = (checkpoints.c.size, checkpoints.c.root, checkpoints.c.note, checkpoints.c.created_at)
+
+
+def _insert(connection: Connection, table: Any) -> Any:
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _stored(row: Any) -> StoredCheckpoint:
+    return StoredCheckpoint(row[0], bytes(row[1]), row[2], row[3])
+
+
+def _of_book(book_id: int) -> Select[Any]:
+    return select(*_CHECKPOINT).where(checkpoints.c.book_id == book_id)
+
+
+def active_books(connection: Connection) -> list[Active]:
+    """Every book whose log is longer than its last checkpoint, or shorter."""
+    # A look-up for each book, and not a pass over every checkpoint there ever was.
+    last = select(func.max(checkpoints.c.size)).where(checkpoints.c.book_id == book_heads.c.book_id).scalar_subquery()
+    statement = select(book_heads.c.book_id, book_heads.c.size, func.coalesce(last, 0))
+    return [active for active in map(Active._make, connection.execute(statement)) if active.size != active.signed_size]
+
+
+def latest(connection: Connection, book_id: int) -> StoredCheckpoint | None:
+    """The checkpoint of the largest size, or None."""
+    row = connection.execute(_of_book(book_id).order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def of_size(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of a size, or None."""
+    row = connection.execute(_of_book(book_id).where(checkpoints.c.size == size)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def page(connection: Connection, book_id: int, *, after: int | None, limit: int) -> Page[StoredCheckpoint]:
+    """Checkpoints, largest size first."""
+    statement = _of_book(book_id)
+    if after is not None:
+        statement = statement.where(checkpoints.c.size < after)
+    rows = connection.execute(statement.order_by(checkpoints.c.size.desc()).limit(bounded(limit) + 1)).all()
+    return page_of(rows, limit, _stored, lambda item: (item.size,))
+
+
+def from_size(connection: Connection, book_id: int, size: int, *, limit: int) -> list[StoredCheckpoint]:
+    """The first checkpoints of at least a size, smallest first."""
+    statement = _of_book(book_id).where(checkpoints.c.size >= size).order_by(checkpoints.c.size).limit(limit)
+    return [_stored(row) for row in connection.execute(statement)]
+
+
+def add(connection: Connection, book_id: int, made: StoredCheckpoint) -> bool:
+    """Keep a checkpoint; False where one of its size is there, which stays."""
+    statement = _insert(connection, checkpoints).on_conflict_do_nothing()
+    return connection.execute(statement, {"book_id": book_id, **made._asdict()}).rowcount == 1
+
+
+def cosignatures(connection: Connection, book_id: int, sizes: list[int]) -> dict[int, list[StoredCosignature]]:
+    """The cosignatures of checkpoints, by size, in the order of their keys."""
+    columns = checkpoint_cosignatures.c
+    found: dict[int, list[StoredCosignature]] = {}
+    statement = (
+        select(columns.size, columns.key, columns.name, columns.signature)
+        .where(columns.book_id == book_id, columns.size.in_(sizes))
+        .order_by(columns.size, columns.key)
+    )
+    for row in connection.execute(statement):
+        found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3])))
+    return found
+
+
+def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature, *, now: int) -> bool:
+    """Keep a cosignature; one of the same key stays. False where there are too many of others."""
+    columns = checkpoint_cosignatures.c
+    others = connection.execute(
+        select(func.count()).where(columns.book_id == book_id, columns.size == given.size, columns.key != given.key)
+    ).scalar_one()
+    if others >= COSIGNATURES_MAX:
+        return False
+    statement = _insert(connection, checkpoint_cosignatures).on_conflict_do_nothing()
+    connection.execute(statement, {"book_id": book_id, "created_at": now, **given._asdict()})
+    return True
+
+
+def take_turn(connection: Connection, book_id: int, *, now: int, interval: int) -> bool:
+    """Whether this process writes the checkpoint that is due at ``now``; the next one is due ``interval`` later, all in
+    microseconds."""
+    connection.execute(
+        _insert(connection, checkpoint_turns).on_conflict_do_nothing(), {"book_id": book_id, "next_at": 0}
+    )
+    columns = checkpoint_turns.c
+    # A turn that lies further ahead than a turn can was taken by a clock that has been set back since.
+    statement = (
+        update(checkpoint_turns)
+        .where(columns.book_id == book_id, (columns.next_at <= now) | (columns.next_at > now + 2 * interval))
+        .values(next_at=now + interval)
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def keys(connection: Connection, book_id: int) -> list[SigningKey]:
+    """Every key that ever signed, in the order in which they did."""
+    statement = select(signing_keys).where(signing_keys.c.book_id == book_id).order_by(signing_keys.c.created_index)
+    return [
+        SigningKey(row[0], row[1], row[2], row[3], bytes(row[4]), *row[5:]) for row in connection.execute(statement)
+    ]
+
+
+def add_secret(connection: Connection, book_id: int, public_key: bytes, secret: bytes, *, now: int) -> None:
+    """Keep a private half (PKCS#8 DER) under its public half."""
+    row = {"book_id": book_id, "id": public_key.hex(), "secret": secret, "created_at": now}
+    connection.execute(_insert(connection, signing_secrets).on_conflict_do_nothing(), row)
+
+
+def secret(connection: Connection, book_id: int, public_key: bytes) -> bytes | None:
+    """The private half of a key that the server made itself, or None."""
+    columns = signing_secrets.c
+    statement = select(columns.secret).where(columns.book_id == book_id, columns.id == public_key.hex())
+    found = connection.execute(statement).scalar_one_or_none()
+    return None if found is None else bytes(found)
