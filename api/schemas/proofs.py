@@ -89,8 +89,17 @@ class CosignRequest(RequestModel):
         json_schema_extra={
             "examples": [
                 {
-                    "key": "witness.example.com+a9a7b3c1+BDVd…",
-                    "note": "bursar/acme-0123abcd\n4711\nCsUY…=\n\n— witness.example.com qaez…\n",
+                    "key": "w.example.com+b7a69a90+BOpKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs",
+                    "note": (
+                        "bursar/acme-0v1x2c3d\n"
+                        "4711\n"
+                        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"
+                        "\n"
+                        "— bursar/acme-0v1x2c3d 3N4mFD2upz5fct8ovXCZrMrNAI9jzwE+obiWUOafTc4jhm9TmwW4JUjLl08uK"
+                        "Hb8QHEo4xFHSBCd8VRLBi4qqWXDfA4=\n"
+                        "— w.example.com t6aakAAAAABlU/EAOk4kr13tgIuM8s8+VS+pnk/F0B9wuN6KllFwmw5MgoFlAtIed0gK"
+                        "iM7psE5jE3COXOO2heQsHWl8afyvOW/RAA==\n"
+                    ),
                 }
             ]
         }

@@ -108,6 +108,7 @@ EVERYTHING: dict[str, set[object]] = {
     "units": {"tokens", "credits"},
     "names": {("category", "inference"), ("payee", "inference")},
     "webhooks": {rows.numbered_id("whk", 1), rows.numbered_id("whk", 2)},
+    "signing_keys": {"ed25519", "none"},
     "policies": {"limits", "old", "none"},
     "policy_versions": {("limits", 2), ("limits", 3)},
     "bindings": {("book", ""), ("budget", "papers"), ("agent", "crawler")},
@@ -148,6 +149,8 @@ def test_every_fact_that_was_asked_for_is_known(book_writer: BookWriter, later: 
     assert (known.agents["nobody"], known.agents["no_body"]) == (None, None)
     assert known.persons["ada"] is not None
     assert known.persons["bob"] is None
+    assert [key.id for key in known.signing_keys["ed25519"] or ()] == ["0a0b0c0d"]
+    assert known.signing_keys["none"] == ()
     assert (known.agent_budgets["research"], known.agent_budgets["crawler"]) == (("extra", "research"), ())
     assert known.budgets["research"] is not None
     assert known.aliases[rows.numbered_id("bud", 1)] == "research"
@@ -230,7 +233,7 @@ def test_another_book_is_not_seen(book_writer: BookWriter) -> None:
     """The same names, ids and digests asked of another book are not there."""
     known = rows.snapshot(BOOK + 1)
     book_writer.begin(BOOK + 1, rows.needs(**EVERYTHING)).facts.put_into(known)
-    lists = {"agent_budgets", "bindings", "approvals_of", "votes", "delegations_to", "open_children"}
+    lists = {"agent_budgets", "bindings", "approvals_of", "votes", "delegations_to", "open_children", "signing_keys"}
     for kind, facts in ((slot, getattr(known, slot)) for slot in Snapshot.__slots__):
         if isinstance(facts, Known):
             assert len(facts) > 0, kind
