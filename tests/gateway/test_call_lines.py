@@ -64,7 +64,9 @@ def test_a_line_a_call_with_what_the_books_say(world: GatewayWorld) -> None:
     }
     assert Decimal(found["settled"]["amount"]) == Decimal(str(wanted["cost"]))
     if "json" not in world.server.flags:
-        (text,) = [line for line in world.server.log_text().splitlines() if authorization in line]
+        # Asking for the record has left a line too, with its id in the path.
+        said = f" authorization={authorization} "
+        (text,) = [line for line in world.server.log_text().splitlines() if said in line]
         assert {f"{name}={value}" for name, value in wanted.items()} <= set(text.split())
         assert re.search(r" request_id=req_\S+ ", text)
         assert re.search(r" milliseconds=\d+\.\d+ ", text)

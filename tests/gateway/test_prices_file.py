@@ -83,10 +83,10 @@ def test_tiers_have_prices_of_their_own() -> None:
 def test_limits_may_be_given_alone() -> None:
     """An output limit changes no price, so the source stays the list."""
     found = tariff("prices: [{max_output_tokens: 900, context_window: 1000}]")
-    assert (found.max_output_tokens, found.context_window, found.output_limit) == (900, 1_000, 900)
+    assert (found.max_output_tokens, found.context_window, found.output_limit(input_tokens=0)) == (900, 1_000, 900)
     assert found.source.startswith("genai-prices ")
     window = tariff('prices: [{context_window: 1000, prices: {input_mtok: "1"}}]', "lab", "m")
-    assert (window.max_output_tokens, window.output_limit) == (None, 1_000)
+    assert (window.max_output_tokens, window.output_limit(input_tokens=0)) == (None, 1_000)
 
 
 def test_a_model_that_no_list_has() -> None:

@@ -151,7 +151,7 @@ def test_a_usage_key_with_a_control_character_is_flagged(world: GatewayWorld, up
     answer = ask(world)
     assert answer.status == 200
     found = record(world, answer)
-    assert (state(found), found["flags"]) == ("settled", ["unpriced"])
+    assert (state(found), found["flags"]) == ("settled", ["unpriced", "gateway"])
 
 
 def test_a_client_that_leaves_the_line_with_a_request_behind_it_is_not_forwarded(
