@@ -7,6 +7,7 @@ reasoning and the few tokens that mark the end of a turn or of a tool call; the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ TEXT_CHARACTERS_MAX: Final = 1_000_000
 """What is kept of an output, and may be counted. No more, because a longer text is not counted but bounded by bytes."""
 
 
-class Output:
+class Output(ABC):
     """What was seen so far."""
 
     def __init__(self) -> None:
@@ -25,9 +26,9 @@ class Output:
         self._kept: list[str] = []
         self._room = TEXT_CHARACTERS_MAX
 
+    @abstractmethod
     def take(self, event: str, data: Mapping[str, Any]) -> None:
         """Count the output in one event (or, on the chat wire, in one choice of it)."""
-        raise NotImplementedError
 
     def text(self, limit: int) -> str:
         """The first ``limit`` characters, at most TEXT_CHARACTERS_MAX."""

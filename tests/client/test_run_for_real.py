@@ -10,15 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.schemas.setting_up import KeyRequest, RunRequest
 from tests.client.conftest import BURSAR
 from tests.client.scripted_server import usd
 from tests.support.server import ServerProcess, open_book, verified
-
-pytestmark = pytest.mark.skipif(
-    "cap" not in RunRequest.model_fields or "run" not in KeyRequest.model_fields,
-    reason="this server opens no runs with a cap",
-)
 
 # The gateway stands between in practice; what it does with the key is what this does: ask, settle, be refused.
 AGENT = """
