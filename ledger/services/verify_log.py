@@ -17,7 +17,7 @@ from ledger.core.projecting import Fold
 from ledger.core.projecting_record import TransferRow
 from ledger.services.verify_findings import Findings
 from ledger.services.verify_rows import compare_pages
-from ledger.storage.proof_reader import PAGE_RECORDS, LogPage, ProofReader, Row, Standing
+from ledger.storage.proof_reader import PAGE_RECORDS, LogPage, Row, Standing
 from ledger.storage.scratch import Scratch
 
 UNFOLLOWED: Final = (KeyError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
@@ -25,6 +25,19 @@ UNFOLLOWED: Final = (KeyError, TypeError, ValueError, LookupError, AttributeErro
 
 Progress = Callable[[int, int], None]
 """Told how many records are done, of how many."""
+
+
+class LogSource(Protocol):
+    """Where a pass reads a log from: a database, a bundle, an archive, or several behind one another.
+
+    Raises StorageError, or what its owner documents, when the log cannot be read.
+    """
+
+    def log_page(self, start: int, stop: int) -> LogPage:
+        """Log records, transfers and texts of log indexes from ``start`` to before ``stop``, in the order of keys."""
+
+    def next_index(self, start: int) -> int | None:
+        """The first log index at or after ``start`` that has a record, or None."""
 
 
 class RecordCheck(Protocol):
@@ -43,7 +56,7 @@ class LogPass:
 
     def __init__(
         self,
-        reader: ProofReader,
+        source: LogSource,
         scratch: Scratch,
         book_id: int,
         findings: Findings,
@@ -51,7 +64,7 @@ class LogPass:
         progress: Progress,
         checks: tuple[RecordCheck, ...] = (),
     ) -> None:
-        self._reader = reader
+        self._source = source
         self._scratch = scratch
         self._findings = findings
         self._progress = progress
@@ -71,15 +84,15 @@ class LogPass:
         """Take in the records up to ``size``. Raises EnoughFound, StorageError."""
         while self.position < size:
             stop = min(self.position + PAGE_RECORDS, size)
-            page = self._reader.log_page(self.position, stop)
+            page = self._source.log_page(self.position, stop)
             if not page.records:
-                following = self._reader.next_index(self.position)
+                following = self._source.next_index(self.position)
                 if following is None or following >= size:
                     self.whole = self.followed = False
                     self._missing(size)
                     return
                 stop = following + 1
-                page = self._reader.log_page(self.position, stop)
+                page = self._source.log_page(self.position, stop)
             self._take(page, stop)
             self._progress(stop, size)
 
