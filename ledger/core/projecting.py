@@ -14,6 +14,7 @@ from ledger.core import (
     projecting_budgets,
     projecting_finance,
     projecting_policies,
+    projecting_redactions,
     projecting_setup,
     projecting_signing,
     projecting_spending,
@@ -31,6 +32,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_approvals.HANDLERS,
     **projecting_webhooks.HANDLERS,
     **projecting_signing.HANDLERS,
+    **projecting_redactions.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""

@@ -30,6 +30,7 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -115,6 +116,8 @@ class Store(Protocol):
     def webhook_endpoints(self) -> Rows[str, Webhook]: ...
     @property
     def signing_keys(self) -> Rows[str, SigningKey]: ...
+    @property
+    def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
 
 
 class Progress:

@@ -380,6 +380,7 @@ class Batch(Overlay):
             self.book_id, head.size, head.root, after,
             {name: rows for name, rows in inserts.items() if rows},
             {name: rows for name, rows in updates.items() if rows},
+            {name: keys for name, keys in self.deletes.items() if keys},
             touched,
             {pair: answer.leaf_hash for pair, answer in self.answers.items()},
             {} if self.settings_changed else self.standings,

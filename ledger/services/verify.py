@@ -23,6 +23,7 @@ from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import compare_proof_tables
 from ledger.services.verify_rows import row_differences
+from ledger.services.verify_texts import settle_texts
 from ledger.storage.proof_reader import ProofReader, Standing, books_by_table, names_of_books, open_database
 from ledger.storage.scratch import Scratch
 
@@ -47,12 +48,15 @@ def verify_books(
     progress: BookProgress | None = None,
     leaves_only: bool = False,
     checks: tuple[RecordCheck, ...] = (),
+    without_texts: bool = False,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
     ``leaves_only`` recomputes hashes and roots and nothing else. Otherwise, with every book, rows of books that do not
-    exist are looked for too: their report has the id and no name. Raises NoSuchBook, and StorageError when the database
-    cannot be had.
+    exist are looked for too: their report has the id and no name. ``without_texts`` only counts free texts that are
+    gone without a redaction on record, as they are in a copy that was made without them.
+
+    Raises NoSuchBook, and StorageError when the database cannot be had.
     """
     engine = open_database(database_url)
     try:
@@ -65,7 +69,9 @@ def verify_books(
             if leaves_only:
                 yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
             else:
-                yield _verify_book(reader, book_id, name, Findings(differences_max), progress, checks)
+                yield _verify_book(
+                    reader, book_id, name, Findings(differences_max), progress, checks, without_texts=without_texts
+                )
         if book is None and not leaves_only:
             strays: dict[int, list[str]] = {}
             for table, book_ids in books_by_table(engine):
@@ -89,6 +95,8 @@ def _verify_book(
     findings: Findings,
     progress: BookProgress | None,
     checks: tuple[RecordCheck, ...],
+    *,
+    without_texts: bool,
 ) -> BookReport:
     started = time.monotonic()
     scratch = Scratch()
@@ -97,7 +105,7 @@ def _verify_book(
         if progress is not None:
             progress(name, done, total)
 
-    log = LogPass(reader, scratch, book_id, findings, progress=tell, checks=checks)
+    log = LogPass(reader, scratch, book_id, findings, progress=tell, checks=checks, without_texts=without_texts)
     complete = False
     try:
         _prove(reader, scratch, log, findings)
@@ -118,6 +126,7 @@ def _verify_book(
         log.texts_missing,
         time.monotonic() - started,
         findings.differences,
+        log.texts_redacted,
     )
 
 
@@ -151,6 +160,7 @@ def _prove(reader: ProofReader, scratch: Scratch, log: LogPass, findings: Findin
     _compare_book(standing, log, findings)
     if log.followed:
         compare_projections(reader, scratch, log, findings)
+        settle_texts(reader, scratch, log, findings)
     if log.whole:
         compare_proof_tables(reader, log.position, findings)
     if log.followed and not findings.differences:

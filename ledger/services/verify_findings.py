@@ -30,7 +30,8 @@ class Findings:
 class BookReport:
     """What verify says about one book. ``records`` and ``root`` (hex) are those that were recomputed; ``complete`` is
     False when the work stopped early because of what was found; ``texts`` and ``texts_missing`` count free texts that
-    stand beside the log and match it, and those of which the log has the digest only."""
+    stand beside the log and match it, and those that are gone without a redaction on record; ``texts_redacted`` those
+    that are gone with one."""
 
     book_id: int
     name: str
@@ -41,6 +42,7 @@ class BookReport:
     texts_missing: int
     seconds: float
     differences: list[Difference] = field(default_factory=list)
+    texts_redacted: int = 0
 
     @property
     def verified(self) -> bool:

@@ -51,7 +51,8 @@ class LogPass:
     """How far the log was recomputed: ``position`` records, ``frontier`` over their leaves, ``fold`` over their bodies.
 
     ``followed`` is False once the fold had to stop; ``whole`` is False once a record was missing, so that the frontier
-    is not that of any log.
+    is not that of any log. ``texts`` are those that are there and match; ``texts_redacted`` and ``texts_missing`` are
+    counted once all was read (``verify_texts``), and a missing one is a difference unless ``without_texts``.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LogPass:
         *,
         progress: Progress,
         checks: tuple[RecordCheck, ...] = (),
+        without_texts: bool = False,
     ) -> None:
         self._source = source
         self._scratch = scratch
@@ -79,6 +81,8 @@ class LogPass:
         self.whole = True
         self.texts = 0
         self.texts_missing = 0
+        self.texts_redacted = 0
+        self.without_texts = without_texts
 
     def advance(self, size: int) -> None:
         """Take in the records up to ``size``. Raises EnoughFound, StorageError."""
@@ -246,7 +250,8 @@ class LogPass:
             if recomputed != digest:
                 what = "the text is not the one that the log has the digest of"
                 self._findings.add(Difference("texts", what, index, f"field={name}", "content", digest, recomputed))
-        self.texts_missing += len(digests)
+        # Whether they are gone for a reason is said by records that may come much later: see ``verify_texts``.
+        self._scratch.absent_texts(digests)
 
     def _missing(self, stop: int) -> None:
         what = f"missing: {self.position} to {stop - 1}"

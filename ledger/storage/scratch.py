@@ -22,6 +22,7 @@ from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -171,8 +172,10 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self._indexed = False
         connection.execute("CREATE TABLE suspects (name, key1, key2)")
+        connection.execute("CREATE TABLE absent_texts (log_index, field, PRIMARY KEY (log_index, field)) WITHOUT ROWID")
 
     @property
     def tables(self) -> tuple[ScratchRows[Any, Any] | ScratchLines[Any, Any], ...]:
@@ -182,7 +185,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts,
+            self.agent_counts, self.redactions,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:
@@ -256,6 +259,39 @@ class Scratch:
         self._connection.executemany("DELETE FROM suspects WHERE rowid = ?", [(row[0],) for row in rows])
         widths = {table.spec.name: len(table.spec.key) - 1 for table in self.tables}
         return [(name, (key1, key2)[: widths[name]]) for _, name, key1, key2 in rows]
+
+    # Free texts. ``absent_texts`` are those whose digest the log has, and that were not there when it was read.
+
+    def absent_texts(self, keys: Iterable[tuple[int, str]]) -> None:
+        """Keep the (log index, field) of texts that are not there."""
+        self._connection.executemany("INSERT OR IGNORE INTO absent_texts VALUES (?, ?)", keys)
+
+    def unexplained_texts(self, count: int) -> list[tuple[int, str, bool]]:
+        """At most ``count`` (log index, field, absent) of texts that are absent and that no written redaction names
+        (True), or that one names and that were not absent (False), in no order."""
+        rows = self._connection.execute(
+            "SELECT a.log_index, a.field, 1 FROM absent_texts a LEFT JOIN redactions r"
+            " ON r.log_index = a.log_index AND r.field = a.field WHERE r.field IS NULL"
+            " UNION ALL SELECT r.log_index, r.field, 0 FROM redactions r LEFT JOIN absent_texts a"
+            " ON a.log_index = r.log_index AND a.field = r.field WHERE a.field IS NULL LIMIT ?",
+            (count,),
+        )
+        return [(index, field, bool(absent)) for index, field, absent in rows]
+
+    def explain_text(self, index: int, field: str) -> None:
+        """A text that a redaction names was looked at: do not name it again."""
+        self._connection.execute("INSERT OR IGNORE INTO absent_texts VALUES (?, ?)", (index, field))
+
+    def forget_text(self, index: int, field: str) -> None:
+        """A text that no redaction names was looked at: do not name it again."""
+        self._connection.execute("DELETE FROM absent_texts WHERE log_index = ? AND field = ?", (index, field))
+
+    def redacted_texts(self) -> int:
+        """How many texts are absent because a written redaction names them."""
+        found: int = self._connection.execute(
+            "SELECT count(*) FROM absent_texts a JOIN redactions r ON r.log_index = a.log_index AND r.field = a.field"
+        ).fetchone()[0]
+        return found
 
     def close(self) -> None:
         """Drop everything."""
