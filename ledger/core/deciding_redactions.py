@@ -48,7 +48,7 @@ def _check_meant(batch: Batch, asked: Redact) -> None:
         refuse(Status.NOT_FOUND, f"no record of {asked.authorization} has ever had any {kinds}")
     if asked.record is not None:
         refuse(Status.NOT_FOUND, f"record {asked.record} has never had any {kinds}")
-    refuse(Status.NOT_FOUND, f"there is no {kinds} left that this selects")
+    refuse(Status.WRONG_STATE, f"there is no {kinds} left that this selects", state="redacted")
 
 
 def redact(batch: Batch, asked: Redact) -> Outcome:
@@ -82,5 +82,9 @@ def redact(batch: Batch, asked: Redact) -> Outcome:
         batch.make("redactions", (row.log_index, row.field), row)
         batch.inserts["redactions"].append(row_of(row))
         batch.deletes[TEXTS.name].append((batch.book_id, row.log_index, row.field))
-    body: dict[str, Any] = {"redaction": asked.id, "texts": [[row.log_index, row.field] for row in removed]}
+    body: dict[str, Any] = {
+        "redaction": asked.id,
+        "ground": asked.ground,
+        "texts": [[row.log_index, row.field] for row in removed],
+    }
     return finish(batch, asked, who, packed, "redaction", asked.id, body, [])

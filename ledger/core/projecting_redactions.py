@@ -14,8 +14,9 @@ from ledger.core.redaction import GROUNDS, REDACTION_TEXTS_MAX, Redaction
 def _redaction(record: Record) -> None:
     body = record.body
     request, texts = body["request"], body["texts"]
-    if request["ground"] not in GROUNDS:
-        record.differ("the ground is none of those there are", ", ".join(GROUNDS), request["ground"])
+    record.expect("ground", request["ground"])
+    if body["ground"] not in GROUNDS:
+        record.differ("the ground is none of those there are", ", ".join(GROUNDS), body["ground"])
     if not 0 < len(texts) <= REDACTION_TEXTS_MAX:
         record.differ("a redaction names no text, or too many", f"1 to {REDACTION_TEXTS_MAX}", len(texts))
     if texts != sorted(texts):

@@ -23,7 +23,7 @@ class _Looked(NamedTuple):
     """A text that was looked at again: its record and field, whether it is there, and whether its record has its
     digest (None: not looked at, because it was missing when its record was read, which it is only where it has)."""
 
-    index: int
+    log_index: int
     field: str
     there: bool
     known: bool | None
