@@ -72,7 +72,7 @@ def command(
       bursar verify --database-url sqlite:///bursar.db
       bursar verify --database-url sqlite:///bursar.db --book acme --json
     """
-    with _statuses():
+    with statuses():
         require_file(database_url)
         reports = _run(database_url, book, limit_differences, leaves_only=leaves_only, without_texts=without_texts)
         if not reports:
@@ -88,7 +88,7 @@ def command(
 
 
 @contextmanager
-def _statuses() -> Iterator[None]:
+def statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
     from ledger.services.verify import NoSuchBook
 
@@ -108,7 +108,7 @@ def _run(
 
     # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
     gc.set_threshold(200_000, 50, 100)
-    with _progress() as progress:
+    with progress_shown("verifying") as progress:
         reports = verify_books(
             database_url,
             book=book,
@@ -121,7 +121,7 @@ def _run(
 
 
 @contextmanager
-def _progress() -> Iterator[BookProgress | None]:
+def progress_shown(doing: str) -> Iterator[BookProgress | None]:
     """A bar on standard error, when that is a terminal and a book is long."""
     if not sys.stderr.isatty():
         yield None
@@ -137,7 +137,7 @@ def _progress() -> Iterator[BookProgress | None]:
             if total < PROGRESS_FROM_RECORDS:
                 return
             if name not in tasks:
-                tasks[name] = bar.add_task(f"verifying {name}", total=total)
+                tasks[name] = bar.add_task(f"{doing} {name}", total=total)
             bar.update(tasks[name], completed=done, total=total)
 
         yield tell

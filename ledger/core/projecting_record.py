@@ -5,7 +5,7 @@ bodies goes in; a balance is the sum of what was posted; accounts are numbered i
 named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
@@ -129,6 +129,10 @@ class Progress:
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each; ``key_runs``
     maps each key that is for one run only to that run; ``signing_key`` is the one that signs checkpoints now.
+
+    Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
+
+    Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -149,6 +153,8 @@ class Progress:
         self.meters: dict[str, list[list[Any]]] = {}
         self.key_runs: dict[str, str] = {}
         self.signing_key: SigningKey | None = None
+        self.decides = True
+        self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
 
 class Record:

@@ -175,6 +175,7 @@ class Scratch:
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self._indexed = False
         connection.execute("CREATE TABLE suspects (name, key1, key2)")
+        connection.execute("CREATE TABLE unmade_fingerprints (log_index INTEGER PRIMARY KEY, gone)")
         connection.execute("CREATE TABLE absent_texts (log_index, field, PRIMARY KEY (log_index, field)) WITHOUT ROWID")
 
     @property
@@ -292,6 +293,31 @@ class Scratch:
             "SELECT count(*) FROM absent_texts a JOIN redactions r ON r.log_index = a.log_index AND r.field = a.field"
         ).fetchone()[0]
         return found
+
+    # Fingerprints that could not be made again from what was asked, by the index of their record.
+
+    def unmade_fingerprint(self, index: int, *, gone: bool) -> None:
+        """Keep one; ``gone`` says that the words lack which it was made of."""
+        self._connection.execute("INSERT INTO unmade_fingerprints VALUES (?, ?)", (index, gone))
+
+    def _joined(self, columns: str, condition: str) -> list[Any]:
+        return self._connection.execute(
+            f"SELECT {columns} FROM unmade_fingerprints u LEFT JOIN redactions r"
+            f" ON u.gone AND r.log_index = u.log_index AND r.field = 'intent' WHERE {condition}"
+        ).fetchall()
+
+    def unexplained_fingerprints(self) -> bool:
+        """Whether of any the words lack that no written redaction names."""
+        return bool(self._joined("1", "u.gone AND r.field IS NULL LIMIT 1"))
+
+    def count_fingerprints(self) -> tuple[int, int]:
+        """How many there are whose words a written redaction names, and how many others."""
+        named, others = (self._joined("count(*)", f"r.field IS {one} NULL")[0][0] for one in ("NOT", ""))
+        return named, others
+
+    def redacted_fingerprints(self, count: int) -> list[int]:
+        """The first ``count`` indexes of those whose words a written redaction names."""
+        return [row[0] for row in self._joined("u.log_index", f"r.field IS NOT NULL ORDER BY 1 LIMIT {count}")]
 
     def close(self) -> None:
         """Drop everything."""
