@@ -23,7 +23,7 @@ from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import compare_proof_tables
 from ledger.services.verify_rows import row_differences
-from ledger.storage.proof_reader import ProofReader, Standing, books_by_table, names_of_books, open_database
+from ledger.storage.proof_reader import Connect, ProofReader, Standing, books_by_table, names_of_books, open_database
 from ledger.storage.scratch import Scratch
 
 CATCH_UP_ROUNDS_MAX: Final = 20
@@ -56,30 +56,56 @@ def verify_books(
     """
     engine = open_database(database_url)
     try:
-        names = names_of_books(engine)
-        chosen = {book_id: name for book_id, name in names.items() if book is None or name == book}
-        if book is not None and not chosen:
-            raise NoSuchBook(book)
-        for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], item[0])):
-            reader = ProofReader(engine, book_id)
-            if leaves_only:
-                yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
-            else:
-                yield _verify_book(reader, book_id, name, Findings(differences_max), progress, checks)
-        if book is None and not leaves_only:
-            strays: dict[int, list[str]] = {}
-            for table, book_ids in books_by_table(engine):
-                for book_id in book_ids:
-                    # A book opened meanwhile is in all of its tables, its head first among them.
-                    if book_id not in names:
-                        strays.setdefault(book_id, []).append(table)
-            known = names_of_books(engine) if strays else {}
-            for book_id, tables in sorted(strays.items()):
-                if book_id not in known:
-                    found = [Difference(table, "rows of a book that does not exist") for table in tables]
-                    yield BookReport(book_id, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
+        yield from verify_connected(
+            engine.connect,
+            book=book,
+            differences_max=differences_max,
+            progress=progress,
+            leaves_only=leaves_only,
+            checks=checks,
+        )
     finally:
         engine.dispose()
+
+
+def verify_connected(
+    connect: Connect,
+    *,
+    book: str | None = None,
+    differences_max: int = DIFFERENCES_DEFAULT,
+    progress: BookProgress | None = None,
+    leaves_only: bool = False,
+    checks: tuple[RecordCheck, ...] = (),
+) -> Iterator[BookReport]:
+    """As ``verify_books``, through connections that somebody else gives: also of what is not committed, where
+    ``connect`` gives a connection that is inside of a transaction and leaves it as it is."""
+    names = names_of_books(connect)
+    chosen = {book_id: name for book_id, name in names.items() if book is None or name == book}
+    if book is not None and not chosen:
+        raise NoSuchBook(book)
+    for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], item[0])):
+        reader = ProofReader(connect, book_id)
+        if leaves_only:
+            yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
+        else:
+            yield _verify_book(reader, book_id, name, Findings(differences_max), progress, checks)
+    if book is None and not leaves_only:
+        yield from _stray_reports(connect, names, differences_max)
+
+
+def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int) -> Iterator[BookReport]:
+    """Reports of rows whose book does not exist."""
+    strays: dict[int, list[str]] = {}
+    for table, book_ids in books_by_table(connect):
+        for book_id in book_ids:
+            # A book opened meanwhile is in all of its tables, its head first among them.
+            if book_id not in names:
+                strays.setdefault(book_id, []).append(table)
+    known = names_of_books(connect) if strays else {}
+    for book_id, tables in sorted(strays.items()):
+        if book_id not in known:
+            found = [Difference(table, "rows of a book that does not exist") for table in tables]
+            yield BookReport(book_id, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
 
 
 def _verify_book(
