@@ -101,6 +101,13 @@ class ProofReader:
         astray += [(name, row[0]) for name, before in _BEFORE for row in self._rows(connection, before)]
         return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray))
 
+    def size(self) -> int:
+        """How many records the head counts, 0 where it does not say."""
+        with self._connect() as connection:
+            heads = self._rows(connection, _HEAD)
+        size = heads[0][0] if heads else 0
+        return size if type(size) is int else 0
+
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, int]]:
         """A short transaction, and the book's id: for what is read of the tables of proofs."""
