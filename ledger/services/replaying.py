@@ -9,7 +9,6 @@ fingerprint whose words are gone is reported as redacted, and decided again all 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -291,13 +290,13 @@ def replay_books(
     included; neither index nor moment: all there is). Raises NoSuchBook, StorageError."""
     engine = open_database(database_url)
     try:
-        names = names_of_books(engine)
+        names = names_of_books(engine.connect)
         chosen = {book_id: name for book_id, name in names.items() if book is None or name == book}
         if book is not None and not chosen:
-            raise NoSuchBook(book)
+            raise NoSuchBook(f'there is no book "{book}" in this database')
         for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], item[0])):
-            reader = ProofReader(engine, book_id)
-            size = _size(reader)
+            reader = ProofReader(engine.connect, book_id)
+            size = reader.size()
             with engine.connect() as connection:
                 secret = queries_log.text_secret(connection, book_id)
             yield replay_source(
@@ -310,15 +309,10 @@ def replay_books(
                 text_secret=bytes(secret) if secret is not None else None,
                 limit=limit,
                 progress=progress,
-                head=partial(_size, reader),
+                head=reader.size,
             )
     finally:
         engine.dispose()
-
-
-def _size(reader: ProofReader) -> int:
-    head = reader.standing().head
-    return head[0] if head is not None and type(head[0]) is int else 0
 
 
 def _index(engine: Engine, book_id: int, bound: Bound, otherwise: int) -> int:

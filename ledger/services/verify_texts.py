@@ -32,6 +32,7 @@ class _Looked(NamedTuple):
 def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: Findings) -> None:
     """Settle every text of a database that was gone when its record was read, or was redacted. Moves ``log`` on to
     later heads. Raises EnoughFound, StorageError; ValueError for a row that the log makes twice."""
+    _begin(scratch, log)
     while log.followed:
         scratch.write()
         suspects = scratch.unexplained_texts(KEYS_PER_TRANSACTION)
@@ -45,12 +46,13 @@ def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: 
         for (index, field, absent), row in zip(suspects, rows, strict=True):
             known = None if absent else _has_digest(reader.body(index), field)
             _settle(scratch, log, findings, _Looked(index, field, row is not None, known))
-    log.texts_redacted = scratch.redacted_texts()
+    log.texts_redacted, log.texts_missing = scratch.count_absent_texts()
 
 
 def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findings: Findings) -> None:
     """The same for a copy of a log that nobody writes to: a bundle, an archive. Raises EnoughFound, and what the
     source raises."""
+    _begin(scratch, log)
     scratch.write()
     while log.followed and (suspects := scratch.unexplained_texts(KEYS_PER_TRANSACTION)):
         for index, field, absent in suspects:
@@ -61,7 +63,13 @@ def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findi
             there = any(row[1] == field for row in page.texts)
             packed = bytes(page.records[0][5]) if page.records else b""
             _settle(scratch, log, findings, _Looked(index, field, there, _has_digest(packed, field)))
-    log.texts_redacted = scratch.redacted_texts()
+    log.texts_redacted, log.texts_missing = scratch.count_absent_texts()
+
+
+def _begin(scratch: Scratch, log: LogPass) -> None:
+    if not log.without_texts:
+        # A state may be that of a run that allowed for texts to be missing.
+        scratch.tell_texts_again()
 
 
 def _has_digest(packed: bytes, field: str) -> bool:
@@ -77,8 +85,8 @@ def _settle(scratch: Scratch, log: LogPass, findings: Findings, looked: _Looked)
     redaction: Row | None = scratch.row(REDACTIONS, (index, field))
     key = f"field={field}"
     add: Callable[[Difference], None] = findings.add
+    scratch.told_of_text(index, field)
     if redaction is not None:
-        scratch.explain_text(index, field)
         by = redaction[2]
         if known is False:
             what = f"redacts the {field} of record {index}, which never had any"
@@ -89,10 +97,8 @@ def _settle(scratch: Scratch, log: LogPass, findings: Findings, looked: _Looked)
             # It was there when its record was read, and went with a redaction since.
             log.texts -= 1
         return
-    scratch.forget_text(index, field)
     if there:
         add(Difference("texts", "the text came after its record was read", index, key))
         return
-    log.texts_missing += 1
     if not log.without_texts:
         add(Difference("texts", "the text is gone, and no redaction on record says so", index, key))

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from ledger.core.canonical import canonical_bytes, parse, text_digest
+from ledger.core.command_redactions import Redact
+from ledger.services.checkpoints import CheckpointSettings
+from ledger.services.owner_checkpoints import owner_desk
 from ledger.services.verify import verify_books
+from ledger.services.verify_against import read_claim
 from ledger.services.verify_findings import BookReport
+from ledger.storage.migrate import upgrade
 from ledger.storage.proof_reader import LogPage, ProofReader
+from ledger.storage.side_writer import SideWriter
+from tests.services.live_world import LiveWorld
 from tests.services.stored_book import Row, StoredBook
 from tests.services.test_verify import rehashed
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
@@ -176,3 +185,62 @@ def test_small_pages_give_the_same(book: StoredBook, monkeypatch: pytest.MonkeyP
         report = verified(book)
     assert len(report.differences) == len(rows[1::2])
     assert verified(book).verified
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[LiveWorld]:
+    """A book that goes on, on either database."""
+    upgrade(database_url)
+    made = LiveWorld(database_url, "acme")
+    yield made
+    made.close()
+
+
+def redact(world: LiveWorld, *indexes: int) -> None:
+    """Redact intents, as the server does."""
+    texts = tuple((index, "intent") for index in indexes)
+    done = world.do(Redact, world.admin, texts=texts, before=2**50, reason="old")
+    assert done.status.value == "done", done
+
+
+def test_a_text_that_goes_before_its_redaction_is_read(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head is read, then a text goes, then its record is read: the redaction lies behind what is read so far."""
+    asked = [world.authorize(world.crawler, "1", intent=f"ask {number}") for number in range(3)]
+    standing, done = ProofReader.standing, []
+
+    def first_then_redact(reader: ProofReader) -> Any:
+        found = standing(reader)
+        if not done:
+            done.append(True)
+            redact(world, asked[0].log_index)
+        return found
+
+    monkeypatch.setattr(ProofReader, "standing", first_then_redact)
+    (report,) = verify_books(world.url, book="acme")
+    assert report.verified, [difference.sentence() for difference in report.differences]
+    assert (done, report.texts_redacted, report.records) == ([True], 1, asked[2].log_index + 2)
+
+
+def test_a_state_knows_what_was_there(world: LiveWorld, tmp_path: Path) -> None:
+    """Texts that were redacted since the checkpoint are found gone for a reason, without reading their records again;
+    and what a run without texts let pass is told of by one with them."""
+    asked = [world.authorize(world.crawler, "1", intent=f"ask {number}") for number in range(4)]
+    redact(world, asked[0].log_index)
+    state = tmp_path / "state"
+    (first,) = verify_books(world.url, book="acme", state=state)
+    assert (first.verified, first.texts_redacted, first.texts) == (True, 1, 4)
+    with owner_desk(world.url, CheckpointSettings(), sources=world.sources) as desk:
+        note = desk.checkpointer.make(world.book_id).note
+    # The key that signs came with the checkpoint: the state is of a log that is shorter, so it is made anew.
+    (again,) = verify_books(world.url, book="acme", state=state)
+    claim = read_claim("checkpoint", note)
+    redact(world, asked[1].log_index, asked[2].log_index)
+    (since,) = verify_books(world.url, book="acme", state=state, since=(claim,))
+    assert since.verified, [difference.sentence() for difference in since.differences]
+    assert (since.trusted, since.texts_redacted, since.texts) == (again.records, 3, 3)
+    with SideWriter(world.url).transaction() as connection:
+        connection.execute(text("DELETE FROM texts WHERE log_index = :index"), {"index": asked[3].log_index})
+    (allowed,) = verify_books(world.url, book="acme", state=state, without_texts=True)
+    assert (allowed.verified, allowed.texts_missing) == (True, 1)
+    (told,) = verify_books(world.url, book="acme", state=state, since=(claim,))
+    assert [(one.table, one.log_index) for one in told.differences] == [("texts", asked[3].log_index)]
