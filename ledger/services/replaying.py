@@ -183,7 +183,7 @@ class _Watcher:
     def _unmade(self, record: Record, said: dict[str, Any], *, gone: bool) -> None:
         """A fingerprint that cannot be made again: it counts where a rule looked at it."""
         if any(limit[2] == "attempts" for limit in said.get("limits", ())):
-            self._scratch.unmade_fingerprint(record.index, gone=gone)
+            self._scratch.texts.unmade(record.index, gone=gone)
 
 
 def _compared(said: dict[str, Any], found: dict[str, Any]) -> list[ValueDifference]:
@@ -255,17 +255,17 @@ def replay_source(
         log.advance(report.stop)
         log.fold.decides = False
         scratch.write()
-        if scratch.unexplained_fingerprints():
+        if scratch.texts.any_unexplained():
             log.advance(size)
             scratch.write()
         for _ in range(LOOKS_AHEAD if head is not None else 0):
-            if head is None or not scratch.unexplained_fingerprints():
+            if head is None or not scratch.texts.any_unexplained():
                 break
             log.advance(head())
             scratch.write()
         report.complete = log.followed
-        report.redacted, report.unmade = scratch.count_fingerprints()
-        report.redacted_indexes = scratch.redacted_fingerprints(INDEXES_SHOWN)
+        report.redacted, report.unmade = scratch.texts.count_unmade()
+        report.redacted_indexes = scratch.texts.redacted_indexes(INDEXES_SHOWN)
     except EnoughFound:
         pass
     except ValueError as error:

@@ -318,7 +318,7 @@ class LogPass:
                 what = "the text is not the one that the log has the digest of"
                 self._findings.add(Difference("texts", what, index, f"field={name}", "content", digest, recomputed))
         # Whether they are gone for a reason is said by records that may come much later: see ``verify_texts``.
-        self._scratch.absent_texts(digests)
+        self._scratch.texts.absent(digests)
 
     def _missing(self, stop: int) -> None:
         what = f"missing: {self.position} to {stop - 1}"

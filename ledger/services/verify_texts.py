@@ -35,7 +35,7 @@ def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: 
     _begin(scratch, log)
     while log.followed:
         scratch.write()
-        suspects = scratch.unexplained_texts(KEYS_PER_TRANSACTION)
+        suspects = scratch.texts.unexplained(KEYS_PER_TRANSACTION)
         if not suspects:
             break
         standing, rows = reader.rows_at_head([(TEXTS, (index, field)) for index, field, _ in suspects])
@@ -46,7 +46,7 @@ def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: 
         for (index, field, absent), row in zip(suspects, rows, strict=True):
             known = None if absent else _has_digest(reader.body(index), field)
             _settle(scratch, log, findings, _Looked(index, field, row is not None, known))
-    log.texts_redacted, log.texts_missing = scratch.count_absent_texts()
+    log.texts_redacted, log.texts_missing = scratch.texts.count()
 
 
 def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findings: Findings) -> None:
@@ -54,7 +54,7 @@ def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findi
     source raises."""
     _begin(scratch, log)
     scratch.write()
-    while log.followed and (suspects := scratch.unexplained_texts(KEYS_PER_TRANSACTION)):
+    while log.followed and (suspects := scratch.texts.unexplained(KEYS_PER_TRANSACTION)):
         for index, field, absent in suspects:
             if absent:
                 _settle(scratch, log, findings, _Looked(index, field, False, None))
@@ -63,13 +63,13 @@ def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findi
             there = any(row[1] == field for row in page.texts)
             packed = bytes(page.records[0][5]) if page.records else b""
             _settle(scratch, log, findings, _Looked(index, field, there, _has_digest(packed, field)))
-    log.texts_redacted, log.texts_missing = scratch.count_absent_texts()
+    log.texts_redacted, log.texts_missing = scratch.texts.count()
 
 
 def _begin(scratch: Scratch, log: LogPass) -> None:
     if not log.without_texts:
         # A state may be that of a run that allowed for texts to be missing.
-        scratch.tell_texts_again()
+        scratch.texts.tell_again()
 
 
 def _has_digest(packed: bytes, field: str) -> bool:
@@ -85,7 +85,7 @@ def _settle(scratch: Scratch, log: LogPass, findings: Findings, looked: _Looked)
     redaction: Row | None = scratch.row(REDACTIONS, (index, field))
     key = f"field={field}"
     add: Callable[[Difference], None] = findings.add
-    scratch.told_of_text(index, field)
+    scratch.texts.told_of(index, field)
     if redaction is not None:
         by = redaction[2]
         if known is False:

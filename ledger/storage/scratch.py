@@ -28,6 +28,7 @@ from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
+from ledger.storage.scratch_texts import ScratchTexts
 
 ENTRIES: Final = 10_000
 PAGE_ROWS: Final = 2_000
@@ -190,11 +191,7 @@ class Scratch:
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS absent_texts"
-            " (log_index, field, told DEFAULT 0, PRIMARY KEY (log_index, field)) WITHOUT ROWID"
-        )
-        connection.execute("CREATE TABLE IF NOT EXISTS unmade_fingerprints (log_index INTEGER PRIMARY KEY, gone)")
+        self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
         found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'idempotency_keys_digest'").fetchone()
         self._indexed = found is not None
@@ -323,67 +320,6 @@ class Scratch:
         self._connection.executemany("DELETE FROM suspects WHERE rowid = ?", [(row[0],) for row in rows])
         widths = {table.spec.name: len(table.spec.key) - 1 for table in self.tables}
         return [(name, (key1, key2)[: widths[name]]) for _, name, key1, key2 in rows]
-
-    # Free texts. ``absent_texts`` are those whose digest the log has, and that were not there when it was read; those
-    # that no redaction names are told of once.
-
-    def absent_texts(self, keys: Iterable[tuple[int, str]]) -> None:
-        """Keep the (log index, field) of texts that are not there."""
-        self._connection.executemany("INSERT OR IGNORE INTO absent_texts VALUES (?, ?, 0)", keys)
-
-    def tell_texts_again(self) -> None:
-        """Tell of those again that were told of before."""
-        self._connection.execute("UPDATE absent_texts SET told = 0 WHERE told")
-
-    def unexplained_texts(self, count: int) -> list[tuple[int, str, bool]]:
-        """At most ``count`` (log index, field, absent) of texts that are absent, that no written redaction names and
-        that were not told of (True), or that one names and that were not absent (False), in no order."""
-        rows = self._connection.execute(
-            "SELECT a.log_index, a.field, 1 FROM absent_texts a LEFT JOIN redactions r"
-            " ON r.log_index = a.log_index AND r.field = a.field WHERE r.field IS NULL AND NOT a.told"
-            " UNION ALL SELECT r.log_index, r.field, 0 FROM redactions r LEFT JOIN absent_texts a"
-            " ON a.log_index = r.log_index AND a.field = r.field WHERE a.field IS NULL LIMIT ?",
-            (count,),
-        )
-        return [(index, field, bool(absent)) for index, field, absent in rows]
-
-    def told_of_text(self, index: int, field: str) -> None:
-        """A text was looked at: do not name it again."""
-        self._connection.execute("INSERT OR REPLACE INTO absent_texts VALUES (?, ?, 1)", (index, field))
-
-    def count_absent_texts(self) -> tuple[int, int]:
-        """How many texts are absent that a written redaction names, and how many others."""
-        joined = "absent_texts a LEFT JOIN redactions r ON r.log_index = a.log_index AND r.field = a.field"
-        redacted, others = (
-            self._connection.execute(f"SELECT count(*) FROM {joined} WHERE r.field IS {one} NULL").fetchone()[0]
-            for one in ("NOT", "")
-        )
-        return redacted, others
-
-    # Fingerprints that could not be made again from what was asked, by the index of their record.
-
-    def unmade_fingerprint(self, index: int, *, gone: bool) -> None:
-        """Keep one; ``gone`` says that the words lack which it was made of."""
-        self._connection.execute("INSERT INTO unmade_fingerprints VALUES (?, ?)", (index, gone))
-
-    def _joined(self, columns: str, condition: str) -> list[Any]:
-        return self._connection.execute(
-            f"SELECT {columns} FROM unmade_fingerprints u LEFT JOIN redactions r"
-            f" ON u.gone AND r.log_index = u.log_index AND r.field = 'intent' WHERE {condition}"
-        ).fetchall()
-
-    def unexplained_fingerprints(self) -> bool:
-        """Whether of any the words lack that no written redaction names."""
-        return bool(self._joined("1", "u.gone AND r.field IS NULL LIMIT 1"))
-
-    def count_fingerprints(self) -> tuple[int, int]:
-        """How many there are whose words a written redaction names, and how many others."""
-        named, others = (self._joined("count(*)", f"r.field IS {one} NULL")[0][0] for one in ("NOT", ""))
-        return named, others
-
-    def redacted_fingerprints(self, count: int) -> list[int]:
-        """The first ``count`` indexes of those whose words a written redaction names."""
-        return [row[0] for row in self._joined("u.log_index", f"r.field IS NOT NULL ORDER BY 1 LIMIT {count}")]
 
     def close(self) -> None:
         """Drop everything, or leave a kept file as the last ``keep`` wrote it."""
