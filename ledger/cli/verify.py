@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,7 +46,20 @@ class CouldNotRun(click.ClickException):
 @click.option(
     "--leaves-only", is_flag=True, help="Only the records' hashes and the root: quick, but no proof of balances."
 )
-def command(database_url: str, book: str | None, as_json: bool, limit_differences: int, leaves_only: bool) -> None:
+@click.option(
+    "--archive",
+    default=None,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The directory with the archives into which records were detached (bursar partitions).",
+)
+def command(
+    database_url: str,
+    book: str | None,
+    as_json: bool,
+    limit_differences: int,
+    leaves_only: bool,
+    archive: Path | None,
+) -> None:
     """Prove the books: recompute every record, balance and root.
 
     Every log record's hash and the Merkle root are computed again, every table is rebuilt from the log and compared row
@@ -62,7 +76,7 @@ def command(database_url: str, book: str | None, as_json: bool, limit_difference
     """
     with _statuses():
         require_file(database_url)
-        reports = _run(database_url, book, limit_differences, leaves_only=leaves_only)
+        reports = _run(database_url, book, limit_differences, leaves_only=leaves_only, archive=archive)
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     if as_json:
@@ -78,6 +92,8 @@ def command(database_url: str, book: str | None, as_json: bool, limit_difference
 @contextmanager
 def _statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
+    from ledger.services.archive_files import ArchiveUnfit
+    from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.verify import NoSuchBook
 
     try:
@@ -85,18 +101,28 @@ def _statuses() -> Iterator[None]:
             yield
     except NoSuchBook as error:
         raise CouldNotRun(f'there is no book "{error}" in this database') from error
+    except (ArchiveNeeded, ArchiveUnfit) as error:
+        raise CouldNotRun(str(error)) from error
     except click.ClickException as error:
         raise CouldNotRun(error.format_message()) from error
 
 
-def _run(database_url: str, book: str | None, limit: int, *, leaves_only: bool) -> list[BookReport]:
+def _run(
+    database_url: str, book: str | None, limit: int, *, leaves_only: bool, archive: Path | None
+) -> list[BookReport]:
+    from ledger.services.archive_files import Archives
     from ledger.services.verify import verify_books
 
     # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
     gc.set_threshold(200_000, 50, 100)
     with _progress() as progress:
         reports = verify_books(
-            database_url, book=book, differences_max=limit, progress=progress, leaves_only=leaves_only
+            database_url,
+            book=book,
+            differences_max=limit,
+            progress=progress,
+            leaves_only=leaves_only,
+            archives=Archives(archive) if archive is not None else None,
         )
         return list(reports)
 

@@ -17,6 +17,8 @@ from typing import Final
 from ledger.core.changeset import BOOKS, row_of
 from ledger.core.invariants import Difference
 from ledger.core.merkle import Frontier
+from ledger.services.archive_files import Archives
+from ledger.services.archived_reader import reader_of
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_leaves import recompute_leaves
 from ledger.services.verify_log import LogPass, RecordCheck
@@ -47,12 +49,13 @@ def verify_books(
     progress: BookProgress | None = None,
     leaves_only: bool = False,
     checks: tuple[RecordCheck, ...] = (),
+    archives: Archives | None = None,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
     ``leaves_only`` recomputes hashes and roots and nothing else. Otherwise, with every book, rows of books that do not
-    exist are looked for too: their report has the id and no name. Raises NoSuchBook, and StorageError when the database
-    cannot be had.
+    exist are looked for too: their report has the id and no name. Ranges that were detached are read from ``archives``.
+    Raises NoSuchBook, ArchiveNeeded, ArchiveUnfit, and StorageError when the database cannot be had.
     """
     engine = open_database(database_url)
     try:
@@ -61,7 +64,7 @@ def verify_books(
         if book is not None and not chosen:
             raise NoSuchBook(book)
         for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], item[0])):
-            reader = ProofReader(engine, book_id)
+            reader = reader_of(engine, book_id, archives)
             if leaves_only:
                 yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
             else:

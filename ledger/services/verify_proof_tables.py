@@ -58,10 +58,8 @@ def _compare(reader: ProofReader, size: int, findings: Findings) -> None:
     checkpoint = next(waiting, None)
     fold, frontier = TileFold(), Frontier()
     for start in range(0, size, PAGE_LEAVES):
-        with reader.reading() as (connection, book_id):
-            leaves = tile_rows.leaves(connection, book_id, start, min(start + PAGE_LEAVES, size))
         made: list[Tile] = []
-        for _, leaf in leaves:
+        for _, leaf in reader.leaves(start, min(start + PAGE_LEAVES, size)):
             frontier.append(leaf)
             made += fold.append(leaf)
             while checkpoint is not None and checkpoint.size <= frontier.size:

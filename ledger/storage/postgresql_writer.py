@@ -111,8 +111,8 @@ _LOOK_UP_IDEMPOTENCY: Final = (
     f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM unnest(%b::bytea[]) w(digest)"
     " CROSS JOIN LATERAL (SELECT * FROM idempotency_keys t"
     " WHERE t.book_id = %b::bigint AND t.digest = w.digest LIMIT 1) i"
-    " CROSS JOIN LATERAL (SELECT r.body, r.leaf_hash FROM log_records r"
-    " WHERE r.book_id = i.book_id AND r.log_index = i.log_index LIMIT 1) l"
+    " LEFT JOIN LATERAL (SELECT r.body, r.leaf_hash FROM log_records r"
+    " WHERE r.book_id = i.book_id AND r.log_index = i.log_index LIMIT 1) l ON true"
 ).encode()
 
 _LOCK_HEAD: Final = (

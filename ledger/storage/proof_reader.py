@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from ledger.core import changeset
 from ledger.core.changeset import TableSpec
+from ledger.storage import tile_rows
 from ledger.storage.engine import create_engine, raise_translated
 from ledger.storage.errors import StorageError
 from ledger.storage.tables import metadata
@@ -118,6 +119,11 @@ class ProofReader:
         """(log index, body, leaf hash) of log indexes from ``start`` to before ``stop``."""
         with self._engine.connect() as connection:
             return self._rows(connection, _LEAVES, start=start, stop=stop)
+
+    def leaves(self, start: int, stop: int) -> list[tuple[int, bytes]]:
+        """(log index, leaf hash) of log indexes from ``start`` to before ``stop``."""
+        with self._engine.connect() as connection:
+            return tile_rows.leaves(connection, self._book_id, start, stop)
 
     def next_index(self, start: int) -> int | None:
         """The first log index at or after ``start``, or None."""
