@@ -128,11 +128,7 @@ class Batch(Overlay):
                 "this Idempotency-Key was used for another request; use a new key for a new request",
             )
         if not prior.body:
-            refuse(
-                Status.RECORD_ARCHIVED,
-                f"this request was answered long ago by record {prior.log_index}, which has been archived; "
-                "use a new key for a new request",
-            )
+            refuse(Status.RECORD_ARCHIVED, f"record {prior.log_index}, which answered this, has been archived")
         body = parse(prior.body)
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
         if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:

@@ -130,7 +130,9 @@ def _stretch(side: Column[int], account_no: int, low: Place, high: Place) -> tup
     """Transfers of one side of an account from place ``low`` (included) to ``high`` (not included).
 
     Compared as a row, and ordered by all of its columns, only the index of that side serves: with the account as a
-    plain equality, a planner without statistics would rather walk the whole book backwards by its primary key.
+    plain equality, a planner without statistics would rather walk the whole book backwards by its primary key. For
+    the same reason the log index does not stand beside the row once more, by which PostgreSQL could tell partitions
+    behind the moment: each partition's index is descended once instead.
     """
     row = tuple_(side, transfers.c.log_index, transfers.c.position)
     return (

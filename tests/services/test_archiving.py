@@ -276,7 +276,8 @@ def test_balances_go_on(world: World) -> None:
         told = queries_accounts.balance_at_size(connection, world.book_id, research.account_no, first)
         before = text(
             "SELECT CASE WHEN debit_no = :no THEN debit_balance - amount ELSE credit_balance + amount END"
-            " FROM transfers WHERE book_id = :book AND log_index = :first AND :no IN (debit_no, credit_no) ORDER BY position LIMIT 1"
+            " FROM transfers WHERE book_id = :book AND log_index = :first AND :no IN (debit_no, credit_no)"
+            " ORDER BY position LIMIT 1"
         )
         values = {"book": world.book_id, "no": research.account_no, "first": first}
         assert told == connection.execute(before, values).scalar_one()

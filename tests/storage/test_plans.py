@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from psycopg.types.numeric import Int8
+from sqlalchemy import event
 
 from bench.postgres_server import PostgresServer
 from ledger.core import changeset
 from ledger.core.needs import Needs
 from ledger.storage import postgresql_writer
+from ledger.storage.engine import create_engine
 from ledger.storage.migrate import upgrade
 from ledger.storage.postgresql_arrays import BYTEA, encode
 from ledger.storage.postgresql_writer import PostgresqlWriter
+from ledger.storage.queries_accounts import balance_at_size
 from ledger.storage.writer import open_writer
 from tests.storage import rows
 
@@ -135,6 +138,27 @@ def test_updates_touch_no_partition_at_all(grown: PostgresqlWriter, update: Any)
     _, statement, types = update
     found = touched(grown, statement, (*(encode(kind, []) for kind in types), Int8(0)))
     assert not {name for name in found if name.startswith(("log_records", "transfers"))}
+
+
+@pytest.mark.parametrize("size", [WIDTH + 9, SIZE])
+def test_a_past_balance_looks_into_each_partition_once(
+    grown: PostgresqlWriter, postgres_server: PostgresServer, size: int
+) -> None:
+    """An index of each is descended once for each side, however long each is."""
+    engine = create_engine(postgres_server.url("grown"))
+    sent: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda _c, _k, text, values, _x, _m: sent.append((text, values)))
+    with engine.connect() as connection:
+        assert balance_at_size(connection, rows.BOOK_ID, 2, size) == 5 * (size - 1)
+        statement, values = sent[-1]
+        (plan,) = connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values
+        ).scalar_one()
+        partitions = connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'transfers'::regclass"
+        ).scalar_one()
+    engine.dispose()
+    assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] <= 2 * 3 * partitions
 
 
 def test_a_whole_batch_leaves_old_partitions_alone(grown: PostgresqlWriter) -> None:
