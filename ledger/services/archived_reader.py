@@ -4,11 +4,11 @@ Owns ``ArchivedReader``. Invariants: what the database says is archived comes fr
 and from nowhere else; a record that stands in both is an error, because nobody put it back.
 """
 
-from sqlalchemy import Engine
+from pathlib import Path
 
 from ledger.services.archive_files import Archive, Archives, ArchiveUnfit
 from ledger.storage.archive_rows import ArchivedRange, ranges
-from ledger.storage.proof_reader import LogPage, ProofReader, Row
+from ledger.storage.proof_reader import Connect, LogPage, ProofReader, Row
 
 
 class ArchiveNeeded(Exception):
@@ -18,8 +18,8 @@ class ArchiveNeeded(Exception):
 class ArchivedReader(ProofReader):
     """As ``ProofReader``, with the ranges that are archived read from their archives. Raises ArchiveUnfit too."""
 
-    def __init__(self, engine: Engine, book_id: int, archived: list[ArchivedRange], archives: Archives) -> None:
-        super().__init__(engine, book_id)
+    def __init__(self, connect: Connect, book_id: int, archived: list[ArchivedRange], archives: Archives) -> None:
+        super().__init__(connect, book_id)
         self._archived_book = book_id
         self._parts: list[tuple[ArchivedRange, Archive]] = [
             (part, archives.of(book_id, part.start, part.stop, part.digest)) for part in archived
@@ -46,10 +46,6 @@ class ArchivedReader(ProofReader):
         """See ``ProofReader``."""
         return [(row[0], row[-2], row[-1]) for row in self.log_page(start, stop).records]
 
-    def leaves(self, start: int, stop: int) -> list[tuple[int, bytes]]:
-        """See ``ProofReader``."""
-        return [(row[0], row[-1]) for row in self.log_page(start, stop).records]
-
     def next_index(self, start: int) -> int | None:
         """See ``ProofReader``."""
         for part, archive in self._parts:
@@ -65,15 +61,16 @@ class ArchivedReader(ProofReader):
         return bytes(rows[0][1]) if rows else b""
 
 
-def reader_of(engine: Engine, book_id: int, archives: Archives | None) -> ProofReader:
-    """What reads a book, with its archives where it has any. Raises ArchiveNeeded, ArchiveUnfit, StorageError."""
-    with engine.connect() as connection:
+def with_archives(reader: ProofReader, directory: Path | None) -> ProofReader:
+    """The reader, or where ranges of its book are archived one that reads them from the archives in ``directory``.
+    Raises ArchiveNeeded, ArchiveUnfit, StorageError."""
+    with reader.reading() as (connection, book_id):
         archived = ranges(connection, book_id)
     if not archived:
-        return ProofReader(engine, book_id)
-    if archives is None:
+        return reader
+    if directory is None:
         names = ", ".join(part.name for part in archived)
         raise ArchiveNeeded(
             f"records {archived[0].start} to {archived[-1].stop - 1} are archived in {names}: give --archive DIRECTORY"
         )
-    return ArchivedReader(engine, book_id, archived, archives)
+    return ArchivedReader(reader.connect, book_id, archived, Archives(directory))

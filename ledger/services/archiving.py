@@ -83,7 +83,7 @@ class Archiver:
             raise ArchiveUnfit("no book has filled this partition: there is nothing to archive yet")
 
         def page_of(book_id: int, start: int, stop: int) -> LogPage:
-            return ProofReader(self._engine, book_id).log_page(start, stop)
+            return ProofReader(self._engine.connect, book_id).log_page(start, stop)
 
         books = [(book, names.get(book, "")) for book in full]
         written, spans = write_archive(directory, low=part.low, high=part.high, books=books, page_of=page_of)
@@ -142,7 +142,7 @@ class Archiver:
     def _compare(self, archive: Archive) -> None:
         """Every row of the archive with the partition's. Raises DetachRefused."""
         for span in archive.books.values():
-            reader = ProofReader(self._engine, span.book_id)
+            reader = ProofReader(self._engine.connect, span.book_id)
             for start in range(span.start, span.stop, COMPARE_RECORDS):
                 stop = min(start + COMPARE_RECORDS, span.stop)
                 page = reader.log_page(start, stop)

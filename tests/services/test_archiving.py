@@ -17,7 +17,7 @@ from ledger.cli.partitions import command as partitions_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Allocate, Authorize, CreateBudget, Release
 from ledger.core.outcome import Status
-from ledger.services.archive_files import MANIFEST, Archive, Archives, ArchiveUnfit
+from ledger.services.archive_files import MANIFEST, Archive, ArchiveUnfit
 from ledger.services.archived_reader import ArchiveNeeded
 from ledger.services.archiving import Archiver, DetachRefused
 from ledger.services.checkpoints import CheckpointSettings
@@ -233,7 +233,7 @@ def test_a_request_from_before_is_neither_repeated_nor_decided_anew(world: World
     size = world.size()
     (again,) = world.ledger.decide(world.replayed)
     assert again.status is Status.RECORD_ARCHIVED
-    assert "which has been archived" in again.detail
+    assert "which answered this, has been archived" in again.detail
     other = world.ledger.command(
         Authorize, world.crawler, **(world.asked() | {"amount": "2"}), idempotency_key="long ago"
     )
@@ -309,7 +309,7 @@ def test_verify_reads_the_archive(world: World, place: Path) -> None:
     with pytest.raises(ArchiveNeeded, match="log-000000000000000-000000000000256"):
         list(verify_books(world.url, book="acme"))
     for leaves_only in (True, False):
-        (report,) = verify_books(world.url, book="acme", archives=Archives(place), leaves_only=leaves_only)
+        (report,) = verify_books(world.url, book="acme", archives=place, leaves_only=leaves_only)
         assert report.verified, report.differences
         assert report.records == world.size()
     (tiny,) = verify_books(world.url, book="tiny")
@@ -325,7 +325,7 @@ def test_records_that_come_back_are_found(world: World, place: Path) -> None:
     with psycopg.connect(connection_info(parse_url(world.url)), autocommit=True) as connection:
         made = "INSERT INTO log_records SELECT book_id, 9, kind, subject, recorded_at, effective_at, body, leaf_hash"
         connection.execute(f"{made} FROM log_records WHERE book_id = %s AND log_index = 300", (world.book_id,))
-        (report,) = verify_books(world.url, book="acme", archives=Archives(place))
+        (report,) = verify_books(world.url, book="acme", archives=place)
         connection.execute("ALTER TABLE log_records DISABLE TRIGGER USER")
         connection.execute("DELETE FROM log_records WHERE book_id = %s AND log_index = 9", (world.book_id,))
         connection.execute("ALTER TABLE log_records ENABLE TRIGGER USER")
@@ -345,7 +345,7 @@ def test_an_archive_that_is_changed_later_is_found(world: World, place: Path, tm
     manifest["books"][0]["name"] = "other"
     (copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ArchiveUnfit, match="none of the archives given"):
-        list(verify_books(world.url, book="acme", archives=Archives(tmp_path)))
+        list(verify_books(world.url, book="acme", archives=tmp_path))
 
 
 def test_the_next_one_goes_too_and_its_tables_at_once(world: World, place: Path) -> None:
@@ -357,7 +357,7 @@ def test_the_next_one_goes_too_and_its_tables_at_once(world: World, place: Path)
     done = archiver.detach(part, place, drop=True)
     assert (done.dropped, done.books) == (True, ["acme"])
     assert not set(done.tables) & world.tables()
-    (report,) = verify_books(world.url, book="acme", archives=Archives(place))
+    (report,) = verify_books(world.url, book="acme", archives=place)
     assert report.verified, report.differences
     assert Prover(world.engine, Tiler(world.engine, world.side)).consistency(world.book_id, 300).first == 300
     archiver.export(archiver.next_range(), place)
