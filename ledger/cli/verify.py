@@ -11,13 +11,22 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.cli.database import database_option, errors_in_one_line, require_file
+from ledger.cli.verify_bundle import (
+    plain_differences,
+    plain_signings,
+    print_notes,
+    verified_bundles,
+    verifier_keys_option,
+)
 
 if TYPE_CHECKING:
+    from ledger.services.bundle_verify import BundleReport
     from ledger.services.verify import BookProgress
     from ledger.services.verify_findings import BookReport
 
@@ -45,7 +54,25 @@ class CouldNotRun(click.ClickException):
 @click.option(
     "--leaves-only", is_flag=True, help="Only the records' hashes and the root: quick, but no proof of balances."
 )
-def command(database_url: str, book: str | None, as_json: bool, limit_differences: int, leaves_only: bool) -> None:
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    envvar="BURSAR_BUNDLE",
+    metavar="FILE",
+    help="Verify this bundle, and no database; a full one and then spans that carry on where the last one ended.",
+)
+@verifier_keys_option
+def command(
+    database_url: str,
+    book: str | None,
+    as_json: bool,
+    limit_differences: int,
+    leaves_only: bool,
+    bundles: tuple[Path, ...],
+    keys: tuple[str, ...],
+) -> None:
     """Prove the books: recompute every record, balance and root.
 
     Every log record's hash and the Merkle root are computed again, every table is rebuilt from the log and compared row
@@ -59,7 +86,11 @@ def command(database_url: str, book: str | None, as_json: bool, limit_difference
     For example:
       bursar verify --database-url sqlite:///bursar.db
       bursar verify --database-url sqlite:///bursar.db --book acme --json
+      bursar verify --bundle acme.tar.gz --key "bursar/acme-0123abcd+1f2e3d4c+AQ..."
     """
+    if bundles:
+        _verify_bundles(bundles, keys, limit_differences, as_json=as_json)
+        return
     with _statuses():
         require_file(database_url)
         reports = _run(database_url, book, limit_differences, leaves_only=leaves_only)
@@ -73,6 +104,28 @@ def command(database_url: str, book: str | None, as_json: bool, limit_difference
             _print(report, "leaves" if leaves_only else "books")
     if not all(report.verified for report in reports):
         sys.exit(1)
+
+
+def _verify_bundles(bundles: tuple[Path, ...], keys: tuple[str, ...], limit: int, *, as_json: bool) -> None:
+    """Offline: the files and nothing else."""
+    _spare_the_collector()
+    found = verified_bundles(bundles, keys, limit)
+    if as_json:
+        said = _plain(found.report) | {
+            "first": found.first,
+            "checkpoints": plain_signings(found),
+            "notes": list(found.notes),
+        }
+        click.echo(json.dumps({"verified": found.verified, "books": [said]}))
+    else:
+        _print(found.report, _what_was_proved(found))
+        print_notes(found)
+    if not found.verified:
+        sys.exit(1)
+
+
+def _what_was_proved(found: BundleReport) -> str:
+    return f"records from {found.first} on" if found.first else "books"
 
 
 @contextmanager
@@ -92,13 +145,17 @@ def _statuses() -> Iterator[None]:
 def _run(database_url: str, book: str | None, limit: int, *, leaves_only: bool) -> list[BookReport]:
     from ledger.services.verify import verify_books
 
-    # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
-    gc.set_threshold(200_000, 50, 100)
+    _spare_the_collector()
     with _progress() as progress:
         reports = verify_books(
             database_url, book=book, differences_max=limit, progress=progress, leaves_only=leaves_only
         )
         return list(reports)
+
+
+def _spare_the_collector() -> None:
+    # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
+    gc.set_threshold(200_000, 50, 100)
 
 
 @contextmanager
@@ -151,8 +208,5 @@ def _plain(report: BookReport) -> dict[str, Any]:
         "texts": report.texts,
         "texts_missing": report.texts_missing,
         "seconds": round(report.seconds, 3),
-        "differences": [
-            {key: value for key, value in difference._asdict().items() if value not in ("", None)}
-            for difference in report.differences
-        ],
+        "differences": plain_differences(report),
     }
