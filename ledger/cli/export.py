@@ -52,7 +52,16 @@ if TYPE_CHECKING:
     help="With the free texts (intent, reason, evidence), or only their digests.",
 )
 @click.option("--plain", is_flag=True, help="Do not compress: the same bytes whatever version of zlib there is.")
-@click.option("--force", is_flag=True, help="Write over a file that exists.")
+@click.option("--force", is_flag=True, help="Write over files that exist.")
+@click.option(
+    "--secrets",
+    "secrets_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    envvar="BURSAR_SECRETS",
+    metavar="FILE",
+    help="Also write what no bundle has into this file: the salt of texts, keys that sign. For your own backup only.",
+)
 @signing_options
 @json_option
 def command(
@@ -64,6 +73,7 @@ def command(
     texts: bool,
     plain: bool,
     force: bool,
+    secrets_file: Path | None,
     key_file: Path | None,
     origin: str,
     as_json: bool,
@@ -81,13 +91,15 @@ def command(
     For example:
       bursar export acme.tar.gz --book acme
       bursar export acme-2.tar.gz --book acme --from 4711
-      bursar verify --bundle acme.tar.gz --bundle acme-2.tar.gz
+      bursar export backup.tar.gz --secrets backup.secrets
     """
     from ledger.services.bundle_archive import Compressed
     from ledger.services.bundle_export import OutsideBook, plan_export, write_bundle
+    from ledger.services.secrets_file import packed_secrets
 
-    if str(file) != "-" and file.exists() and not force:
-        raise BadValue(f"{file} exists already: choose another name, or write over it with --force")
+    for written in (file, secrets_file):
+        if written is not None and str(written) != "-" and written.exists() and not force:
+            raise BadValue(f"{written} exists already: choose another name, or write over it with --force")
     with desk(database_url, book, key_file, origin) as (made, chosen):
         try:
             plan = plan_export(made, chosen.book_id, first=first, size=size, texts=texts)
@@ -103,6 +115,9 @@ def command(
             )
             if packed is not None:
                 packed.finish()
+        if secrets_file is not None:
+            with _target(secrets_file) as target:
+                target.write(packed_secrets(made.engine, plan.manifest.book))
     _tell(file, plan, digest, as_json=as_json)
 
 

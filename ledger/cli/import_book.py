@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,13 +24,27 @@ from ledger.cli.verify_bundle import (
     verifier_keys_option,
 )
 
+if TYPE_CHECKING:
+    from ledger.storage.secret_rows import StoredSecrets
+
 
 @click.command(name="import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 @database_option
 @verifier_keys_option
+@click.option(
+    "--secrets",
+    "secrets_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    envvar="BURSAR_SECRETS",
+    metavar="FILE",
+    help="The book's secrets, as 'bursar export --secrets' wrote them.",
+)
 @json_option
-def command(files: tuple[Path, ...], database_url: str, keys: tuple[str, ...], as_json: bool) -> None:
+def command(
+    files: tuple[Path, ...], database_url: str, keys: tuple[str, ...], secrets_file: Path | None, as_json: bool
+) -> None:
     """Make a book out of a bundle, in a database that has not got it: on SQLite or on PostgreSQL.
 
     The bundle, or a full one and the spans behind it in order, is verified first, as by 'bursar verify --bundle'. Then
@@ -49,7 +64,7 @@ def command(files: tuple[Path, ...], database_url: str, keys: tuple[str, ...], a
 
     if any(str(file) == "-" for file in files):
         raise BadValue("a bundle is read twice, to prove it and to write it: give it as a file, and not as a pipe")
-    trusted = trusted_keys(keys)
+    trusted, secrets = trusted_keys(keys), None if secrets_file is None else _secrets(secrets_file)
     with unreadable_bundles(), errors_in_one_line(), progress_bar("verifying") as progress:
         try:
             require_directory(database_url)
@@ -58,7 +73,12 @@ def command(files: tuple[Path, ...], database_url: str, keys: tuple[str, ...], a
                 upgrade(database_url)
                 check_free(database_url, files)
             done = import_bundles(
-                files, database_url, trusted, progress=progress, prepare=lambda: upgrade(database_url)
+                files,
+                database_url,
+                trusted,
+                progress=progress,
+                prepare=lambda: upgrade(database_url),
+                secrets=secrets,
             )
         except ImportRefused as error:
             raise click.ClickException(str(error)) from error
@@ -84,6 +104,18 @@ def command(files: tuple[Path, ...], database_url: str, keys: tuple[str, ...], a
         return
     click.echo(f"{report.report.name}: imported {report.report.records} records, root {report.report.root}")
     print_notes(report)
-    click.echo("Not in a bundle, and so not here:")
+    if done.lacks:
+        click.echo("Not in a bundle, and so not here:")
     for lack in done.lacks:
         click.echo(f"  - {lack}.")
+
+
+def _secrets(file: Path) -> tuple[int, StoredSecrets]:
+    from ledger.services.secrets_file import SecretsInvalid, read_secrets
+
+    try:
+        return read_secrets(file.read_bytes())
+    except OSError as error:
+        raise BadValue(f"{file} cannot be read: {error.strerror}") from error
+    except SecretsInvalid as error:
+        raise BadValue(f"{file} has not the secrets of a book: {error}") from error

@@ -15,6 +15,7 @@ from ledger.core.book import Head
 from ledger.core.bundle import BundleInvalid, chunks
 from ledger.core.changeset import TableSpec, row_of
 from ledger.core.notes import VerifierKey, parse_checkpoint, parse_note
+from ledger.core.webhook import Webhook
 from ledger.services.bundle_reading import open_bundle
 from ledger.services.bundle_verify import BundlePass, BundleReport, passing
 from ledger.services.errors import ServiceError
@@ -24,9 +25,10 @@ from ledger.storage.book_loader import BookLoader, loading
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import Refused
 from ledger.storage.queries_bundle import book_taking
+from ledger.storage.secret_rows import StoredSecrets
 from ledger.storage.tables import book_secrets
-from ledger.storage.tables_proofs import checkpoints
-from ledger.storage.tables_webhooks import watch_cursors
+from ledger.storage.tables_proofs import checkpoints, signing_secrets
+from ledger.storage.tables_webhooks import watch_cursors, webhook_secrets
 
 _LOG_TABLES: Final = (changeset.LOG_RECORDS, changeset.TEXTS)
 
@@ -75,16 +77,20 @@ def import_bundles(
     differences_max: int = 10,
     progress: Callable[[str, int, int], None] | None = None,
     prepare: Callable[[], None] = lambda: None,
+    secrets: tuple[int, StoredSecrets] | None = None,
     sources: Sources | None = None,
 ) -> Imported | NotProved:
     """Prove the bundles, which follow one another from the first record on, and put their book into a database.
 
-    ``prepare`` is called once they are proved, and makes the database's tables. Raises BundleInvalid, ImportRefused and
-    other ServiceError, StorageError; nothing is then in the database.
+    ``prepare`` is called once they are proved, and makes the database's tables; ``secrets`` are the book's, with its
+    id, as ``read_secrets`` gives them. Raises BundleInvalid, ImportRefused and other ServiceError, StorageError, upon
+    which nothing is in the database.
     """
     own = sources or Sources()
     with open_bundle(paths[0]) as bundle:
-        first = bundle.manifest.first
+        first, book = bundle.manifest.first, bundle.manifest.book
+    if secrets is not None and secrets[0] != book.book_id:
+        raise ImportRefused(f"the secrets are of another book than {book.name}: give the file that was written with it")
     if first:
         raise ImportRefused(
             f"the bundle begins with record {first}: a book is imported from its first record on, so give the bundles "
@@ -100,14 +106,16 @@ def import_bundles(
         check_free(database_url, paths)
         try:
             with loading(database_url) as loader:
-                _write(loader, made, paths, own)
+                _write(loader, made, paths, own, None if secrets is None else secrets[1])
                 loader.commit()
         except Refused as error:
             raise ImportRefused(f"the database refuses a row, so nothing was written: {error}") from error
-        return Imported(report, tuple(_lacking(made)))
+        return Imported(report, tuple(_lacking(made, None if secrets is None else secrets[1])))
 
 
-def _write(loader: BookLoader, made: BundlePass, paths: Sequence[Path], sources: Sources) -> None:
+def _write(
+    loader: BookLoader, made: BundlePass, paths: Sequence[Path], sources: Sources, secrets: StoredSecrets | None
+) -> None:
     log, fold = made.log, made.log.fold
     book_id, now = fold.book_id, sources.now_us()
     frontier = log.frontier
@@ -116,7 +124,12 @@ def _write(loader: BookLoader, made: BundlePass, paths: Sequence[Path], sources:
     )
     loader.insert(changeset.HEADS.name, changeset.HEADS.columns, [row_of(head)])
     loader.insert(changeset.BOOKS.name, changeset.BOOKS.columns, [row_of(fold.book)])
-    _put(loader, book_secrets.name, {"book_id": book_id, "text_secret": sources.random_bytes(32)})
+    text_secret = sources.random_bytes(32) if secrets is None else secrets.text
+    _put(loader, book_secrets.name, {"book_id": book_id, "text_secret": text_secret})
+    if secrets is not None:
+        for table, kept in ((signing_secrets, secrets.signing), (webhook_secrets, secrets.webhooks)):
+            for one in kept:
+                _put(loader, table.name, {"book_id": book_id, **one._asdict()})
     for path, digest in zip(paths, made.digests, strict=True):
         _write_log(loader, book_id, path, digest)
     for page in made.kept.transfers():
@@ -159,31 +172,38 @@ def _put(loader: BookLoader, table: str, row: dict[str, Any]) -> None:
     loader.insert(table, tuple(row), [tuple(row.values())])
 
 
-def _webhooks(made: BundlePass) -> list[str]:
-    """The ids of endpoints that are told of events."""
-    removed = changeset.WEBHOOKS.columns.index("removed_at") - 1
-    place = changeset.WEBHOOKS.columns.index("id") - 1
-    return [row[place] for page in made.scratch.pages(changeset.WEBHOOKS) for row in page if row[removed] is None]
+def _webhooks(made: BundlePass, secrets: StoredSecrets | None = None) -> list[str]:
+    """The ids of endpoints that are told of events and whose secret is not at hand."""
+    there = {one.id for one in secrets.webhooks} if secrets is not None else set()
+    endpoints = (
+        Webhook(made.log.fold.book_id, *row) for page in made.scratch.pages(changeset.WEBHOOKS) for row in page
+    )
+    return [one.id for one in endpoints if one.removed_at is None and one.secret not in there]
 
 
-def _lacking(made: BundlePass) -> list[str]:
+def _lacking(made: BundlePass, secrets: StoredSecrets | None) -> list[str]:
     """What was beside the log and is in no bundle, and what to do about it."""
-    lacks = [
-        "the secret that salts free texts: a request with a text that is repeated from before the export is refused as "
-        "idempotency_mismatch, and never carried out twice",
-    ]
-    key, webhooks = made.log.fold.signing_key, _webhooks(made)
-    if key is not None:
+    lacks: list[str] = []
+    key, webhooks = made.log.fold.signing_key, _webhooks(made, secrets)
+    if secrets is None:
         lacks.append(
-            f"the private half of signing key {key.id}: start the server with its file, or make another key sign with "
-            "'bursar checkpoint keys rotate'"
+            "the secret that salts free texts: a request with a text that is repeated from before the export is "
+            "refused as idempotency_mismatch, and never carried out twice"
         )
+    if key is not None:
+        if secrets is None or key.public_key.hex() not in {one.id for one in secrets.signing}:
+            lacks.append(
+                f"the private half of signing key {key.id}: start the server with its file, or make another key sign "
+                "with 'bursar checkpoint keys rotate'"
+            )
         lacks.append("earlier checkpoints and what witnesses signed: those who hold them still can prove them")
     if webhooks:
         lacks.append(
-            f"the secrets of {len(webhooks)} webhook endpoint{'' if len(webhooks) == 1 else 's'} and their deliveries: "
-            f"give each a new secret ({', '.join(webhooks[:5])}{', …' if len(webhooks) > 5 else ''})"
+            f"the secrets of {len(webhooks)} webhook endpoint{'' if len(webhooks) == 1 else 's'}: give each a new one "
+            f"({', '.join(webhooks[:5])}{', …' if len(webhooks) > 5 else ''})"
         )
+    if _webhooks(made):
+        lacks.append("deliveries to webhook endpoints: what happened before the export is not told again")
     if made.log.texts_missing:
         lacks.append(
             f"{made.log.texts_missing} free texts; their digests are in the log, which stays provable without them"

@@ -154,6 +154,24 @@ def test_what_is_refused(world: LiveWorld, other: str, tmp_path: Path) -> None:
     assert (again.exit_code, "is in the database already" in again.stderr) == (1, True)
 
 
+def test_a_backup_with_its_secrets(world: LiveWorld, other: str, tmp_path: Path) -> None:
+    """Two files: the bundle, which may be shown, and the secrets, which only their owner reads."""
+    file, secrets = tmp_path / "acme.tar.gz", tmp_path / "acme.secrets"
+    assert run("export", file, "--secrets", secrets, url=world.url).exit_code == 0
+    assert oct(secrets.stat().st_mode & 0o777) == "0o600"
+    again = run("export", tmp_path / "b.tar.gz", "--secrets", secrets, url=world.url)
+    assert (again.exit_code, "acme.secrets exists already" in again.stderr) == (2, True)
+    spoiled = tmp_path / "spoiled.secrets"
+    spoiled.write_bytes(secrets.read_bytes()[:-10])
+    refused = run("import", file, "--secrets", spoiled, url=other)
+    assert (refused.exit_code, "has not the secrets of a book: it is damaged" in refused.stderr) == (2, True)
+    done = run("import", file, "--secrets", secrets, url=other)
+    assert done.exit_code == 0, done.output
+    assert "salts free texts" not in done.stdout
+    assert run("checkpoint", url=other).stdout == run("checkpoint", url=world.url).stdout
+    assert run("checkpoint", "keys", "rotate", url=other).exit_code == 0
+
+
 def test_the_key_of_a_server_is_no_verifier_key(world: LiveWorld, tmp_path: Path) -> None:
     """BURSAR_KEY is set where agents work; it says nothing about bundles."""
     file = tmp_path / "acme.tar.gz"

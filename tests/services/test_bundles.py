@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy import text
 
 from ledger.core.command import Authorize
 from ledger.core.invariants import Difference
+from ledger.core.notes import parse_note
 from ledger.core.outcome import Status
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.bundle_import import Imported, ImportRefused, NotProved, import_bundles
@@ -20,11 +22,13 @@ from ledger.services.bundle_reading import Bundle
 from ledger.services.bundle_verify import BundleReport, verify_bundles
 from ledger.services.checkpoints import CheckpointSettings, SigningRefused
 from ledger.services.owner_checkpoints import owner_desk
+from ledger.services.secrets_file import SecretsInvalid, packed_secrets, read_secrets
 from ledger.services.verify import verify_books
 from ledger.services.verify_projections import COMPARED
 from ledger.storage import checkpoint_rows
 from ledger.storage.engine import create_engine
 from ledger.storage.migrate import upgrade
+from ledger.storage.queries_log import book_by_id
 from ledger.storage.tables import metadata
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, only_book, prove, write
@@ -331,6 +335,75 @@ def test_the_imported_book_goes_on(database_url: str, tmp_path: Path) -> None:
         desk.checkpointer.rotate(world.book_id)
         desk.checkpointer.make(world.book_id)
     prove(url)
+
+
+def test_with_its_secrets_nothing_is_missed(source: str, target: str, tmp_path: Path) -> None:
+    """A request with a text is told again as the recorded one, the same key signs, endpoints keep their secrets."""
+    engine = create_engine(source, pool_size=1)
+    with engine.connect() as connection:
+        book = book_by_id(connection, only_book(source))
+    assert book is not None
+    packed = packed_secrets(engine, book)
+    engine.dispose()
+    book_id, secrets = read_secrets(packed)
+    assert book_id == book.book_id
+    done = import_bundles([write(tmp_path, "a.tar", exported(source)[0])], target, secrets=(book_id, secrets))
+    assert isinstance(done, Imported)
+    for table in ("book_secrets", "signing_secrets", "webhook_secrets"):
+        assert rows(target, table) == rows(source, table)
+    assert not any("signing key" in lack or "salts" in lack for lack in done.lacks)
+    with owner_desk(target, CheckpointSettings()) as desk:
+        desk.checkpointer.rotate(book_id)
+        note = desk.checkpointer.make(book_id).note
+    assert len(parse_note(note).signatures) == 2
+    prove(target)
+    with pytest.raises(ImportRefused, match="secrets are of another book"):
+        import_bundles([tmp_path / "a.tar"], source, secrets=(7, secrets))
+
+
+def test_texts_are_salted_as_before(database_url: str, tmp_path: Path) -> None:
+    """With the secrets, a repeated request with a text gets its recorded answer."""
+    upgrade(database_url)
+    world = LiveWorld(database_url, "acme")
+    worded = world.ask("1", intent="with words")
+    (first,) = world.decide(worded)
+    archive, _ = exported(database_url, sources=world.sources)
+    engine = create_engine(database_url, pool_size=1)
+    secrets = read_secrets(packed_secrets(engine, world.book))
+    engine.dispose()
+    world.close()
+    (tmp_path / "other").mkdir()
+    url = sqlite_url(tmp_path / "other")
+    upgrade(url)
+    import_bundles([write(tmp_path, "a.tar", archive)], url, secrets=secrets)
+    authorizer = Authorizer(url, sources=world.sources, settings=AuthorizerSettings(clock_jump_seconds=10.0**9))
+    authorizer.start()
+    again = authorizer.decide_now(world.book_id, worded)
+    authorizer.stop(deadline_seconds=10)
+    assert (again.replayed, again.leaf_hash) == (True, first.leaf_hash)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said | {"format": "bursar-secrets/2"}, lambda said: said | {"text_secret": "zz"},
+        lambda said: said | {"text_secret": ""}, lambda said: said | {"book_id": "5"}, lambda said: [said],
+        lambda said: said | {"signing_secrets": [{"id": "00", "secret": "00", "created_at": 5}]},
+        lambda said: said | {"webhook_secrets": [{"id": 5, "secret": "00", "created_at": 5}]},
+        lambda said: {key: value for key, value in said.items() if key != "signing_secrets"},
+    ],
+)  # fmt: skip
+def test_secrets_that_are_none(change: Callable[[dict[str, object]], object]) -> None:
+    """Refused, without a word of what is in it."""
+    said: dict[str, object] = {
+        "format": "bursar-secrets/1", "book": "acme", "book_id": 5, "text_secret": "abcdef", "signing_secrets": [],
+        "webhook_secrets": [],
+    }  # fmt: skip
+    assert read_secrets(json.dumps(said).encode())[0] == 5
+    with pytest.raises(SecretsInvalid) as refused:
+        read_secrets(json.dumps(change(said)).encode())
+    assert "abcdef" not in str(refused.value)
+    assert refused.value.__cause__ is None
 
 
 def asked(amount: str) -> dict[str, str]:
