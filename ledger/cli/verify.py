@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli.database import database_option, errors_in_one_line, require_file
+from ledger.cli.database import BadValue, database_option, errors_in_one_line, require_file
+from ledger.cli.progress import progress_bar
 from ledger.cli.verify_bundle import (
     plain_differences,
     plain_signings,
@@ -27,11 +28,7 @@ from ledger.cli.verify_bundle import (
 
 if TYPE_CHECKING:
     from ledger.services.bundle_verify import BundleReport
-    from ledger.services.verify import BookProgress
     from ledger.services.verify_findings import BookReport
-
-PROGRESS_FROM_RECORDS = 5_000
-"""A shorter book is done before anybody could read a progress bar."""
 
 
 class CouldNotRun(click.ClickException):
@@ -89,6 +86,8 @@ def command(
       bursar verify --bundle acme.tar.gz --key "bursar/acme-0123abcd+1f2e3d4c+AQ..."
     """
     if bundles:
+        if leaves_only:
+            raise BadValue("--leaves-only is for databases: a bundle is verified whole")
         _verify_bundles(bundles, keys, limit_differences, as_json=as_json)
         return
     with _statuses():
@@ -146,7 +145,7 @@ def _run(database_url: str, book: str | None, limit: int, *, leaves_only: bool) 
     from ledger.services.verify import verify_books
 
     _spare_the_collector()
-    with _progress() as progress:
+    with progress_bar("verifying") as progress:
         reports = verify_books(
             database_url, book=book, differences_max=limit, progress=progress, leaves_only=leaves_only
         )
@@ -156,29 +155,6 @@ def _run(database_url: str, book: str | None, limit: int, *, leaves_only: bool) 
 def _spare_the_collector() -> None:
     # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
     gc.set_threshold(200_000, 50, 100)
-
-
-@contextmanager
-def _progress() -> Iterator[BookProgress | None]:
-    """A bar on standard error, when that is a terminal and a book is long."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(name: str, done: int, total: int) -> None:
-            if total < PROGRESS_FROM_RECORDS:
-                return
-            if name not in tasks:
-                tasks[name] = bar.add_task(f"verifying {name}", total=total)
-            bar.update(tasks[name], completed=done, total=total)
-
-        yield tell
 
 
 def _print(report: BookReport, proved: str) -> None:

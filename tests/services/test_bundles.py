@@ -23,12 +23,15 @@ from ledger.services.bundle_verify import BundleReport, verify_bundles
 from ledger.services.checkpoints import CheckpointSettings, SigningRefused
 from ledger.services.owner_checkpoints import owner_desk
 from ledger.services.secrets_file import SecretsInvalid, packed_secrets, read_secrets
+from ledger.services.sources import Sources
 from ledger.services.verify import verify_books
 from ledger.services.verify_projections import COMPARED
+from ledger.services.watching import Watcher
 from ledger.storage import checkpoint_rows
 from ledger.storage.engine import create_engine
 from ledger.storage.migrate import upgrade
 from ledger.storage.queries_log import book_by_id
+from ledger.storage.side_writer import SideWriter
 from ledger.storage.tables import metadata
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, only_book, prove, write
@@ -359,6 +362,21 @@ def test_with_its_secrets_nothing_is_missed(source: str, target: str, tmp_path: 
     prove(target)
     with pytest.raises(ImportRefused, match="secrets are of another book"):
         import_bundles([tmp_path / "a.tar"], source, secrets=(7, secrets))
+
+
+def test_what_happened_before_is_not_told_again(source: str, target: str, tmp_path: Path) -> None:
+    """Endpoints come along, and events of the records that came with them do not."""
+    import_bundles([write(tmp_path, "a.tar", exported(source)[0])], target)
+    size = prove(target).records
+    engine, side, own = create_engine(target, pool_size=1), SideWriter(target), Sources()
+    watcher = Watcher(engine, side, own)
+    assert watcher.run_once() == 0
+    with owner_desk(target, CheckpointSettings()) as desk:
+        desk.checkpointer.rotate(only_book(target))
+    assert watcher.run_once() == prove(target).records - size > 0
+    side.close()
+    engine.dispose()
+    assert rows(target, "webhook_events") == []
 
 
 def test_texts_are_salted_as_before(database_url: str, tmp_path: Path) -> None:
