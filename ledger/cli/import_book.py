@@ -97,7 +97,7 @@ def command(
             "book": report.report.name,
             "records": report.report.records,
             "root": report.report.root,
-            "checkpoints": plain_signings(report),
+            "signed": plain_signings(report),
             "lacks": list(done.lacks),
         }
         click.echo(json.dumps(said))

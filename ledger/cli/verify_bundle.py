@@ -18,6 +18,7 @@ from ledger.cli.progress import progress_bar
 if TYPE_CHECKING:
     from ledger.core.notes import VerifierKey
     from ledger.services.bundle_verify import BundleReport
+    from ledger.services.verify_against import Claim, Consistency
     from ledger.services.verify_findings import BookReport
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,7 +33,7 @@ def verifier_keys_option(function: Function) -> Function:
         multiple=True,
         envvar="BURSAR_VERIFIER_KEY",
         metavar="VKEY",
-        help="A verifier key that you trust; one must have signed each bundle. Left out: those that its log names.",
+        help="Trust this verifier key, and not the keys on record.",
     )
     return option(function)
 
@@ -58,13 +59,21 @@ def unreadable_bundles() -> Iterator[None]:
         raise BadValue(str(error)) from error
 
 
-def verified_bundles(bundles: Sequence[Path], keys: Sequence[str], limit: int) -> BundleReport:
+def verified_bundles(
+    bundles: Sequence[Path],
+    trusted: Sequence[VerifierKey],
+    limit: int,
+    *,
+    against: Sequence[Claim] = (),
+    proofs: Sequence[Consistency] = (),
+) -> BundleReport:
     """Verify bundles that follow one another. Raises BadValue."""
     from ledger.services.bundle_verify import verify_bundles
 
-    trusted = trusted_keys(keys)
     with unreadable_bundles(), progress_bar("verifying") as progress:
-        return verify_bundles(bundles, trusted, differences_max=limit, progress=progress)
+        return verify_bundles(
+            bundles, trusted, differences_max=limit, progress=progress, against=against, proofs=proofs
+        )
 
 
 def plain_differences(report: BookReport) -> list[dict[str, Any]]:

@@ -98,9 +98,9 @@ def _signed_now(desk: Desk, book_id: int) -> tuple[int, str]:
 def _checkpoint(desk: Desk, book_id: int, first: int, size: int) -> StoredCheckpoint | None:
     """Of this size, or else the next one that covers all records, or else the last that covers some of them."""
     with desk.engine.connect() as connection:
-        covering = checkpoint_rows.from_size(connection, book_id, size, limit=1)
-        if covering:
-            return covering[0]
+        covering = checkpoint_rows.first_covering(connection, book_id, size)
+        if covering is not None:
+            return covering
         before = checkpoint_rows.last_below(connection, book_id, size)
     return before if before is not None and before.size > first else None
 
@@ -117,7 +117,7 @@ def write_bundle(
     database. Raises LogDamaged, StorageError; what was written by then is no bundle."""
     manifest = plan.manifest
     book_id = manifest.book.book_id
-    reader = ProofReader(desk.engine, book_id)
+    reader = ProofReader(desk.engine.connect, book_id)
     log = source or reader
     archive = ArchiveWriter(target)
     archive.add(MANIFEST, manifest.packed())

@@ -22,6 +22,8 @@ from ledger.core.moment import moment_text
 from ledger.core.notes import VerifierKey
 from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
+from ledger.services.bundle_span import SpanPass
+from ledger.services.verify_against import Against, Claim, Consistency, Verdict, claims_of
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_log import LogPass, Progress
 from ledger.services.verify_projections import check_invariants
@@ -81,10 +83,13 @@ class BundlePass:
     """One way through bundles. In the end ``log`` is the pass over their records, ``scratch`` has every projection,
     ``kept`` the transfers, if ``keep_transfers``, and ``checkpoints`` by size those that were found good."""
 
-    def __init__(self, first: Bundle, findings: Findings, *, progress: Progress, keep_transfers: bool) -> None:
+    def __init__(
+        self, first: Bundle, findings: Findings, against: Against, *, progress: Progress, keep_transfers: bool
+    ) -> None:
         self.scratch = Scratch()
         self.kept = BundleScratch()
         self.findings = findings
+        self.against = against
         self.signings: list[Signing] = []
         self.notes: list[str] = []
         self.digests: list[str] = []
@@ -92,25 +97,24 @@ class BundlePass:
         self.manifest = first.manifest
         self.first = first.manifest.first
         self._source = _Source(first)
-        self.log = LogPass(
-            self._source,
-            self.scratch,
-            first.manifest.book.book_id,
-            findings,
-            progress=progress,
-            checks=(_Explaining(self.kept),),
-            made=self.kept.add_transfers if keep_transfers else lambda rows: None,
+        book_id = first.manifest.book.book_id
+        self.log: LogPass
+        if not self.alone:
+            self.log = LogPass(
+                self._source, self.scratch, book_id, findings,
+                progress=progress, checks=(_Explaining(self.kept),), tree_checks=(against,),
+                made=self.kept.add_transfers if keep_transfers else lambda rows: None,
+            )  # fmt: skip
+            return
+        before = Frontier.from_bytes(self.first, first.manifest.frontier)
+        self.log = SpanPass(
+            self._source, self.scratch, book_id, findings, before=before, progress=progress, tree_checks=(against,)
         )
-        if self.alone:
-            # Where records before are not at hand, those that are here have hashes and a place, and no rows.
-            self.log.position = self.first
-            self.log.frontier = Frontier.from_bytes(self.first, first.manifest.frontier)
-            self.log.followed = False
-            self.notes.append(
-                f"records from {self.first} on were given without those before them: their hashes, the root and the "
-                "texts were checked, and not that balances and decisions follow; give the bundles of the records "
-                "before them first"
-            )
+        self.notes.append(
+            f"records from {self.first} on were given without those before them: their hashes, the root and the texts "
+            "were checked, and not that balances and decisions follow; give the bundles of the records before them "
+            "first"
+        )
 
     @property
     def alone(self) -> bool:
@@ -198,6 +202,14 @@ class BundlePass:
             for difference in check_invariants(self.kept, self.scratch, self.log):
                 self.findings.add(difference)
 
+    def verdicts(self) -> list[Verdict]:
+        """What the checkpoints that were given say of the records."""
+        if not self.against.claims:
+            return []
+        # Of a span alone only keys that were given are known.
+        keys = [] if self.alone else list(self.scratch.all_signing_keys())
+        return self.against.verdicts(self.log.position, keys)
+
     def _differ(self, table: str, what: str, column: str = "", expected: str = "", found: str = "") -> None:
         self.findings.add(Difference(table, what, None, "", column, expected, found))
 
@@ -215,11 +227,14 @@ def passing(
     differences_max: int,
     progress: Callable[[str, int, int], None] | None = None,
     keep_transfers: bool = False,
+    against: Sequence[Claim] = (),
+    proofs: Sequence[Consistency] = (),
 ) -> Iterator[tuple[BundlePass, BundleReport]]:
     """Verify bundles that follow one another, and keep what the way through them gave until the block ends.
 
     ``trusted`` are the keys (``VerifierKey``) one of which must have signed each checkpoint; none: those that the log
-    names. Raises BundleInvalid where a file is no bundle, cut off, or does not follow the one before.
+    names. ``against`` are checkpoints that the log must extend, with ``proofs`` that lead to later ones. Raises
+    BundleInvalid where a file is no bundle, cut off, or does not follow the one before.
     """
     started = time.monotonic()
     findings = Findings(differences_max)
@@ -230,9 +245,11 @@ def passing(
             for path in paths:
                 with open_bundle(path) as bundle:
                     if made is None:
+                        claims = claims_of(against, bundle.manifest.book.book_id)
                         made = BundlePass(
-                            bundle, findings, progress=_named(bundle, progress), keep_transfers=keep_transfers
-                        )
+                            bundle, findings, Against(claims, proofs, trusted),
+                            progress=_named(bundle, progress), keep_transfers=keep_transfers,
+                        )  # fmt: skip
                     made.take(bundle, trusted)
             if made is None:
                 raise BundleInvalid("no bundle was given")
@@ -272,6 +289,7 @@ def _report(made: BundlePass, complete: bool, seconds: float) -> BundleReport:
             log.texts_missing,
             seconds,
             made.findings.differences,
+            verdicts=made.verdicts(),
         ),
         made.first,
         manifest.texts,
@@ -287,7 +305,11 @@ def verify_bundles(
     *,
     differences_max: int = 10,
     progress: Callable[[str, int, int], None] | None = None,
+    against: Sequence[Claim] = (),
+    proofs: Sequence[Consistency] = (),
 ) -> BundleReport:
     """Verify bundles that follow one another. Raises as ``passing``."""
-    with passing(paths, trusted, differences_max=differences_max, progress=progress) as (_, report):
+    with passing(
+        paths, trusted, differences_max=differences_max, progress=progress, against=against, proofs=proofs
+    ) as (_, report):
         return report

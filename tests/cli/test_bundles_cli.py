@@ -82,7 +82,7 @@ def test_json(world: LiveWorld, other: str, tmp_path: Path) -> None:
     assert checked["verified"]
     (book,) = checked["books"]
     assert (book["root"], book["first"], book["texts_missing"]) == (written["root"], 0, 1)
-    assert [(one["size"], one["trusted"]) for one in book["checkpoints"]] == [(world.size(), "log")]
+    assert [(one["size"], one["trusted"]) for one in book["signed"]] == [(world.size(), "log")]
     assert len(book["notes"]) == 1
     done = json.loads(run("import", file, "--json", url=other).stdout)
     assert (done["imported"], done["records"], done["root"]) == (True, world.size(), written["root"])
@@ -137,7 +137,7 @@ def test_what_is_refused(world: LiveWorld, other: str, tmp_path: Path) -> None:
         (run("verify", "--bundle", file), 2, "is not a whole bundle: it was cut off at its beginning"),
         (run("verify", "--bundle", tmp_path / "a"), 2, "cannot be read: No such file or directory"),
         (run("verify", "--bundle", file, "--key", "mine"), 2, "a verifier key is written name+id+key"),
-        (run("verify", "--bundle", file, "--leaves-only"), 2, "--leaves-only is for databases"),
+        (run("verify", "--bundle", file, "--leaves-only"), 2, "a bundle is verified whole: leave out --leaves-only"),
         (run("import", file, url=other), 2, "is not a whole bundle"),
         (run("import", file, url="sqlite:///no/such/bursar.db"), 2, "there is no directory no/such: make it first"),
     ]
@@ -244,3 +244,27 @@ def test_an_import_that_is_killed_leaves_nothing(database_url: str, at: str, tmp
     done = run("import", file, url=database_url)
     assert done.exit_code == 0, done.output
     assert prove(database_url).root == prove(source).root
+
+
+def test_against_what_a_witness_keeps(world: LiveWorld, tmp_path: Path) -> None:
+    """A bundle extends a checkpoint that was kept elsewhere, or is older, or is of another history: offline, too."""
+    early, late = tmp_path / "early.txt", tmp_path / "late.txt"
+    first, size = tmp_path / "first.tar.gz", world.size()
+    assert run("export", first, url=world.url).exit_code == 0
+    early.write_bytes(run("checkpoint", url=world.url).stdout_bytes)
+    world.settle(world.crawler, world.hold(world.crawler, "3", intent="more"), "3")
+    late.write_bytes(run("checkpoint", url=world.url).stdout_bytes)
+    second, span = tmp_path / "second.tar.gz", tmp_path / "span.tar.gz"
+    assert run("export", second, url=world.url).exit_code == 0
+    assert run("export", span, "--from", size + 1, url=world.url).exit_code == 0
+    good = run("verify", "--bundle", second, "--against", early, "--against", late)
+    assert (good.exit_code, good.stdout.count("EXTENDS")) == (0, 2)
+    older = run("verify", "--bundle", first, "--against", late)
+    assert (older.exit_code, "OLDER" in older.stdout, "books verified" in older.stdout) == (1, True, True)
+    both = json.loads(run("verify", "--bundle", first, "--bundle", span, "--against", late, "--json").stdout)
+    assert (both["verified"], both["agrees"]) == (True, True)
+    key = json.loads(run("checkpoint", "keys", "list", "--json", url=world.url).stdout)["verifier_key"]
+    alone = run("verify", "--bundle", span, "--against", late, "--key", key)
+    assert (alone.exit_code, "EXTENDS" in alone.stdout) == (0, True)
+    refused = run("verify", "--bundle", first, "--state", tmp_path / "state")
+    assert (refused.exit_code, "a bundle is verified whole" in refused.stderr) == (2, True)
