@@ -96,6 +96,11 @@ class CouldNotRun(click.ClickException):
     metavar="FILE",
     help="Verify this bundle, and no database; a full one and then spans that carry on where the last one ended.",
 )
+@click.option(
+    "--without-texts",
+    is_flag=True,
+    help="The database was made from a copy without free texts: count those that are missing, and no more.",
+)
 def command(
     database_url: str,
     book: str | None,
@@ -109,6 +114,7 @@ def command(
     state: Path | None,
     jobs: int | None,
     bundles: tuple[Path, ...],
+    without_texts: bool,
 ) -> None:
     """Prove the books: recompute every record, balance and root.
 
@@ -128,11 +134,14 @@ def command(
       bursar verify --bundle acme.tar.gz --key "bursar/acme-0123abcd+1f2e3d4c+AQ..."
     """
     if bundles:
-        if leaves_only or since or state is not None or jobs is not None:
-            raise CouldNotRun("a bundle is verified whole: leave out --leaves-only, --since, --state and --jobs")
+        if leaves_only or since or state is not None or jobs is not None or without_texts:
+            raise CouldNotRun(
+                "a bundle is verified whole, and says whether it has texts: leave out --leaves-only, --since, --state, "
+                "--jobs and --without-texts"
+            )
         _verify_bundles(bundles, _Claims.read(against, (), consistency, keys), limit_differences, as_json=as_json)
         return
-    with _statuses():
+    with statuses():
         if since and state is None and not leaves_only:
             raise CouldNotRun(
                 "--since trusts what an earlier run has found right: name the directory that it kept with --state, or "
@@ -142,7 +151,10 @@ def command(
             raise CouldNotRun("--leaves-only keeps nothing: leave out --state")
         claims = _Claims.read(against, since, consistency, keys)
         require_file(database_url)
-        reports = _run(database_url, book, limit_differences, claims, leaves_only=leaves_only, state=state, jobs=jobs)
+        reports = _run(
+            database_url, book, limit_differences, claims,
+            leaves_only=leaves_only, state=state, jobs=jobs, without_texts=without_texts,
+        )  # fmt: skip
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     verified = all(report.verified for report in reports)
@@ -218,7 +230,7 @@ def _content(file: str) -> str:
 
 
 @contextmanager
-def _statuses() -> Iterator[None]:
+def statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
     from ledger.services.verify import NoSuchBook, SinceLacks
     from ledger.services.verify_state import StateUnusable
@@ -241,6 +253,7 @@ def _run(
     leaves_only: bool,
     state: Path | None,
     jobs: int | None,
+    without_texts: bool,
 ) -> list[BookReport]:
     from ledger.services.verify import verify_books
 
@@ -258,6 +271,7 @@ def _run(
             keys=claims.keys,
             state=state,
             jobs=jobs,
+            without_texts=without_texts,
         )
         return list(reports)
 
@@ -275,10 +289,10 @@ def _print(report: BookReport, proved: str) -> None:
         click.echo(f"{name}: {verdict.source}: {verdict.verdict.upper().replace('_', ' ')}: {verdict.sentence}")
     if report.verified:
         click.echo(f"{name}: {proved} verified: {report.records} records, root {report.root}")
+        if report.texts_redacted:
+            click.echo(f"{name}: {report.texts_redacted} free texts were redacted on record; {report.texts} are there")
         if report.texts_missing:
-            click.echo(
-                f"{name}: {report.texts_missing} free texts were removed; {report.texts} are there, as the log says"
-            )
+            click.echo(f"{name}: {report.texts_missing} free texts are missing, as was allowed for")
         return
     if not report.differences:
         click.echo(f"{name}: NOT verified: no work was done on the word of that checkpoint")
@@ -313,6 +327,7 @@ def _plain(report: BookReport) -> dict[str, Any]:
         "resumed": report.resumed,
         "texts": report.texts,
         "texts_missing": report.texts_missing,
+        "texts_redacted": report.texts_redacted,
         "seconds": round(report.seconds, 3),
         "checkpoints": [
             {key: value for key, value in verdict._asdict().items() if value is not None} for verdict in report.verdicts

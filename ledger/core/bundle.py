@@ -168,14 +168,41 @@ def text_line(index: int, field: str, salt: bytes, content: str) -> bytes:
     return canonical_bytes({"index": index, "field": field, "salt": salt.hex(), "content": content}) + b"\n"
 
 
-def read_text_line(line: bytes) -> tuple[int, str, bytes, str]:
-    """(index, field, salt, content). Raises ValueError, KeyError or TypeError for anything else."""
+def gone_line(index: int, field: str, redacted: int) -> bytes:
+    """In place of a free text that is gone: the record that redacted it, which stands behind the bundle's end."""
+    return canonical_bytes({"index": index, "field": field, "redacted": redacted}) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A line of a member of texts: salt and content, or else the record that redacted it."""
+
+    index: int
+    field: str
+    salt: bytes = b""
+    content: str = ""
+    redacted: int | None = None
+
+
+def read_text_line(line: bytes) -> TextLine:
+    """Read a text, or what stands in place of one. Raises ValueError, KeyError or TypeError for anything else."""
     said = parse(line)
-    index, field, content = said["index"], said["field"], said["content"]
-    salt = bytes.fromhex(said["salt"])
-    if not _are(int, index) or not _are(str, field, content) or text_line(index, field, salt, content) != line:
+    index, field = said["index"], said["field"]
+    if not _are(int, index) or not _are(str, field):
         raise ValueError("the line is not what a text's line is")
-    return index, field, salt, content
+    if "redacted" in said:
+        redacted = said["redacted"]
+        read, written = TextLine(index, field, redacted=redacted), gone_line(index, field, redacted)
+        if not _are(int, redacted):
+            raise ValueError("a text is redacted by a record")
+    else:
+        content, salt = said["content"], bytes.fromhex(said["salt"])
+        read, written = TextLine(index, field, salt, content), text_line(index, field, salt, content)
+        if not _are(str, content):
+            raise ValueError("the content of a text is no text")
+    if written != line:
+        raise ValueError("the line is not what a text's line is")
+    return read
 
 
 def policy_line(

@@ -15,6 +15,7 @@ from ledger.core.bundle import (
     POLICIES,
     Manifest,
     chunks,
+    gone_line,
     policy_line,
     records_name,
     text_line,
@@ -127,8 +128,9 @@ def write_bundle(
     for start, stop in chunks(manifest.first, manifest.size):
         page = log.log_page(start, stop)
         lines = _record_lines(page.records, start, stop, frontier)
-        if manifest.texts and page.texts:
-            archive.add(texts_name(start), b"".join(_text_lines(page.texts)))
+        texts = _text_lines(desk, manifest, start, stop, page.texts) if manifest.texts else []
+        if texts:
+            archive.add(texts_name(start), b"".join(texts))
         archive.add(records_name(start), b"".join(lines))
         progress(stop - manifest.first, manifest.size - manifest.first)
     if frontier.root() != manifest.root:
@@ -150,9 +152,15 @@ def _record_lines(rows: list[Row], start: int, stop: int, frontier: Frontier) ->
     return lines
 
 
-def _text_lines(rows: list[Row]) -> list[bytes]:
+def _text_lines(desk: Desk, manifest: Manifest, start: int, stop: int, rows: list[Row]) -> list[bytes]:
+    """The texts that are there, and what stands in place of those that went with records behind the bundle's end."""
+    with desk.engine.connect() as connection:
+        # Read behind the texts: one that was there and went since is there.
+        since = queries_bundle.redacted_since(connection, manifest.book.book_id, start, stop, manifest.size)
     try:
-        return [text_line(index, field, salt, content) for index, field, salt, content in rows]
+        lines = {(index, field): gone_line(index, field, by) for index, field, by in since}
+        lines |= {(index, field): text_line(index, field, salt, content) for index, field, salt, content in rows}
+        return [lines[place] for place in sorted(lines)]
     except (TypeError, ValueError, AttributeError) as error:
         raise LogDamaged(f"a text beside record {rows[0][0]} or later is no text; run 'bursar verify'") from error
 

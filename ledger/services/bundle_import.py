@@ -8,7 +8,7 @@ process that dies meanwhile leaves no part of a book.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ledger.core import changeset
 from ledger.core.book import Head
@@ -29,8 +29,6 @@ from ledger.storage.secret_rows import StoredSecrets
 from ledger.storage.tables import book_secrets
 from ledger.storage.tables_proofs import checkpoints, signing_secrets
 from ledger.storage.tables_webhooks import watch_cursors, webhook_secrets
-
-_LOG_TABLES: Final = (changeset.LOG_RECORDS, changeset.TEXTS)
 
 
 class ImportRefused(ServiceError):
@@ -130,11 +128,11 @@ def _write(
         for table, kept in ((signing_secrets, secrets.signing), (webhook_secrets, secrets.webhooks)):
             for one in kept:
                 _put(loader, table.name, {"book_id": book_id, **one._asdict()})
+    made.scratch.write()
     for path, digest in zip(paths, made.digests, strict=True):
-        _write_log(loader, book_id, path, digest)
+        _write_log(loader, made, path, digest)
     for page in made.kept.transfers():
         _insert(loader, changeset.TRANSFERS, book_id, page)
-    made.scratch.write()
     for spec in COMPARED:
         for page in made.scratch.pages(spec):
             _insert(loader, spec, book_id, page)
@@ -149,13 +147,15 @@ def _write(
         _put(loader, watch_cursors.name, row)
 
 
-def _write_log(loader: BookLoader, book_id: int, path: Path, digest: str) -> None:
-    """Read a bundle once more; it must be the one that was proved."""
+def _write_log(loader: BookLoader, made: BundlePass, path: Path, digest: str) -> None:
+    """Read a bundle once more; it must be the one that was proved. A text that a later record redacts stays out."""
+    book_id = made.log.fold.book_id
     with open_bundle(path) as bundle:
         for start, stop in chunks(bundle.manifest.first, bundle.manifest.size):
             page = bundle.log_page(start, stop)
-            for spec, rows in zip(_LOG_TABLES, (page.records, page.texts), strict=True):
-                _insert(loader, spec, book_id, rows)
+            texts = [row for row in page.texts if made.scratch.row(changeset.REDACTIONS, (row[0], row[1])) is None]
+            _insert(loader, changeset.LOG_RECORDS, book_id, page.records)
+            _insert(loader, changeset.TEXTS, book_id, texts)
         for _ in bundle.policies():
             pass
         bundle.finish()
@@ -206,7 +206,8 @@ def _lacking(made: BundlePass, secrets: StoredSecrets | None) -> list[str]:
         lacks.append("deliveries to webhook endpoints: what happened before the export is not told again")
     if made.log.texts_missing:
         lacks.append(
-            f"{made.log.texts_missing} free texts; their digests are in the log, which stays provable without them"
+            f"{made.log.texts_missing} free texts; their digests are in the log, which stays provable without them: "
+            "verify this database with --without-texts"
         )
     for signing in made.signings:
         if signing.size is not None and signing.size > made.log.position:

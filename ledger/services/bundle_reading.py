@@ -50,6 +50,9 @@ class Bundle:
         self._pages = self._read_pages()
         self._waiting: list[Row] = []
         self._texts: list[Row] = []
+        self.gone: list[tuple[int, str]] = []
+        """Texts read so far that were gone when the bundle was written, by (index, field): a record behind its end
+        redacted them, as whoever wrote it says. To be taken away by whoever reads."""
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """See ``LogSource``. ``start`` is where the last page ended; there are no transfers, which derive."""
@@ -98,14 +101,22 @@ class Bundle:
         if not self.manifest.texts:
             raise BundleInvalid(f"{name} has free texts, and the manifest says that there are none")
         texts: list[Row] = []
-        for line in self._archive.lines(name):
+        last = (-1, "")
+        for number, line in enumerate(self._archive.lines(name), 1):
             try:
                 text = read_text_line(line)
             except _UNREADABLE as error:
-                raise BundleInvalid(f"line {len(texts) + 1} of {name} is no text: {error}") from error
-            if not start <= text[0] < stop or text[1] not in TEXT_FIELDS or (texts and texts[-1][:2] >= text[:2]):
-                raise BundleInvalid(f"line {len(texts) + 1} of {name} is out of its place")
-            texts.append(text)
+                raise BundleInvalid(f"line {number} of {name} is no text: {error}") from error
+            place = (text.index, text.field)
+            if not start <= text.index < stop or text.field not in TEXT_FIELDS or last >= place:
+                raise BundleInvalid(f"line {number} of {name} is out of its place")
+            last = place
+            if text.redacted is None:
+                texts.append((*place, text.salt, text.content))
+            elif text.redacted < self.manifest.size:
+                raise BundleInvalid(f"line {number} of {name} names record {text.redacted}, which is in the bundle")
+            else:
+                self.gone.append(place)
         return texts
 
     def policies(self) -> Iterator[dict[str, Any]]:

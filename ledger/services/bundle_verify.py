@@ -23,6 +23,7 @@ from ledger.core.notes import VerifierKey
 from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
 from ledger.services.bundle_span import SpanPass
+from ledger.services.bundle_texts import settle_bundle_texts
 from ledger.services.verify_against import Against, Claim, Consistency, Verdict, claims_of
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_log import LogPass, Progress
@@ -57,11 +58,18 @@ class BundleReport:
 class _Source:
     """The bundle that is read just now."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, kept: BundleScratch) -> None:
         self.bundle = bundle
+        self._kept = kept
 
     def log_page(self, start: int, stop: int) -> LogPage:
-        return self.bundle.log_page(start, stop)
+        page = self.bundle.log_page(start, stop)
+        if page.texts:
+            self._kept.add_texts(((row[0], row[1]) for row in page.texts), self.bundle.manifest.size)
+        if self.bundle.gone:
+            self._kept.add_texts(self.bundle.gone, None)
+            self.bundle.gone.clear()
+        return page
 
     def next_index(self, start: int) -> int | None:
         return self.bundle.next_index(start)
@@ -96,7 +104,8 @@ class BundlePass:
         self.checkpoints: dict[int, str] = {}
         self.manifest = first.manifest
         self.first = first.manifest.first
-        self._source = _Source(first)
+        self._without: list[tuple[int, int]] = []
+        self._source = _Source(first, self.kept)
         book_id = first.manifest.book.book_id
         self.log: LogPass
         if not self.alone:
@@ -126,6 +135,8 @@ class BundlePass:
         manifest, log = bundle.manifest, self.log
         self._check_follows(bundle)
         self._source.bundle, self.manifest = bundle, manifest
+        if not manifest.texts:
+            self._without.append((manifest.first, manifest.size))
         signing = check_checkpoint(bundle, log, trusted, self.findings, alone=self.alone)
         self.signings.append(signing)
         if signing.size is not None and signing.size <= manifest.size and signing.signers:
@@ -197,6 +208,12 @@ class BundlePass:
 
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
+        if self.log.followed:
+            texts = settle_bundle_texts(self.log, self.scratch, self.kept, self.findings, without=self._without)
+            self.notes += texts.notes()
+        else:
+            # Which records redact is not known where they were not followed.
+            self.log.texts_missing = sum(self.scratch.texts.count())
         if self.log.followed and not self.findings.differences:
             self.scratch.write()
             for difference in check_invariants(self.kept, self.scratch, self.log):
@@ -290,6 +307,7 @@ def _report(made: BundlePass, complete: bool, seconds: float) -> BundleReport:
             seconds,
             made.findings.differences,
             verdicts=made.verdicts(),
+            texts_redacted=log.texts_redacted,
         ),
         made.first,
         manifest.texts,

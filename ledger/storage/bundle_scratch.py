@@ -1,4 +1,5 @@
-"""A scratch database on disk for what a bundle's pass must find again: transfers, and bodies that explain overdrafts.
+"""A scratch database on disk for what a bundle's pass must find again: transfers, which texts were there, and bodies
+that explain overdrafts.
 
 Owns a SQLite file in a directory of its own, gone when closed. Invariant: nothing of it stays in memory, so that a book
 of any length is imported in the memory of a page.
@@ -6,7 +7,7 @@ of any length is imported in the memory of a page.
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ class BundleScratch:
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.execute(f"CREATE TABLE transfers ({_COLUMNS})")
         self._connection.execute("CREATE TABLE bodies (log_index INTEGER PRIMARY KEY, body)")
+        self._connection.execute(
+            "CREATE TABLE texts (log_index, field, size, PRIMARY KEY (log_index, field)) WITHOUT ROWID"
+        )
 
     def add_transfers(self, rows: list[Any]) -> None:
         """Keep rows of ``transfers``, without their book."""
@@ -49,6 +53,19 @@ class BundleScratch:
         """A body that was kept, empty where none was."""
         found = self._connection.execute("SELECT body FROM bodies WHERE log_index = ?", (index,)).fetchone()
         return b"" if found is None else bytes(found[0])
+
+    def add_texts(self, places: Iterable[tuple[int, str]], size: int | None) -> None:
+        """Keep the (log index, field) of texts of a bundle of ``size`` records; None: of texts that are gone."""
+        self._connection.execute("BEGIN")
+        self._connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", ((*at, size) for at in places))
+        self._connection.execute("COMMIT")
+
+    def text(self, index: int, field: str) -> tuple[int | None] | None:
+        """The size that a text was kept with, None where it was not kept."""
+        found: tuple[int | None] | None = self._connection.execute(
+            "SELECT size FROM texts WHERE log_index = ? AND field = ?", (index, field)
+        ).fetchone()
+        return found
 
     def close(self) -> None:
         """Drop everything."""

@@ -6,7 +6,7 @@ Invariant: what is read here is a function of the log up to that size, however f
 from sqlalchemy import Connection, and_, func, select
 
 from ledger.core.book import Book
-from ledger.storage.tables import books, log_records, policies, policy_versions
+from ledger.storage.tables import books, log_records, policies, policy_versions, redactions
 
 
 def policies_in_force(connection: Connection, book_id: int, size: int) -> dict[str, int]:
@@ -43,6 +43,18 @@ def _retired(connection: Connection, book_id: int, name: str, start: int, stop: 
         columns.kind == "policy_retirement", columns.subject == name,
     )  # fmt: skip
     return connection.execute(statement.limit(1)).one_or_none() is not None
+
+
+def redacted_since(
+    connection: Connection, book_id: int, start: int, stop: int, size: int
+) -> list[tuple[int, str, int]]:
+    """(log index, field, the record that redacted it) of texts beside records ``start`` to before ``stop`` that are
+    gone for a record at or behind ``size``, in order."""
+    columns = redactions.c
+    statement = select(columns.log_index, columns.field, columns.created_index).where(
+        columns.book_id == book_id, columns.log_index >= start, columns.log_index < stop, columns.created_index >= size
+    )
+    return [tuple(row) for row in connection.execute(statement.order_by(columns.log_index, columns.field))]
 
 
 def book_taking(connection: Connection, book: Book) -> Book | None:

@@ -137,7 +137,7 @@ def test_what_is_refused(world: LiveWorld, other: str, tmp_path: Path) -> None:
         (run("verify", "--bundle", file), 2, "is not a whole bundle: it was cut off at its beginning"),
         (run("verify", "--bundle", tmp_path / "a"), 2, "cannot be read: No such file or directory"),
         (run("verify", "--bundle", file, "--key", "mine"), 2, "a verifier key is written name+id+key"),
-        (run("verify", "--bundle", file, "--leaves-only"), 2, "a bundle is verified whole: leave out --leaves-only"),
+        (run("verify", "--bundle", file, "--leaves-only"), 2, "leave out --leaves-only, --since, --state, --jobs"),
         (run("import", file, url=other), 2, "is not a whole bundle"),
         (run("import", file, url="sqlite:///no/such/bursar.db"), 2, "there is no directory no/such: make it first"),
     ]

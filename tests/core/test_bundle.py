@@ -16,7 +16,9 @@ from ledger.core.bundle import (
     END,
     BundleInvalid,
     Manifest,
+    TextLine,
     chunks,
+    gone_line,
     header_of,
     padding,
     read_header,
@@ -103,12 +105,19 @@ def test_a_text_is_read_as_it_was_written(index: int, field: str, salt: bytes, c
     """Line breaks in it are no line breaks of the member."""
     line = text_line(index, field, salt, content)
     assert line.count(b"\n") == 1
-    assert read_text_line(line) == (index, field, salt, content)
+    assert read_text_line(line) == TextLine(index, field, salt, content)
+    gone = gone_line(index, field, index + 1)
+    assert read_text_line(gone) == TextLine(index, field, redacted=index + 1)
 
 
 @pytest.mark.parametrize(
-    "line", [b"{}", b"5", b'{"content":"a","field":"reason","index":1,"salt":"zz"}\n', b'{"content":"a","field":"b"}']
-)
+    "line",
+    [
+        b"{}", b"5", b'{"content":"a","field":"reason","index":1,"salt":"zz"}\n', b'{"content":"a","field":"b"}',
+        b'{"field":"reason","index":1,"redacted":"2"}\n', b'{"field":"reason","index":1,"redacted":true}\n',
+        b'{"content":"a","field":"reason","index":1,"redacted":2,"salt":"00"}\n',
+    ],
+)  # fmt: skip
 def test_what_is_no_text(line: bytes) -> None:
     """Not in its form."""
     with pytest.raises((ValueError, KeyError, TypeError)):
