@@ -55,8 +55,8 @@ def verify_books(
     exist are looked for too: their report has the id and no name. ``against`` are checkpoints to compare the logs with
     (``proofs`` of consistency may lead to them; ``keys`` are trusted in place of those on record); ``since`` are those
     up to which a finished state in ``state`` is trusted. ``state`` is a directory. ``jobs`` processes at most work on
-    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them. Raises NoSuchBook, SinceLacks,
-    StateUnusable, and StorageError when the database cannot be had.
+    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them.
+    Raises NoSuchBook, SinceLacks, StateUnusable, and StorageError when the database cannot be had.
     """
     order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state)
     engine = open_database(database_url)
