@@ -1,6 +1,6 @@
 """Spend lines: what each record did to what was spent, to what is owed, and to what a budget may still spend.
 
-Owns the rows of ``spend_lines``, ``spend_days`` and ``spend_holds``, and how they follow from a record. Invariants: a
+Owns the rows of ``spend_lines``, ``spend_days`` and ``spend_holds`` and how they follow from a record. Invariants: a
 line follows from its record's body and from what never changes about its authorization, so that it is the same whenever
 it is made; its effects are read from the record's own transfers, so that lines add up to the accounts.
 """
@@ -55,7 +55,7 @@ class SpendLine(NamedTuple):
     log_index: int
     position: int
     kind: str
-    authorization: str | None
+    authorization_id: str | None
     agent: str | None
     budget: str | None
     run: str | None
@@ -102,6 +102,13 @@ class SpendHold(NamedTuple):
     ended_index: int
     opened_index: int
     span: int
+
+
+class SpendCursor(NamedTuple):
+    """The row of ``spend_cursor``: how many records the rows above stand for."""
+
+    book_id: int
+    next_index: int
 
 
 class Origin(NamedTuple):

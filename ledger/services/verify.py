@@ -23,6 +23,7 @@ from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import compare_proof_tables
 from ledger.services.verify_rows import row_differences
+from ledger.services.verify_spend import SpendCheck
 from ledger.storage.proof_reader import ProofReader, Standing, books_by_table, names_of_books, open_database
 from ledger.storage.scratch import Scratch
 
@@ -97,10 +98,14 @@ def _verify_book(
         if progress is not None:
             progress(name, done, total)
 
-    log = LogPass(reader, scratch, book_id, findings, progress=tell, checks=checks)
+    spend = SpendCheck(reader, findings.limit)
+    log = LogPass(reader, scratch, book_id, findings, progress=tell, checks=(*checks, spend))
     complete = False
     try:
+        spend.follow(log.fold)
         _prove(reader, scratch, log, findings)
+        if log.followed:
+            spend.finish(findings)
         complete = log.followed
     except EnoughFound:
         pass
