@@ -16,6 +16,7 @@ from ledger.core import ids
 from ledger.core.account import classify
 from ledger.core.ids import is_id, is_name, is_run_name
 from ledger.core.period import Period
+from ledger.core.spend_line import SPEND_KINDS
 
 BOOK: Final = "book"
 BUDGET: Final = "budget"
@@ -203,17 +204,23 @@ class Totals:
         self.lines += 1
         self.closing[line.currency] = line.balance
         self.movements.setdefault((line.kind, line.currency), Subtotal()).add(line.amount)
+        self._add_subtotals(line)
+        for flag in line.flags:
+            self.flags[flag] = self.flags.get(flag, 0) + 1
+        self.backdated += line.is_backdated
+        self.corrections += line.corrects is not None
+        self.corrected += bool(line.corrected_by)
+
+    def _add_subtotals(self, line: Line) -> None:
+        if not line.cost and line.kind not in SPEND_KINDS:
+            # What only moves authority or pays was for no category.
+            return
         for subtotals, name in (
             (self.by_payee, line.payee),
             (self.by_category, line.category),
             (self.by_agent, line.agent),
         ):
             subtotals.setdefault((name or NOBODY, line.currency), Subtotal()).add(line.cost)
-        for flag in line.flags:
-            self.flags[flag] = self.flags.get(flag, 0) + 1
-        self.backdated += line.is_backdated
-        self.corrections += line.corrects is not None
-        self.corrected += bool(line.corrected_by)
 
 
 class StatementBroken(Exception):
