@@ -29,7 +29,9 @@ from ledger.services.checkpointing import Checkpointing
 from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
+from ledger.services.lining import Lining
 from ledger.services.sources import ParsedKey, Sources
+from ledger.services.statements.making import Statements
 from ledger.storage import queries_log
 from ledger.storage.side_writer import SideWriter
 
@@ -98,6 +100,13 @@ class Context:
             self.checkpointer,
             interval_seconds=settings.checkpoint_interval_seconds,
             on_result=metrics.checkpoint,
+        )
+        self.statements = Statements(engine, self.side)
+        self.lining = Lining(
+            engine,
+            self.statements.liner,
+            poll_seconds=settings.lines_poll_seconds,
+            on_behind=metrics.lines_behind.set,
         )
         self.gateway: Gateway | None = None
         self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)

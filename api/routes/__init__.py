@@ -17,6 +17,7 @@ from api.routes import (
     proofs,
     setting_up,
     spending,
+    statements,
 )
 from api.routes import webhooks as webhook_routes
 
@@ -31,6 +32,7 @@ ROUTERS: Final = (
     finance_lists.router,
     approvals.router,
     accounts.router,
+    statements.router,
     webhook_routes.router,
     log.router,
     checkpoints.router,

@@ -14,6 +14,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "init": "Make a book in a new or existing database, and its first admin key.",
     "serve": "Serve the HTTP API: agents ask here before they spend.",
     "verify": "Prove the books: recompute every record, balance and root.",
+    "statement": "Write the statement of a budget, an agent, a payee or the book for a month.",
+    "rebuild": "Make again what statements are read from, out of the log.",
     "checkpoint": "Sign the log as it is now, and rotate the key that signs.",
     "prove": "Print proof of an authorization: a file that anybody can check.",
     "verify-proof": "Check a proof file, with no server and no database.",

@@ -231,7 +231,8 @@ class StatementBroken(Exception):
 @dataclass(slots=True)
 class Statement:
     """One statement. ``digits`` are those of each currency that it names; ``opening`` and ``closing`` are balances by
-    currency, each found by look-up and not from lines; ``held`` adds up the holds by currency.
+    currency, each found by look-up and not from lines, and zero in a currency that they do not name; ``held`` adds up
+    the holds by currency.
 
     ``read_lines`` and ``read_holds`` begin anew each time they are called, and read page by page, so that a statement
     of a million lines needs the memory of one page; whoever needs totals before lines goes over them twice.

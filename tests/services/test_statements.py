@@ -241,7 +241,7 @@ def test_a_text_that_could_be_a_formula_is_none_in_csv(text: str) -> None:
 
 def test_formats_are_found_by_what_is_accepted(desk: Desk) -> None:
     assert accepted("") is accepted("*/*") is FORMATS["json"]
-    assert accepted("text/csv") is accepted("text/*;q=0.9, application/json;q=0.1") is FORMATS["csv"]
-    assert accepted("image/png") is None
+    assert accepted("text/csv") is accepted("image/png, text/CSV;q=0.9, application/json") is FORMATS["csv"]
+    assert accepted("image/png") is accepted("application/json") is FORMATS["json"]
     made = desk.make("account:expenses:inference", "2026-11-01..2026-11-15")
     assert file_name(made, FORMATS["csv"]) == "acme_account-expenses-inference_2026-11-01..2026-11-15.csv"

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from ledger.core.statement import Statement
 from ledger.services.statements.csv_form import write_csv
 from ledger.services.statements.json_form import write_json
+from ledger.services.statements.text_form import write_text
 
 
 class Format(NamedTuple):
@@ -24,23 +25,19 @@ class Format(NamedTuple):
 
 JSON: Final = Format("json", "application/json", "json", write_json)
 CSV: Final = Format("csv", "text/csv; charset=utf-8", "csv", write_csv)
-FORMATS: Final = {form.name: form for form in (JSON, CSV)}
+TEXT: Final = Format("text", "text/plain; charset=utf-8", "txt", write_text)
+FORMATS: Final[dict[str, Format]] = {form.name: form for form in (JSON, CSV, TEXT)}
 
 
-def accepted(accept: str) -> Format | None:
-    """The format that an ``Accept`` header asks for: the first it names that there is; JSON where it names none or
-    takes anything; None where there is none that it takes."""
-    ranges = [part.split(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
-    if not ranges:
-        return JSON
-    for wanted in ranges:
-        if wanted in ("*/*", "application/*"):
-            return JSON
-        for form in FORMATS.values():
-            media = form.media_type.split(";")[0]
-            if wanted == media or (wanted.endswith("/*") and media.startswith(wanted[:-1])):
-                return form
-    return None
+def accepted(accept: str) -> Format:
+    """The format that an ``Accept`` header asks for: the first it names that there is, JSON where it names none or
+    takes anything."""
+    media_types = {form.media_type.split(";")[0]: form for form in FORMATS.values()}
+    for part in accept.split(","):
+        found = media_types.get(part.split(";")[0].strip().lower())
+        if found is not None:
+            return found
+    return JSON
 
 
 def file_name(statement: Statement, form: Format) -> str:

@@ -135,8 +135,8 @@ class Statements:
             open_holds = queries_holds.open_holds(connection, book.book_id, size=size)
             signed = checkpoint_rows.before(connection, book.book_id, size)
             held = None if found.held_accounts is None else self._held(connection, book, found.held_accounts, size)
-        if not opening and not closing:
-            opening, closing = {book.currency: 0}, {book.currency: 0}
+        currencies = sorted(opening.keys() | closing.keys()) or [book.currency]
+        opening, closing = ({code: found.get(code, 0) for code in currencies} for found in (opening, closing))
         if last is None:
             raise LinesUnavailable(f"record {size - 1} is missing; run 'bursar verify'")
         if open_holds is None:
