@@ -6,6 +6,7 @@ before it, is one; rows are read together with the cursor, so that a book in use
 bounded by a page and by the totals of one day.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ledger.core.approval import FORCED, GRANTED, Approval
@@ -27,7 +28,7 @@ from ledger.core.spend_line import (
 from ledger.core.windows import day_start
 from ledger.services.verify_findings import Findings
 from ledger.services.verify_rows import compare_pages
-from ledger.storage.proof_reader import PAGE_RECORDS, ProofReader, Row
+from ledger.storage.proof_reader import ProofReader, Row
 from ledger.storage.spend_rows import CLEARING
 from ledger.storage.tables_finance import SPEND_CURSOR, SPEND_DAYS, SPEND_HOLDS, SPEND_LINES
 
@@ -37,12 +38,11 @@ _SUMS: Final = ("amount", "spent", "owed")
 
 
 class SpendCheck:
-    """Compares while the log is followed; one for each book. What it finds is told at the end (``finish``)."""
+    """Compares while the log is followed; one for each book."""
 
-    def __init__(self, reader: ProofReader, limit: int) -> None:
+    def __init__(self, reader: ProofReader, findings: Findings) -> None:
         self._reader = reader
-        self._findings: list[Difference] = []
-        self._limit = limit
+        self._findings = findings
         self._fold: Progress | None = None
         self._expected: dict[str, list[Row]] = {SPEND_LINES.name: [], SPEND_HOLDS.name: []}
         self._start = 0
@@ -50,34 +50,36 @@ class SpendCheck:
         self._stop = 0
         self._gone = False
 
-    def follow(self, fold: Progress) -> None:
-        """Know the rows that the fold makes; called before the first record."""
+    def follow(self, fold: Progress, position: int) -> None:
+        """Know the rows that the fold makes; called before the first record. What the first ``position`` records gave
+        was compared before, as transfers were."""
         self._fold = fold
+        self._start = self._followed = position
         with self._reader.reading() as (connection, _):
             rows = self._reader.rows(connection, f"{_CURSOR} WHERE c.book_id = :book")
         if rows and type(rows[0][0]) is int:
             self._stop = rows[0][0]
 
     def check(self, index: int, body: dict[str, Any], columns: Columns) -> list[Difference]:
-        """Note what the record should have given; see ``RecordCheck``."""
+        """Note what the record should have given; see ``RecordCheck``. It is compared with the rest of its page."""
         self._followed = index + 1
         if index < self._stop and not self._gone:
             self._expect(index, body, columns)
-            if index + 1 - self._start >= PAGE_RECORDS:
-                self._compare(index + 1)
         return []
 
-    def finish(self, findings: Findings) -> None:
-        """Compare what is left, and the daily totals. Raises EnoughFound, StorageError."""
+    def compare(self) -> None:
+        """Compare what was noted; called at the end of each page of the log. Raises EnoughFound, StorageError."""
         self._compare(min(self._stop, self._followed))
+
+    def finish(self) -> None:
+        """Compare what is left, the cursor, and the daily totals. Raises EnoughFound, StorageError."""
+        self.compare()
         self._compare_cursor()
         try:
             self._compare_days()
         except (TypeError, ValueError, OverflowError) as error:
             # SQLite keeps values of any type in any column.
-            self._findings.append(Difference(SPEND_DAYS.name, f"or a line has a value of a wrong type: {error}"))
-        for difference in self._findings:
-            findings.add(difference)
+            self._findings.add(Difference(SPEND_DAYS.name, f"or a line has a value of a wrong type: {error}"))
 
     def _expect(self, index: int, body: dict[str, Any], columns: Columns) -> None:
         fold = self._fold
@@ -132,11 +134,9 @@ class SpendCheck:
                 self._note(compare_pages(spec, iter([expected]), iter([found[spec.name]])))
         self._start = stop
 
-    def _note(self, differences: Any) -> None:
+    def _note(self, differences: Iterable[Difference]) -> None:
         for difference in differences:
-            if len(self._findings) >= self._limit:
-                return
-            self._findings.append(difference)
+            self._findings.add(difference)
 
     def _compare_cursor(self) -> None:
         """A cursor within the log, no rows without one, and none beyond it."""
@@ -174,7 +174,7 @@ class SpendCheck:
             return
         timezone = fold.book.timezone
         day: int | None = None
-        while len(self._findings) < self._limit:
+        while True:
             day = self._next_day(timezone, day)
             if day is None:
                 return
