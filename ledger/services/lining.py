@@ -138,8 +138,12 @@ class Liner:
         holds: list[SpendHold] = []
         index = start
         try:
-            bodies = {index: parse(body) for index, body in records if body is not None}
-            wanted = {name for body in bodies.values() for name in (needs_origin(body), ended_hold(body)) if name}
+            bodies: dict[int, dict[str, Any]] = {}
+            wanted: set[str] = set()
+            for index, packed in records:
+                if packed is not None:
+                    bodies[index] = parse(packed)
+                    wanted |= {name for name in (needs_origin(bodies[index]), ended_hold(bodies[index])) if name}
             origins = spend_rows.origins(connection, book_id, wanted)
             clock = Clock()
             for index, body in bodies.items():

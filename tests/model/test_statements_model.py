@@ -169,7 +169,9 @@ def check_splits(run: Run, statements: Statements, oracle: Oracle, chance: rando
                 made = statements.make(run.book_id, scope, period.text, at_size=size)
             except ScopeNotFound:
                 break
-            made.totals()
+            lines = list(made.lines())
+            assert lines == sorted(lines, key=lambda line: (line.effective_at, line.log_index, line.position))
+            assert all(period.starts_at <= line.effective_at < period.ends_at for line in lines)
             assert nonzero(made.opening) == oracle.balance(scope, period.starts_at, size), (scope, period, size)
             assert nonzero(made.closing) == oracle.balance(scope, period.ends_at, size), (scope, period, size)
             if before is not None:
