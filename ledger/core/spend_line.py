@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from ledger.core.account import classify
+from ledger.core.account import ROLE_SPENT
 from ledger.core.authorization import flag_bits
 from ledger.core.deriving import Columns
 from ledger.core.money import currency_digits
@@ -121,19 +121,6 @@ class Origin(NamedTuple):
     approvals: str | None
 
 
-class Effects(NamedTuple):
-    """What transfers did; see ``SpendLine``."""
-
-    amount: int = 0
-    spent: int = 0
-    authority: int = 0
-    owed: int = 0
-
-    def plus(self, other: "Effects") -> "Effects":
-        """Both together."""
-        return Effects(*(one + another for one, another in zip(self, other, strict=True)))
-
-
 def is_spend(line: SpendLine) -> bool:
     """Whether a line counts in the daily totals: it is no mere moving of authority."""
     return line.kind in SPEND_KINDS or bool(line.amount or line.spent or line.owed)
@@ -197,17 +184,17 @@ def lines_of(
     for place, (debit, credit, text, currency) in enumerate(body["transfers"]):
         named = _kind_of_transfer(kind, body, credit)
         for position, sides in _sides(place, debit, credit):
-            effects = Effects()
+            effects = [0, 0, 0, 0]
             names: dict[str, str] = {}
             for name, sign in sides:
-                effect, said = _effect(name, sign * int(text), currency)
-                effects, names = effects.plus(effect), names | said
+                names |= _affect(effects, name, sign * int(text), currency)
+            amount, spent, authority, owed = effects
             if any(effects):
                 made.append(
                     SpendLine(
                         book_id, index, position, named, None, None, names.get("budget"), None,
-                        names.get("category"), names.get("payee"), None, None, None, 0, None, currency, *effects,
-                        columns.effective_at, columns.recorded_at,
+                        names.get("category"), names.get("payee"), None, None, None, 0, None, currency, amount, spent,
+                        authority, owed, columns.effective_at, columns.recorded_at,
                     )
                 )  # fmt: skip
     return made
@@ -217,17 +204,19 @@ def _of_authorization(
     book_id: int, index: int, body: dict[str, Any], columns: Columns, origin: Origin | None, corrects: int | None
 ) -> SpendLine:
     kind, request = body["kind"], body["request"]
-    effects = Effects()
+    effects = [0, 0, 0, 0]
     for debit, credit, text, currency in body.get("transfers", ()):
-        for name, sign in ((debit, 1), (credit, -1)):
-            effects = effects.plus(_effect(name, sign * int(text), currency)[0])
+        atoms = int(text)
+        _affect(effects, debit, atoms, currency)
+        _affect(effects, credit, -atoms, currency)
+    amount, spent, authority, owed = effects
     resource = request.get("resource") or (origin.resource if origin is not None else None)
     return SpendLine(
         book_id, index, 0, REPRICE if kind == ADJUSTMENT else kind, body["authorization"], body.get("agent"),
         body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
         origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
-        flag_bits(body.get("flags", ())), corrects, body["currency"], *effects, columns.effective_at,
-        columns.recorded_at,
+        flag_bits(body.get("flags", ())), corrects, body["currency"], amount, spent, authority, owed,
+        columns.effective_at, columns.recorded_at,
     )  # fmt: skip
 
 
@@ -251,21 +240,30 @@ def _budget_of(name: str) -> str:
     return name.split(":")[1] if name.startswith("budgets:") else ""
 
 
-def _effect(name: str, change: int, currency: str) -> tuple[Effects, dict[str, str]]:
-    """What debiting an account by ``change`` (crediting, where below zero) does, and what it is about."""
+_NOTHING: Final[dict[str, str]] = {}
+
+
+def _affect(effects: list[int], name: str, change: int, currency: str) -> dict[str, str]:
+    """Add what debiting an account by ``change`` (crediting, where below zero) does to (amount, spent, authority,
+    owed); returns what the account is about."""
     head, _, rest = name.partition(":")
     if head == "budgets":
-        budget = rest.rpartition(":")[0]
-        _, role = classify(name) or ("", "")
-        if role == "spent":
-            # A unit that is not money has no expense: what a budget spends of it is all there is.
-            return Effects(change if currency_digits(currency) is None else 0, change), {"budget": budget}
-        return Effects(authority=change), {"budget": budget}
+        budget, _, role = rest.rpartition(":")
+        if role == ROLE_SPENT:
+            effects[1] += change
+            if currency_digits(currency) is None:
+                # A unit that is not money has no expense: what a budget spends of it is all there is.
+                effects[0] += change
+        else:
+            effects[2] += change
+        return {"budget": budget}
     if head == "expenses":
-        return Effects(amount=change), {"category": rest}
+        effects[0] += change
+        return {"category": rest}
     if head == "payables":
-        return Effects(owed=-change), {"payee": rest}
-    return Effects(), {}
+        effects[3] -= change
+        return {"payee": rest}
+    return _NOTHING
 
 
 def corrected_index(

@@ -17,10 +17,12 @@ from ledger.core.spend_line import SPEND_KINDS, SpendLine, date_of, day_number
 from ledger.core.windows import day_start
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import agents, approval_votes, log_records, names, runs
-from ledger.storage.tables_finance import spend_days, spend_lines
+from ledger.storage.tables_finance import spend_cursor, spend_days, spend_lines
 
 Place = tuple[int, int, int]
 """Where a line stands in the order of statements: effective_at, log index, position."""
+LATER_MAX: Final = 5_000
+"""Records behind a log size, at most, whose lines are looked at one by one."""
 SCOPED_COLUMNS: Final = ("agent", "budget", "payee", "run")
 
 
@@ -95,33 +97,55 @@ def spent_before(
     """What agents (or the whole book) had spent before ``before``, the start of a day, as the first ``size`` records
     say; by currency.
 
-    Days that had ended when the last of those records was written have their totals. What was recorded later and counts
-    for them is backdated, and taken off; the day of that record itself is added up line by line.
+    Daily totals stand for every record that has lines. What was recorded behind ``size`` is taken off them: all of it,
+    one by one, where that is little; else what is backdated, since nothing else can count for days that had ended when
+    the last of the first ``size`` records was written, and the day of that record itself is added up line by line.
     """
     columns = spend_lines.c
     newest = _recorded_at(connection, book_id, size - 1)
-    until, rest = before, None
     if newest is None:
         return {}
-    if before > newest:
-        day = day_number(timezone, newest)
-        until, rest = day_start(timezone, date_of(day)), before
+    mine = (columns.book_id == book_id, *scope.condition())
+    if _written(connection, book_id) - size <= LATER_MAX:
+        until = before
+        later = _sum_later(connection, book_id, scope, before=before, size=size)
+    else:
+        until = before if before <= newest else day_start(timezone, date_of(day_number(timezone, newest)))
+        backdated = columns.effective_at != columns.recorded_at
+        later = _sum_lines(connection, *mine, backdated, columns.effective_at < until, columns.log_index >= size)
     totals = _days_before(connection, book_id, scope, day_number(timezone, until))
-    backdated = columns.effective_at != columns.recorded_at
-    late = _sum_lines(
-        connection, columns.book_id == book_id, *scope.condition(), backdated, columns.effective_at < until,
-        columns.log_index >= size,
-    )  # fmt: skip
-    for currency, amount in late.items():
+    for currency, amount in later.items():
         totals[currency] = totals.get(currency, 0) - amount
-    if rest is not None:
+    if until != before:
         today = _sum_lines(
-            connection, columns.book_id == book_id, *scope.condition(), columns.effective_at >= until,
-            columns.effective_at < rest, columns.log_index < size,
-        )  # fmt: skip
+            connection, *mine, columns.effective_at >= until, columns.effective_at < before, columns.log_index < size
+        )
         for currency, amount in today.items():
             totals[currency] = totals.get(currency, 0) + amount
     return {currency: amount for currency, amount in sorted(totals.items()) if amount}
+
+
+def _written(connection: Connection, book_id: int) -> int:
+    """How many records have lines."""
+    found: int | None = connection.execute(
+        select(spend_cursor.c.next_index).where(spend_cursor.c.book_id == book_id)
+    ).scalar_one_or_none()
+    return found or 0
+
+
+def _sum_later(connection: Connection, book_id: int, scope: LineScope, *, before: int, size: int) -> dict[str, int]:
+    """What the few lines behind ``size`` add to the days before ``before``. The scope is looked at here, so that a
+    stretch of the log is read, whatever the planner thinks of the scope's index."""
+    columns = spend_lines.c
+    statement = select(columns.currency, columns.amount, *([columns[scope.column]] if scope.column else [])).where(
+        columns.book_id == book_id, columns.log_index >= size, columns.effective_at < before
+    )
+    among = frozenset(scope.values)
+    sums: dict[str, int] = {}
+    for currency, amount, *named in connection.execute(statement):
+        if not named or named[0] in among:
+            sums[currency] = sums.get(currency, 0) + amount
+    return sums
 
 
 def _days_before(connection: Connection, book_id: int, scope: LineScope, day: int) -> dict[str, int]:

@@ -28,6 +28,8 @@ def spent(acme: RunningApp, crawler: str) -> dict[str, str]:
     finance = acme.make("/v1/keys", {"role": "finance", "person": "fay"})["key"]
     held = acme.post("/v1/authorizations", authorization("5.00", run="run-1"), key=crawler).json["id"]
     acme.make(f"/v1/authorizations/{held}/settle", {"amount": usd("3.20")}, key=crawler)
+    odd = acme.post("/v1/authorizations", authorization("1.00", resource='=HYPERLINK("x")'), key=crawler).json["id"]
+    acme.make(f"/v1/authorizations/{odd}/settle", {"amount": usd("0.00")}, key=crawler)
     acme.make("/v1/refunds", {"authorization": held, "amount": usd("1.00")}, key=finance)
     acme.post("/v1/authorizations", authorization("2.00"), key=crawler)
     other = acme.make_agent("other", budget="elsewhere")
@@ -40,15 +42,16 @@ def test_a_statement_of_a_budget(acme: RunningApp, spent: dict[str, str]) -> Non
     assert [(line["kind"], line["amount"]["amount"], line["balance"]["amount"]) for line in said["lines"]] == [
         ("allocation", "100.00", "100.00"),
         ("settlement", "-3.20", "96.80"),
+        ("settlement", "0.00", "96.80"),
         ("refund", "1.00", "97.80"),
     ]
     assert (said["opening"], said["closing"]) == ([usd("0.00")], [usd("97.80")])
     assert said["held"] == [usd("2.00")]
     assert [hold["held"] for hold in said["holds"]] == [usd("2.00")]
-    settled, refunded = said["lines"][1:]
+    _, settled, _, refunded = said["lines"]
     assert refunded["corrects"]["log_index"] == settled["log_index"]
     assert [link["log_index"] for link in settled["corrected_by"]] == [refunded["log_index"]]
-    assert said["totals"]["by_agent"] == [{"agent": "crawler", "lines": 2, "amount": usd("2.20")}]
+    assert said["totals"]["by_agent"] == [{"agent": "crawler", "lines": 3, "amount": usd("2.20")}]
     assert said["measure"] == "unspent"
 
 
@@ -105,7 +108,8 @@ def test_csv_by_format_and_by_accept(acme: RunningApp, spent: dict[str, str]) ->
     assert by_name.headers["content-type"] == "text/csv; charset=utf-8"
     assert by_name.headers["content-disposition"] == f'attachment; filename="acme_agent-crawler_{YEARS}.csv"'
     rows = list(csv.DictReader(io.StringIO(by_name.body.decode(), newline="")))
-    assert [row["row"] for row in rows] == ["opening", "line", "line", "closing", *["hold"] * (len(rows) - 4)]
+    assert [row["row"] for row in rows] == ["opening", *["line"] * 3, "closing", *["hold"] * (len(rows) - 5)]
+    assert [row["resource"] for row in rows][2] == """'=HYPERLINK("x")"""
     assert sum(float(row["amount"]) for row in rows if row["row"] == "line") == pytest.approx(2.2)
     text = asked(acme, spent["finance"], scope="agent:crawler", format="text")
     assert text.headers["content-type"] == "text/plain; charset=utf-8"

@@ -9,7 +9,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from ledger.core.moment import moment_text
 from ledger.core.money import format_atoms
@@ -55,32 +55,18 @@ def _balances(row: str, day: str, balances: Mapping[str, int], digits: Mapping[s
 
 def _line(line: Line, digits: Mapping[str, int]) -> list[str]:
     scale = digits[line.currency]
-    return _row(
-        row="line",
-        day=line.day.isoformat(),
-        effective_at=moment_text(line.effective_at),
-        recorded_at=moment_text(line.recorded_at),
-        kind=line.kind,
-        authorization=line.authorization,
-        agent=line.agent,
-        run=line.run,
-        budget=line.budget,
-        category=line.category,
-        payee=line.payee,
-        resource=line.resource,
-        labels=" ".join(f"{name}={value}" for name, value in line.labels),
-        approved_by=" ".join(line.approved_by),
-        flags=" ".join(line.flags),
-        corrects=str(line.corrects.log_index) if line.corrects is not None else "",
-        corrected_by=" ".join(str(link.log_index) for link in line.corrected_by),
-        other_account=line.other_account,
-        currency=line.currency,
-        cost=format_atoms(line.cost, scale),
-        amount=format_atoms(line.amount, scale),
-        balance=format_atoms(line.balance, scale),
-        log_index=str(line.log_index),
-        position=str(line.position),
-    )
+    effective_at = moment_text(line.effective_at)
+    recorded_at = moment_text(line.recorded_at) if line.is_backdated else effective_at
+    labels = " ".join(f"{name}={value}" for name, value in line.labels) if line.labels else ""
+    return [
+        "line", line.day.isoformat(), effective_at, recorded_at, line.kind, line.authorization or "",
+        line.agent or "", neutral(line.run or ""), line.budget or "", line.category or "", line.payee or "",
+        neutral(line.resource or ""), neutral(labels), " ".join(line.approved_by), " ".join(line.flags),
+        str(line.corrects.log_index) if line.corrects is not None else "",
+        " ".join(str(link.log_index) for link in line.corrected_by) if line.corrected_by else "",
+        line.other_account or "", line.currency, format_atoms(line.cost, scale), format_atoms(line.amount, scale),
+        format_atoms(line.balance, scale), str(line.log_index), str(line.position),
+    ]  # fmt: skip
 
 
 def _hold(hold: HoldLine, digits: Mapping[str, int]) -> list[str]:
@@ -105,9 +91,9 @@ def _hold(hold: HoldLine, digits: Mapping[str, int]) -> list[str]:
 _NUMBERS: Final = frozenset(("cost", "amount", "balance", "log_index", "position"))
 
 
-def _row(**cells: Any) -> list[str]:
+def _row(**cells: str | None) -> list[str]:
     # A number below zero is a number and no formula; every text is looked at.
-    return [cells.get(column) or "" if column in _NUMBERS else neutral(cells.get(column) or "") for column in COLUMNS]
+    return [(cells.get(name) or "") if name in _NUMBERS else neutral(cells.get(name) or "") for name in COLUMNS]
 
 
 def _pieces(rows: Iterable[list[str]]) -> Iterator[bytes]:
