@@ -118,16 +118,15 @@ def _totals(totals: Totals, digits: Mapping[str, int]) -> list[str]:
     ):
         if subtotals:
             made += ["", f"{title}:", *_subtotals(subtotals, digits)]
-    called = [f"{number} {flag}" for flag, number in sorted(totals.flags.items())]
-    for number, what in (
-        (totals.backdated, "recorded later than they count for"),
-        (totals.corrections, "corrections"),
-        (totals.corrected, "corrected"),
-    ):
-        if number:
-            called.append(f"{number} {what}")
-    if called:
-        made += ["", f"To look at: {', '.join(called)}"]
+    called = {
+        **dict(sorted(totals.flags.items())),
+        "recorded later than they count for": totals.backdated,
+        "corrections": totals.corrections,
+        "corrected": totals.corrected,
+    }
+    if any(called.values()):
+        made += ["", "Lines to look at:"]
+        made += [f"            {what}: {number}" for what, number in called.items() if number]
     return made
 
 
