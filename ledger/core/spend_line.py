@@ -181,7 +181,7 @@ def lines_of(
     if kind in (SETTLEMENT, CHARGE, REFUND) or "authorization" in body:
         return [_of_authorization(book_id, index, body, columns, origin, corrects)]
     made = []
-    for place, (debit, credit, text, currency) in enumerate(body["transfers"]):
+    for place, (debit, credit, text, currency) in enumerate(body.get("transfers", ())):
         named = _kind_of_transfer(kind, body, credit)
         for position, sides in _sides(place, debit, credit):
             effects = [0, 0, 0, 0]

@@ -45,6 +45,7 @@ QUERIES = {
     "/v1/proofs/inclusion": {"index": 1, "position": 0},
     "/v1/proofs/consistency": {"first": 1},
     "/v1/proofs/record": {"index": 1},
+    "/v1/statements": {"scope": "book", "period": "2026"},
 }
 
 
