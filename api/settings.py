@@ -120,6 +120,13 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Let webhooks go to private, loopback and link-local addresses."
     )
+    lines_poll_seconds: int = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="How often the lines that statements are made of are written behind the log; 0 leaves it to other "
+        "processes, and to whoever asks for a statement.",
+    )
     checkpoint_interval_seconds: int = Field(
         default=60,
         ge=0,

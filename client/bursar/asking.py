@@ -85,6 +85,26 @@ class Remote:
                 return
             query["cursor"] = page["next_cursor"]
 
+    @contextmanager
+    def download(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+        """The bytes of an answer as they come, however many. Raises Refused or CannotAsk, also while they are read when
+        the server ends before it is done."""
+        for attempt in range(1, self._attempts_max + 1):
+            try:
+                with self._client.stream("GET", path, params=query) as response:
+                    if response.status_code < 400:
+                        yield response.iter_bytes()
+                        return
+                    response.read()
+                    if response.status_code != 503 or attempt == self._attempts_max:
+                        _content(response)
+            except httpx.TransportError as error:
+                raise CannotAsk(
+                    f"{self._client.base_url} did not answer to the end: {error or type(error).__name__}"
+                ) from error
+            time.sleep(_told_seconds(response))
+        raise CannotAsk("the server did not answer")
+
     def post(self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None) -> Any:
         """Have something changed; what is None in ``body`` is left out. A key that the caller gives makes a later run
         of the same verb a repetition of this request. Raises Refused or CannotAsk."""

@@ -73,6 +73,13 @@ def latest(connection: Connection, book_id: int) -> StoredCheckpoint | None:
     return None if row is None else _stored(row)
 
 
+def before(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of the largest size below ``size``, or None."""
+    statement = _of_book(book_id).where(checkpoints.c.size < size).order_by(checkpoints.c.size.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else _stored(row)
+
+
 def of_size(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
     """The checkpoint of a size, or None."""
     row = connection.execute(_of_book(book_id).where(checkpoints.c.size == size)).one_or_none()

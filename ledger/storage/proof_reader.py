@@ -178,6 +178,10 @@ class ProofReader:
                 found.append(rows[0] if rows else None)
             return standing, found
 
+    def rows(self, connection: Connection, statement: str, **values: Any) -> list[Row]:
+        """The rows that a statement about the book (``:book``) gives over a connection of ``reading``."""
+        return self._rows(connection, text(statement), **values)
+
     def _rows(self, connection: Connection, statement: Any, **values: Any) -> list[Row]:
         parameters = {"book": self._book_id, **values}
         try:

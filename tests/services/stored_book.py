@@ -18,6 +18,7 @@ from ledger.storage.engine import connection_info, parse_url
 from ledger.storage.migrate import upgrade
 from ledger.storage.tables import metadata
 from tests.support.every_kind import LiveLedger, play
+from tests.support.spend import write_lines
 
 Row = dict[str, Any]
 
@@ -31,6 +32,7 @@ class StoredBook:
         ledger = LiveLedger(database_url)
         play(ledger)
         ledger.close()
+        write_lines(database_url)
         self._open(ledger.book.book_id)
 
     @classmethod
