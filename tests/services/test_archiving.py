@@ -376,7 +376,7 @@ def test_a_migration_back_is_refused(world: World) -> None:
     from tests.storage.test_partitions import move
 
     with pytest.raises(ValueError, match="was archived"):
-        move(world.owner, "0005")
+        move(world.owner, "0006")
 
 
 def test_sqlite_has_no_partitions(tmp_path: Path) -> None:

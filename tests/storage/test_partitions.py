@@ -224,7 +224,7 @@ def test_an_older_log_becomes_the_first_partition_and_one_table_again(postgresql
     with engine.begin() as connection:
         connection.execute(text("GRANT SELECT ON log_records TO PUBLIC"))
         before = [connection.execute(text(COUNTED + table)).one() for table in ("log_records", "transfers")]
-    move(engine, "0005")
+    move(engine, "0006")
     with engine.begin() as connection:
         assert [connection.execute(text(COUNTED + table)).one() for table in ("log_records", "transfers")] == before
         assert connection.execute(text("SELECT count(*) FROM pg_inherits")).scalar_one() == 0
