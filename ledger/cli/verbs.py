@@ -14,6 +14,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "init": "Make a book in a new or existing database, and its first admin key.",
     "serve": "Serve the HTTP API: agents ask here before they spend.",
     "verify": "Prove the books: recompute every record, balance and root.",
+    "export": "Write a book into one file that others verify, and that is a backup.",
+    "import": "Make a book out of such a file, once it is proved.",
     "checkpoint": "Sign the log as it is now, and rotate the key that signs.",
     "prove": "Print proof of an authorization: a file that anybody can check.",
     "verify-proof": "Check a proof file, with no server and no database.",

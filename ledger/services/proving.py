@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from ledger.core.merkle import EMPTY_ROOT
+from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.proofs import (
     Node,
     ProofInvalid,
@@ -21,6 +21,7 @@ from ledger.core.proofs import (
     consistency_spans,
     inclusion_spans,
     make_proof,
+    nodes_of,
     span_root,
     wanted_nodes,
 )
@@ -121,6 +122,18 @@ class Prover:
             return _Wanted(consistency_spans(first, whole) if first else [], (first, whole))
 
         return self._make(book_id, second, spans, make)
+
+    def frontier(self, book_id: int, size: int) -> Frontier:
+        """The frontier of the log of ``size`` records. Raises as ``inclusion``."""
+        nodes = nodes_of((0, size))
+
+        def make(known: _Known, whole: int) -> Frontier:
+            made = Frontier(whole, [known.nodes[node] for node in nodes])
+            if made.root() != self._root(known, whole):
+                raise ProofInvalid("the nodes of the frontier do not give the root")
+            return made
+
+        return self._make(book_id, size, lambda whole: _Wanted([(0, whole)] if whole else [], (whole,)), make)
 
     @staticmethod
     def _root(known: _Known, size: int) -> bytes:
