@@ -21,6 +21,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "verify-proof": "Check a proof file, with no server and no database.",
     "witness": "Watch a book's checkpoints from elsewhere, and shout when its log is rewritten.",
     "migrate": "Bring the database's tables up to this version.",
+    "partitions": "See and make the partitions of the log on PostgreSQL, archive and detach old ones.",
     "keys": "Recover an admin key as the owner of the database.",
     "freeze": "Stop an agent, a team, a budget or the whole book.",
     "unfreeze": "Let go on what was frozen, with a reason.",

@@ -82,6 +82,12 @@ class CouldNotRun(click.ClickException):
     help="A directory where progress is kept: a run that was killed goes on, and --since begins from there.",
 )
 @click.option(
+    "--archive",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    help="The directory with the archives into which records were detached (bursar partitions).",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=None,
@@ -112,6 +118,7 @@ def command(
     consistency: tuple[str, ...],
     keys: tuple[str, ...],
     state: Path | None,
+    archive: Path | None,
     jobs: int | None,
     bundles: tuple[Path, ...],
     without_texts: bool,
@@ -152,9 +159,16 @@ def command(
         claims = _Claims.read(against, since, consistency, keys)
         require_file(database_url)
         reports = _run(
-            database_url, book, limit_differences, claims,
-            leaves_only=leaves_only, state=state, jobs=jobs, without_texts=without_texts,
-        )  # fmt: skip
+            database_url,
+            book,
+            limit_differences,
+            claims,
+            leaves_only=leaves_only,
+            state=state,
+            archive=archive,
+            jobs=jobs,
+            without_texts=without_texts,
+        )
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     verified = all(report.verified for report in reports)
@@ -232,13 +246,15 @@ def _content(file: str) -> str:
 @contextmanager
 def statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
+    from ledger.services.archive_files import ArchiveUnfit
+    from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.verify import NoSuchBook, SinceLacks
     from ledger.services.verify_state import StateUnusable
 
     try:
         with errors_in_one_line():
             yield
-    except (NoSuchBook, SinceLacks, StateUnusable) as error:
+    except (NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit) as error:
         raise CouldNotRun(str(error)) from error
     except click.ClickException as error:
         raise CouldNotRun(error.format_message()) from error
@@ -252,6 +268,7 @@ def _run(
     *,
     leaves_only: bool,
     state: Path | None,
+    archive: Path | None,
     jobs: int | None,
     without_texts: bool,
 ) -> list[BookReport]:
@@ -272,6 +289,7 @@ def _run(
             state=state,
             jobs=jobs,
             without_texts=without_texts,
+            archives=archive,
         )
         return list(reports)
 
