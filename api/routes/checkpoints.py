@@ -29,10 +29,10 @@ from api.schemas.proofs import (
     SigningKeyRequest,
 )
 from api.writing import Writing, asking, body_of, response_of, writing
-from ledger.core.notes import COSIGNATURE, NoteInvalid, Signature, VerifierKey, parse_note, parse_verifier_key
+from ledger.core.notes import parse_note
 from ledger.core.outcome import Status
-from ledger.services.checkpoints import SigningRefused, cosigned_note
-from ledger.services.ed25519 import is_signed_by
+from ledger.services.checkpoints import SigningRefused
+from ledger.services.cosigning import CosignatureInvalid, check_cosignature, cosigned_note
 from ledger.services.tiling import ProofUnavailable
 from ledger.storage import checkpoint_rows
 from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
@@ -136,37 +136,26 @@ async def rotate_signing_key(
     return await write.decide(command)  # type: ignore[arg-type]
 
 
-def _cosignature(asked: CosignRequest) -> tuple[str, VerifierKey, Signature]:
-    """(text, witness's key, its signature) of what was sent, once the signature was checked. Raises ProblemError."""
-    try:
-        key, note = parse_verifier_key(asked.key), parse_note(asked.note)
-    except NoteInvalid as error:
-        raise ProblemError("cosignature_invalid", str(error)) from error
-    if key.algorithm != COSIGNATURE:
-        raise ProblemError("cosignature_invalid", "the key is not one of a witness: its type is cosignature/v1")
-    for signature in note.signatures:
-        if is_signed_by(key, note.text, signature):
-            return note.text, key, signature
-    raise ProblemError("cosignature_invalid", f"the note has no valid signature of {key.name}+{key.id.hex()}")
-
-
 @router.post("/checkpoints/cosignatures", status_code=201, response_model=CheckpointView)
 def add_cosignature(
     request: Request, ask: Ask, asked: Annotated[CosignRequest, body_of(CosignRequest, asking)]
 ) -> Response:
     """Keep a witness's cosignature (C2SP tlog-cosignature v1) beside the checkpoint that it is of, once it was
     verified; the note is then served with it."""
-    text, key, signature = _cosignature(asked)
     context = context_of(request)
+    now = context.sources.now_us()
+    try:
+        given = check_cosignature(asked.key, asked.note, now=now)
+    except CosignatureInvalid as error:
+        raise ProblemError("cosignature_invalid", str(error)) from error
     with reading(request, "cosign_checkpoint", again=True) as read:
         book_id = read.book_id
-        size = int(text.split("\n")[1]) if text.count("\n") > 2 and text.split("\n")[1].isdecimal() else 0
-        stored = checkpoint_rows.of_size(read.connection, book_id, size)
-    if stored is None or parse_note(stored.note).text != text:
+        stored = checkpoint_rows.of_size(read.connection, book_id, given.checkpoint.size)
+    if stored is None or parse_note(stored.note).text != given.text:
         raise ProblemError("cosignature_invalid", "the note is of no checkpoint of this book")
-    given = StoredCosignature(stored.size, key.text(), key.name, signature.signature)
+    kept = StoredCosignature(stored.size, given.key.text(), given.key.name, given.signature.signature, now)
     with context.side.transaction() as connection:
-        if not checkpoint_rows.add_cosignature(connection, book_id, given, now=context.sources.now_us()):
+        if not checkpoint_rows.add_cosignature(connection, book_id, kept):
             raise ProblemError(
                 Status.WRONG_STATE.value,
                 f"a checkpoint keeps {checkpoint_rows.COSIGNATURES_MAX} cosignatures at most",

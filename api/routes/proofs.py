@@ -19,6 +19,7 @@ from api.routes.answers import PROBLEMS
 from api.routes.checkpoints import proof_problems
 from api.schemas.proofs import ConsistencyView, InclusionView, ProofFileView
 from ledger.core.canonical import parse
+from ledger.core.ids import ALPHABET, BODY_LENGTH
 from ledger.core.journal import LogRecord
 from ledger.core.outcome import Status
 from ledger.services.proving import OutsideLog
@@ -38,7 +39,10 @@ Index = Annotated[int | None, Query(ge=0, le=INDEX_MAX, description="Index of th
 Position = Annotated[
     int | None, Query(ge=0, le=POSITION_MAX, description="Position of a transfer in the record: a statement's line.")
 ]
-AuthorizationId = Annotated[str | None, Query(max_length=64, description="Id of an authorization or charge.")]
+AuthorizationId = Annotated[
+    str | None,
+    Query(pattern=f"^(?:auth|chg)_[{ALPHABET}]{{{BODY_LENGTH}}}$", description="Id of an authorization or charge."),
+]
 PUBLIC_KINDS = frozenset(("signing_key",))
 """Records that every key may see: whoever verifies needs them."""
 

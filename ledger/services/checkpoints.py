@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from ledger.core.book import Book, Head, book_code
 from ledger.core.command import Caller, Command
 from ledger.core.command_signing import AdoptSigningKey
-from ledger.core.notes import Checkpoint, Note, Signature, parse_note, parse_verifier_key
+from ledger.core.notes import Checkpoint, Note
 from ledger.core.outcome import Outcome, Status
 from ledger.core.proofs import ProofInvalid, check_consistency
 from ledger.core.signing_key import SigningKey, current_key, origin_of
@@ -25,7 +25,7 @@ from ledger.services.proving import Prover
 from ledger.services.sources import Sources
 from ledger.services.tiling import ProofUnavailable, Tiler
 from ledger.storage import checkpoint_rows, queries_log
-from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
+from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.side_writer import SideWriter
 
 ROUNDS_MAX: Final = 5
@@ -200,9 +200,3 @@ class Checkpointer:
                 signatures.append(old.sign(before.name, text))
         note = Note(text, tuple(signatures)).write()
         return StoredCheckpoint(head.size, head.root, note, self._sources.now_us())
-
-
-def cosigned_note(stored: StoredCheckpoint, cosigned: list[StoredCosignature]) -> str:
-    """A checkpoint's note with the lines of the witnesses behind those of the log."""
-    lines = [Signature(one.name, parse_verifier_key(one.key).id, one.signature) for one in cosigned]
-    return parse_note(stored.note).with_signatures(lines).write()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord
-from ledger.services.checkpoints import cosigned_note
+from ledger.services.cosigning import cosigned_note
 from ledger.services.proof_files import RECORDS_MAX, proof_content
 from ledger.services.proving import OutsideLog, Prover
 from ledger.storage import checkpoint_rows
@@ -46,7 +46,7 @@ def records_of_authorization(connection: Connection, book_id: int, reference: st
         index = parse(found[-1].body).get("previous")
     about: dict[str, Any] = {"authorization": row.id}
     if index is not None and index != row.created_index:
-        about["left_out"] = f"records between {row.created_index} and {found[-1].log_index}"
+        about["left_out"] = {"after": row.created_index, "before": found[-1].log_index}
     return Subject((_there(connection, book_id, row.created_index), *reversed(found)), about)
 
 

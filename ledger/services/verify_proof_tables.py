@@ -10,13 +10,14 @@ from typing import Final
 
 from ledger.core.invariants import Difference, shown
 from ledger.core.merkle import Frontier
-from ledger.core.notes import NoteInvalid, Signature, parse_note, parse_verifier_key
+from ledger.core.notes import NoteInvalid, parse_note
 from ledger.core.signing_key import SigningKey, current_key
 from ledger.core.tiles import LEVELS_MAX, Tile, TileFold, full_tiles
-from ledger.services.ed25519 import is_signed_by, open_checkpoint
+from ledger.services.cosigning import is_good
+from ledger.services.ed25519 import open_checkpoint
 from ledger.services.verify_findings import Findings
 from ledger.storage import checkpoint_rows, queries_log, tile_rows
-from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
+from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.proof_reader import ProofReader
 
 PAGE_LEAVES: Final = 4_096
@@ -117,14 +118,6 @@ def _compare_checkpoint(
     with reader.reading() as (connection, book_id):
         cosigned = checkpoint_rows.cosignatures(connection, book_id, [stored.size]).get(stored.size, [])
     for one in cosigned:
-        if not _is_good(one, parse_note(stored.note).text):
-            what = "is no signature of the witness that it names"
+        if not is_good(one, parse_note(stored.note).text):
+            what = "is no signature of the witness that it names, or of a time after it was kept"
             findings.add(Difference(COSIGNATURES, what, None, f"{size}, {one.key}"))
-
-
-def _is_good(one: StoredCosignature, text: str) -> bool:
-    try:
-        key = parse_verifier_key(one.key)
-    except NoteInvalid:
-        return False
-    return key.name == one.name and is_signed_by(key, text, Signature(key.name, key.id, one.signature))

@@ -28,12 +28,14 @@ class StoredCheckpoint(NamedTuple):
 
 
 class StoredCosignature(NamedTuple):
-    """One row of ``checkpoint_cosignatures``, without its book: verifier key, its name, time and signature."""
+    """One row of ``checkpoint_cosignatures``, without its book: verifier key, its name, time and signature, and when
+    it was kept, in microseconds."""
 
     size: int
     key: str
     name: str
     signature: bytes
+    created_at: int
 
 
 class Active(NamedTuple):
@@ -105,16 +107,16 @@ def cosignatures(connection: Connection, book_id: int, sizes: list[int]) -> dict
     columns = checkpoint_cosignatures.c
     found: dict[int, list[StoredCosignature]] = {}
     statement = (
-        select(columns.size, columns.key, columns.name, columns.signature)
+        select(columns.size, columns.key, columns.name, columns.signature, columns.created_at)
         .where(columns.book_id == book_id, columns.size.in_(sizes))
         .order_by(columns.size, columns.key)
     )
     for row in connection.execute(statement):
-        found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3])))
+        found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3]), row[4]))
     return found
 
 
-def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature, *, now: int) -> bool:
+def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature) -> bool:
     """Keep a cosignature; one of the same key stays. False where there are too many of others."""
     columns = checkpoint_cosignatures.c
     others = connection.execute(
@@ -123,7 +125,7 @@ def add_cosignature(connection: Connection, book_id: int, given: StoredCosignatu
     if others >= COSIGNATURES_MAX:
         return False
     statement = _insert(connection, checkpoint_cosignatures).on_conflict_do_nothing()
-    connection.execute(statement, {"book_id": book_id, "created_at": now, **given._asdict()})
+    connection.execute(statement, {"book_id": book_id, **given._asdict()})
     return True
 
 

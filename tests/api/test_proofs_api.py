@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from ledger.core.merkle import leaf_hash
-from ledger.core.notes import parse_note, parse_verifier_key
+from ledger.core.notes import parse_verifier_key
 from ledger.core.proofs import check_consistency, check_inclusion
-from ledger.services.ed25519 import SigningPair, open_checkpoint
+from ledger.services.ed25519 import open_checkpoint
 from ledger.services.proof_files import check_file
 from ledger.services.verify import verify_books
-from tests.support.running_app import RunningApp, authorization, usd
-from tests.support.witnesses import cosigned
-
-
-class Signed:
-    """An app with an agent, one settled authorization, and a checkpoint of it."""
-
-    def __init__(self, app: RunningApp) -> None:
-        self.app = app
-        self.crawler = app.make_agent("crawler", budget="research")
-        self.reader = app.make_agent("reader", budget="reading")
-        self.auditor = app.make("/v1/keys", {"role": "auditor", "person": "ada"})["key"]
-        self.spent = app.make("/v1/authorizations", authorization("1.00"), key=self.crawler)
-        self.id = self.spent["id"]
-        settled = app.post(f"/v1/authorizations/{self.id}/settle", {"amount": usd("0.50")}, key=self.crawler)
-        assert settled.status == 200
-        self.checkpoint = self.post_checkpoint()
-        self.key = parse_verifier_key(app.get("/v1/checkpoints/key").json["verifier_key"])
-
-    def post_checkpoint(self, key: str | None = None) -> Any:
-        """Have one made."""
-        answer = self.app.post("/v1/checkpoints", key=key)
-        assert answer.status == 201, answer.json
-        return answer.json
-
-
-@pytest.fixture
-def signed(app_on: RunningApp) -> Signed:
-    """On either database."""
-    return Signed(app_on)
+from tests.support.running_app import RunningApp, authorization
+from tests.support.signed_app import Signed
 
 
 def test_a_checkpoint_is_made_read_and_listed(signed: Signed) -> None:
@@ -121,7 +92,7 @@ def test_a_proof_file_stands_alone(signed: Signed) -> None:
     assert leaf_hash(proved.records[0].packed).hex() == recorded["leaf_hash"]
     line = app.get(f"/v1/proofs/record?index={proved.records[0].index}&position=0").json
     assert line["about"]["position"] == 0
-    assert check_file(json.dumps(line).encode(), [signed.key]).position == 0
+    assert check_file(json.dumps(line).encode(), [signed.key]).about.position == 0
 
 
 def test_an_agent_proves_its_own_records_only(signed: Signed) -> None:
@@ -191,45 +162,3 @@ def test_a_rotation_over_http(signed: Signed) -> None:
     assert open_checkpoint(later["note"], [parse_verifier_key(made.json["verifier_key"])])
     (report,) = verify_books(app.database_url)
     assert report.verified
-
-
-def test_a_witness_cosigns(signed: Signed) -> None:
-    """Its line is served in the note; a second time changes nothing; the log's own signature stays good."""
-    app = signed.app
-    asked = cosigned(signed.checkpoint["note"])
-    answer = app.post("/v1/checkpoints/cosignatures", asked, key=signed.auditor)
-    assert answer.status == 201, answer.json
-    assert app.post("/v1/checkpoints/cosignatures", asked).json == answer.json
-    assert answer.json["cosignatures"] == [
-        {"name": "w.example.com", "key": asked["key"], "seen_at": "2023-11-14T22:13:20.000000Z"}
-    ]
-    latest = app.get("/v1/checkpoints/latest").json
-    assert latest["note"] == asked["note"]
-    keys = [signed.key, parse_verifier_key(asked["key"])]
-    assert len(open_checkpoint(latest["note"], keys).signers) == 2
-    proved = app.get("/v1/proofs/record?index=0").body
-    assert len(check_file(proved, keys).signers) == 2
-
-
-def test_what_no_witness_signed_is_not_kept(signed: Signed) -> None:
-    """A signature by another key, of another checkpoint, or of another kind."""
-    app, note = signed.app, signed.checkpoint["note"]
-    right = cosigned(note)
-    other = cosigned(note, pair=SigningPair.from_seed(bytes(32)))
-    grown = note.replace(f"\n{signed.checkpoint['size']}\n", "\n999999\n")
-    for asked in (
-        {"key": other["key"], "note": right["note"]},
-        {"key": right["key"], "note": note},
-        {"key": signed.key.text(), "note": note},
-        cosigned(grown),
-        {"key": "nonsense", "note": note},
-        {"key": right["key"], "note": "nonsense\n"},
-    ):
-        answer = app.post("/v1/checkpoints/cosignatures", asked)
-        assert (answer.status, answer.code) == (422, "cosignature_invalid"), asked
-    assert app.post("/v1/checkpoints/cosignatures", right, key=signed.crawler).code == "role_not_allowed"
-    assert len(parse_note(app.get("/v1/checkpoints/latest").json["note"]).signatures) == 1
-    for number in range(32):
-        seed = bytes([number + 100] * 32)
-        assert app.post("/v1/checkpoints/cosignatures", cosigned(note, pair=SigningPair.from_seed(seed))).status == 201
-    assert app.post("/v1/checkpoints/cosignatures", right).code == "wrong_state"
