@@ -152,7 +152,7 @@ def _file() -> dict[str, Any]:
     assert inclusion_spans(0, 2) == [(1, 2)]
     text = Checkpoint(ORIGIN, 2, node_hash(leaf_hash(BODY), SIBLING)).text()
     note = Note(text, (PAIR.sign(ORIGIN, text),)).write()
-    about = {"authorization": "auth_1", "position": 0}
+    about = {"index": 0, "position": 0, "transfer": ["a", "b", "1", "USD"]}
     return proof_content(checkpoint=note, records=[(0, BODY, [SIBLING])], about=about)
 
 
@@ -188,9 +188,10 @@ def _resigned(content: dict[str, Any]) -> dict[str, Any]:
         (_record(proof=[SIBLING.hex(), SIBLING.hex()]), "more hashes"),
         (_noted("\n2\n", "\n3\n"), "changed after it was signed"),
         (_noted("\n\n", "\n"), "empty line"),
+        (_noted("\n\n", "\n\ud800\n\n"), "half a character"),
+        (_noted("\u2014 ", "\u2014 \x1b[2J\x1b[HProved"), "printable name"),
         (_resigned, "none of the keys you trust"),
-        (lambda content: content | {"about": {"authorization": "auth_2"}}, "no record in the file is of auth_2"),
-        (lambda content: content | {"about": {"position": 1}}, "no transfer at position 1"),
+        (lambda content: content | {"about": {"authorization": "auth_2"}}, "is not of 'auth_2'"),
     ],
 )
 def test_each_way_a_proof_can_fail(change: Callable[[dict[str, Any]], Any], words: str, tmp_path: Path) -> None:
