@@ -24,12 +24,12 @@ from ledger.core.proofs import (
     span_root,
     wanted_nodes,
 )
-from ledger.core.tiles import is_full, place_of
+from ledger.core.tiles import Tile, is_full, place_of
 from ledger.services.errors import UnknownBook
 from ledger.services.tiling import LogDamaged, NodeReader, TilePlace, Tiler, TilesMissing
 from ledger.storage import queries_log, tile_rows
 
-ROUNDS_MAX: Final = 4
+ROUNDS_MAX: Final = 6
 Proof = TypeVar("Proof")
 
 
@@ -140,8 +140,8 @@ class Prover:
         *,
         leaf: int | None = None,
     ) -> Proof:
-        made: dict[TilePlace, bytes] = {}
-        again = False
+        made: dict[TilePlace, Tile] = {}
+        healed = 0
         for _ in range(ROUNDS_MAX):
             with self._engine.connect() as connection:
                 head = queries_log.head(connection, book_id)
@@ -161,12 +161,13 @@ class Prover:
                     try:
                         return make(known, whole)
                     except ProofInvalid as error:
-                        if again:
+                        # First from what the tiles below hold, then from the leaves below.
+                        if healed == 2:
                             raise LogDamaged(
                                 f"the log does not lead to the root in its head; run 'bursar verify' ({error})"
                             ) from error
-                        lacking, again = _tiles_of(wanted, head.size), True
-            made |= self._tiler.make(book_id, lacking, again=again)
+                        lacking, healed = _tiles_of(wanted, head.size), healed + 1
+            made |= self._tiler.make(book_id, lacking, again=healed > 0, from_leaves=healed == 2)
         raise LogDamaged("tiles go away as they are written")
 
 

@@ -7,7 +7,7 @@ by whoever made it again from the leaves.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.tiles import Tile
@@ -45,8 +45,15 @@ def tiles(connection: Connection, book_id: int, places: Sequence[tuple[int, int]
     if not places:
         return {}
     columns = merkle_tiles.c
-    statement = select(columns.level, columns.position, columns.hashes).where(
-        columns.book_id == book_id, tuple_(columns.level, columns.position).in_(list(places))
+    # One look-up by the whole key for each: SQLite reads every tile of the book for a list of pairs, and PostgreSQL
+    # does where it has not counted them yet.
+    statement = union_all(
+        *(
+            select(columns.level, columns.position, columns.hashes).where(
+                columns.book_id == book_id, columns.level == level, columns.position == position
+            )
+            for level, position in places
+        )
     )
     return {(row[0], row[1]): bytes(row[2]) for row in connection.execute(statement)}
 

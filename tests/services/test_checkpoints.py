@@ -1,40 +1,20 @@
-"""Tiles, proofs and checkpoints over a real book: few rows read, healed when changed, signed only where it extends."""
+"""Checkpoints of a real book: signed only where it extends, by the key that the log names; and what verify finds."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any
-
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
-from ledger.core.merkle import Frontier
 from ledger.core.moment import SECOND
 from ledger.core.notes import COSIGNATURE, parse_note
-from ledger.core.proofs import check_consistency, check_inclusion
-from ledger.core.tiles import full_tiles
 from ledger.services.checkpointing import Checkpointing
-from ledger.services.checkpoints import Checkpointer, CheckpointSettings, SigningRefused
+from ledger.services.checkpoints import CheckpointSettings, SigningRefused
 from ledger.services.ed25519 import SigningPair, open_checkpoint
 from ledger.services.proving import OutsideLog
 from ledger.services.sources import Sources
-from ledger.services.tiling import LogDamaged
 from ledger.services.verify import verify_books
-from ledger.storage import checkpoint_rows, queries_log, tile_rows
-from ledger.storage.engine import create_engine
-from ledger.storage.migrate import upgrade
-from ledger.storage.side_writer import SideWriter
-from tests.services.live_world import LiveWorld
-from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
-
-NUMBERS = itertools.count()
-LONG = 70_000
-"""Records of a log with a tile on the second level."""
-STATEMENTS = 7
-"""The transaction, the head, tiles, the end of each of three levels, and the leaf that is proved."""
+from ledger.storage import checkpoint_rows, queries_log
+from tests.services.proved_world import Proofs
 
 
 class _Clock(Sources):
@@ -44,179 +24,6 @@ class _Clock(Sources):
 
     def now_us(self) -> int:
         return self.now
-
-
-@dataclass
-class Proofs:
-    """A book, and what signs it."""
-
-    world: LiveWorld
-    engine: Engine
-    side: SideWriter
-    checkpointer: Checkpointer
-
-    @property
-    def book_id(self) -> int:
-        """The book's id."""
-        return self.world.book_id
-
-    def another(self, **settings: Any) -> Checkpointer:
-        """As another process, or one with other settings, has it."""
-        return Checkpointer(
-            self.engine, self.side, self.world.authorizer.decide_now, self.world.sources, CheckpointSettings(**settings)
-        )
-
-    def change(self, statement: str, **values: Any) -> None:
-        """Change the database, as its owner can."""
-        with self.side.transaction() as connection:
-            connection.execute(text(statement), {"book": self.book_id, **values})
-
-    def spend(self, count: int = 1) -> None:
-        """More records."""
-        self.world.decide(*(self.world.ask("0.01") for _ in range(count)))
-
-
-@pytest.fixture(scope="module", params=DATABASE_KINDS, ids=DATABASE_KINDS)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database."""
-    if request.param == "sqlite":
-        made = sqlite_url(tmp_path_factory.mktemp("proofs"))
-        upgrade(made)
-        yield made
-        return
-    with postgresql_database(request.getfixturevalue("postgres_server")) as made:
-        upgrade(made)
-        yield made
-
-
-@pytest.fixture
-def proofs(url: str) -> Iterator[Proofs]:
-    """A book of its own in it."""
-    world = LiveWorld(url, f"proved-{next(NUMBERS)}")
-    engine, side = create_engine(url, pool_size=2), SideWriter(url)
-    made = Proofs(
-        world,
-        engine,
-        side,
-        Checkpointer(engine, side, world.authorizer.decide_now, world.sources, CheckpointSettings()),
-    )
-    yield made
-    world.close()
-    side.close()
-    engine.dispose()
-
-
-def grow(proofs: Proofs, size: int) -> list[bytes]:
-    """Make the log ``size`` records long with rows that only the tree looks at; the leaf of each."""
-    with proofs.engine.connect() as connection:
-        found = [leaf for _, leaf in tile_rows.leaves(connection, proofs.book_id, 0, size)]
-    more = [sha256(b"%d" % index).digest() for index in range(len(found), size)]
-    rows = [{"book": proofs.book_id, "index": index, "leaf": leaf} for index, leaf in enumerate(more, start=len(found))]
-    frontier = Frontier()
-    for leaf in found + more:
-        frontier.append(leaf)
-    insert = (
-        "INSERT INTO log_records (book_id, log_index, kind, subject, recorded_at, effective_at, body, leaf_hash)"
-        " VALUES (:book, :index, 'test', 'test', 0, 0, :leaf, :leaf)"
-    )
-    with proofs.side.transaction() as connection:
-        connection.execute(text(insert), rows)
-    proofs.change(
-        "UPDATE book_heads SET size = :size, root = :root, frontier = :frontier WHERE book_id = :book",
-        size=size,
-        root=frontier.root(),
-        frontier=frontier.to_bytes(),
-    )
-    return found + more
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """The root by the frontier, which knows nothing of tiles."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
-    return frontier.root()
-
-
-class Reads:
-    """Counts statements and rows of an engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.statements = 0
-        event.listen(engine, "before_cursor_execute", self._count)
-
-    def _count(self, *call: Any) -> None:
-        self.statements += 1
-
-
-def test_any_proof_reads_few_rows(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 70,000 records: a handful of statements, and no more rows than a tile's worth a level beside the tiles."""
-    leaves = grow(proofs, LONG)
-    checkpointer = proofs.checkpointer
-    while checkpointer.tiler.extend(proofs.book_id, tiles_max=64):
-        pass
-    with proofs.engine.connect() as connection:
-        assert tile_rows.next_position(connection, proofs.book_id, 0) == full_tiles(0, LONG) == 273
-        assert tile_rows.next_position(connection, proofs.book_id, 1) == 1
-    rows = {"leaves": 0, "roots": 0, "tiles": 0}
-    for name in rows:
-        asked = getattr(tile_rows, name)
-
-        def counted(*arguments: Any, asked: Any = asked, name: str = name) -> Any:
-            found = asked(*arguments)
-            rows[name] += len(found)
-            return found
-
-        monkeypatch.setattr(tile_rows, name, counted)
-    reads = Reads(proofs.engine)
-    for index, size in ((0, LONG), (LONG - 1, LONG), (65_535, 65_536), (300, 69_999), (5, 6), (40_000, 65_537)):
-        rows.update(leaves=0, roots=0, tiles=0)
-        reads.statements = 0
-        made = checkpointer.prover.inclusion(proofs.book_id, index, size)
-        check_inclusion(leaf=leaves[index], index=index, size=size, proof=made.proof, root=root_of(leaves[:size]))
-        assert rows["tiles"] <= 5
-        assert rows["leaves"] <= 256
-        assert rows["roots"] <= 256
-        assert reads.statements <= STATEMENTS
-    for first, second in ((1, LONG), (65_536, LONG), (999, 69_999), (LONG, LONG)):
-        reads.statements = 0
-        given = checkpointer.prover.consistency(proofs.book_id, first, second)
-        roots = {"first_root": root_of(leaves[:first]), "second_root": root_of(leaves[:second])}
-        check_consistency(first=first, second=second, proof=given.proof, **roots)
-        assert reads.statements <= STATEMENTS
-
-
-def test_tiles_are_made_on_demand_and_healed(proofs: Proofs) -> None:
-    """Without a tile, or with one that was changed, the same proof comes; the tile is put right."""
-    leaves = grow(proofs, 1_000)
-    prover = proofs.checkpointer.prover
-    right = prover.inclusion(proofs.book_id, 17)
-    assert right.root == root_of(leaves)
-    with proofs.engine.connect() as connection:
-        before = tile_rows.tile_page(connection, proofs.book_id, 0, 0, 9)
-    for statement in (
-        "UPDATE merkle_tiles SET hashes = :other, root = :root WHERE book_id = :book AND position = 0",
-        "UPDATE merkle_tiles SET root = :root WHERE book_id = :book AND position = 1",
-        "DELETE FROM merkle_tiles WHERE book_id = :book",
-    ):
-        values = {"other": bytes(8192), "root": bytes(32)}
-        proofs.change(statement, **{name: value for name, value in values.items() if f":{name}" in statement})
-        assert prover.inclusion(proofs.book_id, 17) == right
-        assert prover.consistency(proofs.book_id, 257).second_root == right.root
-    with proofs.engine.connect() as connection:
-        healed = tile_rows.tile_page(connection, proofs.book_id, 0, 0, 9)
-    assert {tile.position for tile in healed} <= {tile.position for tile in before}
-    assert all(tile in before for tile in healed)
-
-
-def test_a_changed_leaf_is_never_proved(proofs: Proofs) -> None:
-    """What does not lead to the head's root is refused, whatever the tiles say."""
-    grow(proofs, 600)
-    prover = proofs.checkpointer.prover
-    prover.inclusion(proofs.book_id, 599)
-    proofs.change("UPDATE book_heads SET root = :root WHERE book_id = :book", root=bytes(32))
-    with pytest.raises(LogDamaged, match="bursar verify"):
-        prover.inclusion(proofs.book_id, 599)
 
 
 def test_what_lies_outside_the_log(proofs: Proofs) -> None:
@@ -409,9 +216,9 @@ def test_verify_finds_what_was_changed_beside_the_log(proofs: Proofs) -> None:
     made = proofs.checkpointer.make(proofs.book_id)
     line = SigningPair.from_seed(bytes(32)).cosign("w", parse_note(made.note).text, 1)
     key = SigningPair.from_seed(bytes(32)).verifier("w", COSIGNATURE).text()
-    given = checkpoint_rows.StoredCosignature(made.size, key, "w", line.signature)
+    given = checkpoint_rows.StoredCosignature(made.size, key, "w", line.signature, proofs.world.sources.now_us())
     with proofs.side.transaction() as connection:
-        checkpoint_rows.add_cosignature(connection, proofs.book_id, given, now=1)
+        checkpoint_rows.add_cosignature(connection, proofs.book_id, given)
     proofs.world.prove()
     values = {"tile": bytes(8192), "root": bytes(32), "long": bytes(72)}
     for table, statement in TAMPERED:
