@@ -26,6 +26,7 @@ from ledger.services.proving import OutsideLog
 from ledger.services.proving_records import (
     NotCovered,
     Subject,
+    line_of,
     prove_records,
     record_at,
     records_of_authorization,
@@ -71,8 +72,10 @@ def _subject(read: Reading, index: int | None, position: int | None, authorizati
             # The first record says whose it is; what finance did to it later is part of its story.
             own = _is_own(read, subject.records[0])
         else:
-            subject = record_at(read.connection, read.book_id, index or 0, position)
+            subject = record_at(read.connection, read.book_id, index or 0)
             own = _is_own(read, subject.records[0])
+            if own and position is not None:
+                subject = line_of(subject, position)
     except OutsideLog as error:
         raise ProblemError(Status.NOT_FOUND.value, str(error)) from error
     if not own:

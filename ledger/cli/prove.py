@@ -107,14 +107,15 @@ def _from_server(server: Remote, asked: dict[str, Any]) -> Any:
 
 def _from_database(made: Any, book_id: int, asked: dict[str, Any]) -> Any:
     from ledger.services.proving import OutsideLog
-    from ledger.services.proving_records import NotCovered, prove_records, record_at, records_of_authorization
+    from ledger.services.proving_records import NotCovered, line_of, prove_records, record_at, records_of_authorization
 
     try:
         with made.engine.connect() as connection:
             if "authorization" in asked:
                 subject = records_of_authorization(connection, book_id, asked["authorization"])
             else:
-                subject = record_at(connection, book_id, asked["index"], asked.get("position"))
+                subject = record_at(connection, book_id, asked["index"])
+                subject = line_of(subject, asked["position"]) if "position" in asked else subject
     except OutsideLog as error:
         raise click.ClickException(str(error)) from error
     made.checkpointer.tiler.extend_to_end(book_id)

@@ -62,7 +62,7 @@ class _Known(NamedTuple):
     size: int
     root: bytes
     nodes: dict[Node, bytes]
-    leaf: bytes
+    leaves: dict[int, bytes]
 
 
 class _Wanted(NamedTuple):
@@ -90,19 +90,28 @@ class Prover:
     def inclusion(self, book_id: int, index: int, size: int | None = None) -> Inclusion:
         """Proof that record ``index`` is in the log of ``size`` records (None: as it is now). Raises OutsideLog,
         ProofUnavailable, StorageError."""
+        return self.inclusions(book_id, [index], size)[0]
 
-        def make(known: _Known, whole: int) -> Inclusion:
-            proof = make_proof(inclusion_spans(index, whole), known.nodes.__getitem__)
+    def inclusions(self, book_id: int, indexes: Sequence[int], size: int | None = None) -> list[Inclusion]:
+        """As ``inclusion``, of several records together: what their proofs have in common is read once."""
+
+        def make(known: _Known, whole: int) -> list[Inclusion]:
             root = self._root(known, whole)
-            check_inclusion(leaf=known.leaf, index=index, size=whole, proof=proof, root=root)
-            return Inclusion(index, whole, known.leaf, tuple(proof), root)
+            made = []
+            for index in indexes:
+                proof = make_proof(inclusion_spans(index, whole), known.nodes.__getitem__)
+                leaf = known.leaves.get(index, b"")
+                check_inclusion(leaf=leaf, index=index, size=whole, proof=proof, root=root)
+                made.append(Inclusion(index, whole, leaf, tuple(proof), root))
+            return made
 
         def spans(whole: int) -> _Wanted:
-            if not 0 <= index < whole:
-                raise OutsideLog(f"there is no record {index} in a log of {whole} records")
-            return _Wanted(inclusion_spans(index, whole), (whole,))
+            for index in indexes:
+                if not 0 <= index < whole:
+                    raise OutsideLog(f"there is no record {index} in a log of {whole} records")
+            return _Wanted([span for index in indexes for span in inclusion_spans(index, whole)], (whole,))
 
-        return self._make(book_id, size, spans, make, leaf=index)
+        return self._make(book_id, size, spans, make, leaves=indexes)
 
     def consistency(self, book_id: int, first: int, second: int | None = None) -> Consistency:
         """Proof that the log of ``first`` records is the beginning of that of ``second`` (None: as it is now). Raises
@@ -138,7 +147,7 @@ class Prover:
         spans: Callable[[int], _Wanted],
         make: Callable[[_Known, int], Proof],
         *,
-        leaf: int | None = None,
+        leaves: Sequence[int] = (),
     ) -> Proof:
         made: dict[TilePlace, Tile] = {}
         healed = 0
@@ -153,11 +162,11 @@ class Prover:
                 wanted = wanted_nodes(spans(whole).all(head.size))
                 try:
                     nodes = NodeReader(connection, book_id, head.size, made).read(wanted)
-                    found = tile_rows.leaves(connection, book_id, leaf, leaf + 1) if leaf is not None else []
+                    found = tile_rows.leaves_at(connection, book_id, leaves)
                 except TilesMissing as missing:
                     lacking: Sequence[TilePlace] = missing.places
                 else:
-                    known = _Known(head.size, head.root, nodes, found[0][1] if found else b"")
+                    known = _Known(head.size, head.root, nodes, found)
                     try:
                         return make(known, whole)
                     except ProofInvalid as error:

@@ -6,7 +6,7 @@ a private half is read by whoever signs and by nothing else.
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Select, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.signing_key import SigningKey
@@ -157,6 +157,12 @@ def add_secret(connection: Connection, book_id: int, public_key: bytes, secret: 
     """Keep a private half (PKCS#8 DER) under its public half."""
     row = {"book_id": book_id, "id": public_key.hex(), "secret": secret, "created_at": now}
     connection.execute(_insert(connection, signing_secrets).on_conflict_do_nothing(), row)
+
+
+def drop_secret(connection: Connection, book_id: int, public_key: bytes) -> None:
+    """Take a private half away that no key of the log needs."""
+    columns = signing_secrets.c
+    connection.execute(delete(signing_secrets).where(columns.book_id == book_id, columns.id == public_key.hex()))
 
 
 def secret(connection: Connection, book_id: int, public_key: bytes) -> bytes | None:

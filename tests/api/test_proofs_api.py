@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import text
 
 from ledger.core.merkle import leaf_hash
 from ledger.core.notes import parse_verifier_key
@@ -12,6 +13,7 @@ from ledger.core.proofs import check_consistency, check_inclusion
 from ledger.services.ed25519 import open_checkpoint
 from ledger.services.proof_files import check_file
 from ledger.services.verify import verify_books
+from ledger.storage.engine import create_engine
 from tests.support.running_app import RunningApp, authorization
 from tests.support.signed_app import Signed
 
@@ -162,3 +164,40 @@ def test_a_rotation_over_http(signed: Signed) -> None:
     assert open_checkpoint(later["note"], [parse_verifier_key(made.json["verifier_key"])])
     (report,) = verify_books(app.database_url)
     assert report.verified
+
+
+def test_who_changes_nothing_records_no_key(app_on: RunningApp) -> None:
+    """An auditor and finance get checkpoints once a key is on record, and a sentence before; an admin records it."""
+    people = {role: app_on.make("/v1/keys", {"role": role, "person": role})["key"] for role in ("auditor", "finance")}
+    size = app_on.log_size()
+    for key in people.values():
+        answer = app_on.post("/v1/checkpoints", key=key)
+        assert (answer.status, answer.code, answer.json["state"]) == (409, "wrong_state", "no_key")
+        assert "an admin" in answer.json["detail"]
+    assert app_on.log_size() == size
+    made = app_on.post("/v1/checkpoints")
+    assert (made.status, app_on.log_size()) == (201, size + 1)
+    for key in people.values():
+        assert app_on.post("/v1/checkpoints", key=key).json == made.json
+
+
+def test_a_repeated_rotation_leaves_no_private_half(signed: Signed) -> None:
+    """Of five requests under one idempotency key, one key."""
+    for _ in range(5):
+        assert signed.app.post("/v1/checkpoints/keys", idempotency_key="same").status == 201
+    engine = create_engine(signed.app.database_url)
+    with engine.connect() as connection:
+        kept = connection.execute(text("SELECT count(*) FROM signing_secrets")).scalar_one()
+    engine.dispose()
+    assert kept == len(signed.app.get("/v1/checkpoints/key").json["keys"]) == 2
+
+
+def test_how_many_transfers_another_has_is_not_told(signed: Signed) -> None:
+    """A position that is there and one that is not are the same to whoever may not see the record."""
+    index = signed.spent["log"]["index"]
+    answers = {
+        signed.app.get(f"/v1/proofs/{what}?index={index}&position={position}", key=signed.reader).json["detail"]
+        for what in ("record", "inclusion")
+        for position in (0, 1, 9)
+    }
+    assert answers == {f"there is no record {index}."}

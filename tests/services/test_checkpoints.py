@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from sqlalchemy import text
 
 from ledger.core.moment import SECOND
 from ledger.core.notes import COSIGNATURE, parse_note
 from ledger.services.checkpointing import Checkpointing
-from ledger.services.checkpoints import CheckpointSettings, SigningRefused
+from ledger.services.checkpoints import Checkpointer, CheckpointSettings, KeyNotRecorded, SigningRefused
 from ledger.services.ed25519 import SigningPair, open_checkpoint
-from ledger.services.proving import OutsideLog
+from ledger.services.proving import OutsideLog, Prover
 from ledger.services.sources import Sources
+from ledger.services.tiling import ProofUnavailable
 from ledger.services.verify import verify_books
 from ledger.storage import checkpoint_rows, queries_log
-from tests.services.proved_world import Proofs
+from tests.services.proved_world import Proofs, proved_book
 
 
 class _Clock(Sources):
@@ -233,3 +237,152 @@ def test_verify_finds_what_was_changed_beside_the_log(proofs: Proofs) -> None:
             connection.execute(text(f"INSERT INTO {table} VALUES ({names})"), [dict(row) for row in kept])
     proofs.change("DELETE FROM merkle_tiles WHERE book_id = :book")
     proofs.world.prove()
+
+
+def test_what_another_process_signed_is_the_answer(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that sign one size have one checkpoint between them, and neither is refused."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    first, second = proofs.another(), proofs.another()
+    signed: list[Any] = []
+    sign = second._sign
+
+    def late(*arguments: Any) -> Any:
+        signed.append(first.make(proofs.book_id))
+        return sign(*arguments)
+
+    monkeypatch.setattr(second, "_sign", late)
+    assert [second.make(proofs.book_id)] == signed
+    proofs.spend()
+    monkeypatch.setattr(first, "_sign", lambda *given: sign(*given)._replace(root=bytes(32)))
+    with pytest.raises(SigningRefused, match="is of another log"):
+        second.make(proofs.book_id)
+
+
+def test_a_proof_that_is_unavailable_accuses_nobody(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again; only a log that is shown not to extend its checkpoint is refused."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+
+    def unavailable(*arguments: Any) -> Any:
+        raise ProofUnavailable("the tree is still being written")
+
+    results: list[str] = []
+    checkpointer = proofs.another()
+    monkeypatch.setattr(checkpointer.prover, "consistency", unavailable)
+    with pytest.raises(ProofUnavailable, match="still being written"):
+        checkpointer.make(proofs.book_id)
+    background(proofs, checkpointer, results).look()
+    assert "refused" not in results
+    assert "failed" in results
+
+
+def background(proofs: Proofs, checkpointer: Checkpointer, results: list[str]) -> Checkpointing:
+    """What signs in a server, its results told to ``results``."""
+    return Checkpointing(
+        proofs.engine, proofs.side, _Clock(), checkpointer, interval_seconds=60, on_result=results.append
+    )
+
+
+def test_one_damaged_book_stops_no_other(
+    shared_url: str, proofs: Proofs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A head that says more than the log has, a secret that is none, a fault of ours: the book behind it is signed."""
+    active = checkpoint_rows.active_books
+    monkeypatch.setattr(
+        checkpoint_rows, "active_books", lambda opened: sorted(active(opened), key=lambda it: it[0] != proofs.book_id)
+    )
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    with proved_book(shared_url, f"{proofs.world.book.name}-z") as behind:
+
+        def look() -> list[str]:
+            behind.spend()
+            results: list[str] = []
+            background(behind, behind.another(), results).look()
+            proofs.change("UPDATE checkpoint_turns SET next_at = 0 WHERE book_id > 0 OR book_id = :book")
+            with behind.engine.connect() as connection:
+                latest = checkpoint_rows.latest(connection, behind.book_id)
+            assert latest is not None
+            assert latest.size == behind.world.size()
+            return results
+
+        proofs.change("UPDATE book_heads SET size = size + 300 WHERE book_id = :book")
+        assert "refused" in look()
+        proofs.change("UPDATE book_heads SET size = size - 300 WHERE book_id = :book")
+        proofs.change("UPDATE signing_secrets SET secret = :junk WHERE book_id = :book", junk=b"junk")
+        assert "refused" in look()
+        monkeypatch.setattr(Prover, "consistency", lambda *given: 1 // 0)
+        behind.change("DELETE FROM checkpoints WHERE book_id = :book")
+        assert "failed" in look()
+        assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_secret_that_is_not_the_keys_signs_nothing(proofs: Proofs) -> None:
+    """Another's, or none at all, under the name of the key that signs: refused, and nothing is stored. As the old key's
+    half it is passed over."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    with proofs.engine.connect() as connection:
+        (key,) = checkpoint_rows.keys(connection, proofs.book_id)
+        right = checkpoint_rows.secret(connection, proofs.book_id, key.public_key)
+    for secret in (SigningPair.from_seed(bytes([5] * 32)).to_der(), b"junk"):
+        proofs.change("UPDATE signing_secrets SET secret = :secret WHERE book_id = :book", secret=secret)
+        with pytest.raises(SigningRefused, match=f"for key {key.id} is not its private half"):
+            proofs.another().make(proofs.book_id)
+    proofs.world.prove()
+    proofs.checkpointer.rotate(proofs.book_id)
+    made = proofs.another().make(proofs.book_id)
+    assert len(parse_note(made.note).signatures) == 1
+    assert right is not None
+    proofs.world.prove()
+
+
+def test_who_changes_nothing_records_no_key(proofs: Proofs) -> None:
+    """Neither a first key nor a successor; once there is one, a checkpoint is had."""
+    size = proofs.world.size()
+    with pytest.raises(KeyNotRecorded, match="an admin"):
+        proofs.checkpointer.make(proofs.book_id, adopts=False)
+    assert proofs.world.size() == size
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    assert proofs.checkpointer.make(proofs.book_id, adopts=False).size == size + 2
+    proofs.spend()
+    with pytest.raises(KeyNotRecorded):
+        proofs.another(pair=SigningPair.from_seed(bytes(32))).make(proofs.book_id, adopts=False)
+
+
+def test_no_private_half_is_left_that_the_log_does_not_name(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that came second, and of a rotation that was refused."""
+    first, second = proofs.another(), proofs.another()
+    command = second._command
+
+    def late(*arguments: Any) -> Any:
+        first.make(proofs.book_id)
+        return command(*arguments)
+
+    monkeypatch.setattr(second, "_command", late)
+    second.make(proofs.book_id)
+    monkeypatch.setattr(second, "_command", lambda *given: replace(command(*given), replaces="00000000"))
+    with pytest.raises(SigningRefused, match="the key that signs now is"):
+        second.rotate(proofs.book_id)
+    with proofs.engine.connect() as connection:
+        (key,) = checkpoint_rows.keys(connection, proofs.book_id)
+        kept = text("SELECT id FROM signing_secrets WHERE book_id = :book")
+        assert connection.execute(kept, {"book": proofs.book_id}).scalars().all() == [key.public_key.hex()]
+
+
+def test_an_origin_that_no_verifier_takes_is_never_recorded(proofs: Proofs) -> None:
+    """It could not be changed any more."""
+    size = proofs.world.size()
+    with pytest.raises(SigningRefused, match="begin it with something shorter"):
+        proofs.another(origin="p" * 250).make(proofs.book_id)
+    assert proofs.world.size() == size
+
+
+def test_rotating_to_the_key_that_signs(proofs: Proofs) -> None:
+    """Says so, and not that the key was replaced."""
+    pair = SigningPair.from_seed(bytes(32))
+    proofs.another(pair=pair).make(proofs.book_id)
+    with pytest.raises(SigningRefused, match="signs already"):
+        proofs.another(pair=pair).rotate(proofs.book_id)
