@@ -166,7 +166,8 @@ def add_cosignature(
         stored = checkpoint_rows.of_size(read.connection, book_id, given.checkpoint.size)
     if stored is None or parse_note(stored.note).text != given.text:
         raise ProblemError("cosignature_invalid", "the note is of no checkpoint of this book")
-    kept = StoredCosignature(stored.size, given.key.text(), given.key.name, given.signature.signature, now)
+    kept_at = max(now, stored.created_at)
+    kept = StoredCosignature(stored.size, given.key.text(), given.key.name, given.signature.signature, kept_at)
     with context.side.transaction() as connection:
         if not checkpoint_rows.add_cosignature(connection, book_id, kept):
             raise ProblemError(

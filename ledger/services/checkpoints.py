@@ -253,4 +253,5 @@ class Checkpointer:
             if old is not None:
                 signatures.append(old.sign(before.name, text))
         note = Note(text, tuple(signatures)).write()
-        return StoredCheckpoint(head.size, head.root, note, self._sources.now_us())
+        # The clock may have been set back since the last record, and no checkpoint is older than what it covers.
+        return StoredCheckpoint(head.size, head.root, note, max(self._sources.now_us(), head.recorded_at))

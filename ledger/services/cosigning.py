@@ -8,7 +8,7 @@ checkpoint from being served.
 
 from typing import NamedTuple
 
-from ledger.core.moment import SECOND
+from ledger.core.moment import MOMENT_MAX, SECOND
 from ledger.core.notes import (
     COSIGNATURE,
     COSIGNED_AHEAD_SECONDS_MAX,
@@ -77,7 +77,7 @@ def readable(one: StoredCosignature) -> Seen | None:
         key, seen_at = parse_verifier_key(one.key), _seen_at(one.signature)
     except NoteInvalid:
         return None
-    if key.name != one.name or seen_at > one.created_at + COSIGNED_AHEAD_SECONDS_MAX * SECOND:
+    if key.name != one.name or seen_at > min(one.created_at + COSIGNED_AHEAD_SECONDS_MAX * SECOND, MOMENT_MAX):
         return None
     return Seen(Signature(key.name, key.id, one.signature), one.key, seen_at)
 

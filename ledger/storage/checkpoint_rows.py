@@ -6,12 +6,12 @@ a private half is read by whoever signs and by nothing else.
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, delete, exists, func, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.signing_key import SigningKey
 from ledger.storage.paging import Page, bounded, page_of
-from ledger.storage.tables import book_heads, signing_keys
+from ledger.storage.tables import book_heads, log_records, signing_keys
 from ledger.storage.tables_proofs import checkpoint_cosignatures, checkpoint_turns, checkpoints, signing_secrets
 
 COSIGNATURES_MAX: Final = 32
@@ -127,6 +127,28 @@ def add_cosignature(connection: Connection, book_id: int, given: StoredCosignatu
     statement = _insert(connection, checkpoint_cosignatures).on_conflict_do_nothing()
     connection.execute(statement, {"book_id": book_id, **given._asdict()})
     return True
+
+
+def cosigned_page(
+    connection: Connection, book_id: int, *, after: tuple[int, str] | None, limit: int
+) -> list[tuple[int, str, bool]]:
+    """(size, key, whether there is a checkpoint of that size) of the cosignatures behind ``after``, by size and key."""
+    columns = checkpoint_cosignatures.c
+    there = exists().where(checkpoints.c.book_id == columns.book_id, checkpoints.c.size == columns.size)
+    statement = select(columns.size, columns.key, there).where(columns.book_id == book_id)
+    if after is not None:
+        statement = statement.where(tuple_(columns.size, columns.key) > tuple_(*map(literal, after)))
+    rows = connection.execute(statement.order_by(columns.size, columns.key).limit(limit))
+    return [(row[0], row[1], bool(row[2])) for row in rows]
+
+
+def recorded_at(connection: Connection, book_id: int, indexes: list[int]) -> dict[int, int]:
+    """When records were recorded, by their indexes, in microseconds; of those that are there."""
+    columns = log_records.c
+    statement = select(columns.log_index, columns.recorded_at).where(
+        columns.book_id == book_id, columns.log_index.in_(indexes)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def take_turn(connection: Connection, book_id: int, *, now: int, interval: int) -> bool:
