@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from bursar import Refused, Remote, remote
 from ledger.cli.checkpoint import book_option, desk, signing_options
-from ledger.cli.database import BadValue, database_option
+from ledger.cli.database import BadValue, database_option, plain
 
 if TYPE_CHECKING:
     from ledger.services.proof_files import Proved
@@ -206,7 +206,7 @@ def _as_text(proved: Proved) -> str:
         if about.left_out is not None and record.index == about.left_out[0]:
             lines.append("  LEFT OUT: one record or more of the same authorization, from here to the next")
     if about.transfer is not None:
-        debit, credit, atoms, currency = map(_plain, about.transfer)
+        debit, credit, atoms, currency = map(plain, about.transfer)
         lines.append(f"  transfer {about.position}: {atoms} atoms of {currency}, debit {debit}, credit {credit}")
     if about.authorization is not None:
         last = proved.records[-1].index
@@ -214,15 +214,10 @@ def _as_text(proved: Proved) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
-    """A value of a record, which may be the work of whoever is not trusted, with nothing that controls a terminal."""
-    return value if isinstance(value, str) and value.isprintable() else ascii(value)
-
-
 def _line(body: dict[str, Any]) -> str:
     subject = body.get("authorization") or body.get("agent") or body.get("budget") or ""
     amount = ""
     if {"amount", "currency"} <= set(body):
-        amount = f"  {_plain(body['amount'])} atoms of {_plain(body['currency'])}"
-    moment, kind = _plain(body["time"]), _plain(body["kind"])
-    return f"record {body['index']}  {moment}  {kind}  {_plain(subject)}{amount}".rstrip()
+        amount = f"  {plain(body['amount'])} atoms of {plain(body['currency'])}"
+    moment, kind = plain(body["time"]), plain(body["kind"])
+    return f"record {body['index']}  {moment}  {kind}  {plain(subject)}{amount}".rstrip()
