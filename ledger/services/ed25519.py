@@ -108,7 +108,7 @@ def read_pair(*, file: Path | None, text: str | None) -> SigningPair | None:
     """The pair in a file or a text in PEM, None where neither is given. Raises KeyUnusable."""
     if text is not None:
         # Whoever keeps it on one line writes the line ends as a backslash and an n.
-        return SigningPair.from_pem(text.replace("\\n", "\n").encode())
+        return SigningPair.from_pem(text.replace("\\n", "\n").encode(errors="replace"))
     if file is None:
         return None
     try:

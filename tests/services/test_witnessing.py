@@ -119,11 +119,8 @@ def test_the_state_is_whole_or_refused(tmp_path: Path) -> None:
         write_state(path, broken)
     assert path.read_text(encoding="utf-8") == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
-    for content in (
-        "{",
-        "{}",
-        '{"format": "bursar-witness/1", "keys": [], "note": "x", "seen": [], "alarms": [], "ended": {}}',
-    ):
+    false = '{"format": "bursar-witness/1", "keys": [], "note": "x", "seen": [], "alarms": [], "ended": {}}'
+    for content in ("{", "{}", "[" * 100_000, false, false.replace('"x"', '""').replace("[]", "5", 1)):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(StateUnusable):
             read_state(path)
@@ -157,9 +154,9 @@ def test_a_fork_is_said_to_be_one_only_with_proof(forked: Forked) -> None:
     with pytest.raises(Alarm) as raised:
         witness.look()
     assert raised.value.kind == "unproved"
+    one, late = watching(forked.true), watching(forked.false)
     with pytest.raises(LookupError, match="does not prove"):
-        late = watching(forked.false)
-        compare(watching(forked.true).state, late.state, Junk(forked.false))
+        compare(one.state, late.state, Junk(forked.false))
 
 
 class Thief(AppServer):
@@ -211,7 +208,7 @@ def test_a_key_that_was_replaced_ends_with_its_successor(forked: Forked, known_b
         forked.spend(forked.true)
         forked.checkpoint(forked.true)
         witness.look()
-    old, new = witness.state.keys
+    old, _ = witness.state.keys
     assert list(witness.state.ended) == [old]
     assert witness.state.ended[old] < witness.state.seen[0][0] + 2
     path = forked.directory / "state"
