@@ -77,7 +77,8 @@ def readable(one: StoredCosignature) -> Seen | None:
         key, seen_at = parse_verifier_key(one.key), _seen_at(one.signature)
     except NoteInvalid:
         return None
-    if key.name != one.name or seen_at > min(one.created_at + COSIGNED_AHEAD_SECONDS_MAX * SECOND, MOMENT_MAX):
+    latest = min(one.created_at + COSIGNED_AHEAD_SECONDS_MAX * SECOND, MOMENT_MAX)
+    if (key.text(), key.name) != (one.key, one.name) or seen_at > latest:
         return None
     return Seen(Signature(key.name, key.id, one.signature), one.key, seen_at)
 

@@ -6,6 +6,7 @@ asks for a proof has more than ``MADE_MAX`` tiles made, and what was made up to 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -93,14 +94,28 @@ class NodeReader:
         first = min(place.first for place in places)
         last = max(place.first + place.width for place in places)
         start, stop = position * TILE_HASHES + first, position * TILE_HASHES + last
-        if level == 0:
-            return first, b"".join(_leaves(self._connection, self._book_id, start, stop))
-        roots = dict(tile_rows.roots(self._connection, self._book_id, level - 1, start, stop))
-        roots |= {at: self._made[level - 1, at].root for at in range(start, stop) if (level - 1, at) in self._made}
-        missing = [(level - 1, at) for at in range(start, stop) if at not in roots]
-        if missing:
-            raise TilesMissing(missing)
-        return first, b"".join(roots[at] for at in range(start, stop))
+        return first, b"".join(children(self._connection, self._book_id, level, start, stop, self._made))
+
+
+def children(
+    connection: Connection,
+    book_id: int,
+    level: int,
+    start: int,
+    stop: int,
+    made: Mapping[TilePlace, Tile] = MappingProxyType({}),
+) -> list[bytes]:
+    """The hashes that stand in the tiles of a level from number ``start`` to before ``stop``: leaves, or the roots in
+    the rows of the tiles below, but for those in ``made``. What is made of them must be checked, because a row can be
+    wrong. Raises TilesMissing, LogDamaged."""
+    if level == 0:
+        return _leaves(connection, book_id, start, stop)
+    roots = dict(tile_rows.roots(connection, book_id, level - 1, start, stop))
+    roots |= {at: made[level - 1, at].root for at in range(start, stop) if (level - 1, at) in made}
+    missing = [(level - 1, at) for at in range(start, stop) if at not in roots]
+    if missing:
+        raise TilesMissing(missing)
+    return [roots[at] for at in range(start, stop)]
 
 
 def _leaves(connection: Connection, book_id: int, start: int, stop: int) -> list[bytes]:

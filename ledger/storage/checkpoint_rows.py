@@ -6,7 +6,7 @@ a private half is read by whoever signs and by nothing else.
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, delete, exists, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.signing_key import SigningKey
@@ -90,10 +90,13 @@ def page(connection: Connection, book_id: int, *, after: int | None, limit: int)
     return page_of(rows, limit, _stored, lambda item: (item.size,))
 
 
-def from_size(connection: Connection, book_id: int, size: int, *, limit: int) -> list[StoredCheckpoint]:
-    """The first checkpoints of at least a size, smallest first."""
-    statement = _of_book(book_id).where(checkpoints.c.size >= size).order_by(checkpoints.c.size).limit(limit)
-    return [_stored(row) for row in connection.execute(statement)]
+def between(connection: Connection, book_id: int, after: int | None, last: int) -> list[StoredCheckpoint]:
+    """The checkpoints of sizes behind ``after`` (None: any) up to ``last``, smallest first; the caller bounds the
+    range."""
+    statement = _of_book(book_id).where(checkpoints.c.size <= last)
+    if after is not None:
+        statement = statement.where(checkpoints.c.size > after)
+    return [_stored(row) for row in connection.execute(statement.order_by(checkpoints.c.size))]
 
 
 def add(connection: Connection, book_id: int, made: StoredCheckpoint) -> bool:
@@ -116,6 +119,20 @@ def cosignatures(connection: Connection, book_id: int, sizes: list[int]) -> dict
     return found
 
 
+def orphan(connection: Connection, book_id: int) -> StoredCosignature | None:
+    """A cosignature of a checkpoint that is not there, or None."""
+    columns = checkpoint_cosignatures.c
+    signed = exists().where(checkpoints.c.book_id == book_id, checkpoints.c.size == columns.size)
+    statement = (
+        select(columns.size, columns.key, columns.name, columns.signature, columns.created_at)
+        .where(columns.book_id == book_id, ~signed)
+        .order_by(columns.size, columns.key)
+        .limit(1)
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else StoredCosignature(*row)
+
+
 def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature) -> bool:
     """Keep a cosignature; one of the same key stays. False where there are too many of others."""
     columns = checkpoint_cosignatures.c
@@ -127,19 +144,6 @@ def add_cosignature(connection: Connection, book_id: int, given: StoredCosignatu
     statement = _insert(connection, checkpoint_cosignatures).on_conflict_do_nothing()
     connection.execute(statement, {"book_id": book_id, **given._asdict()})
     return True
-
-
-def cosigned_page(
-    connection: Connection, book_id: int, *, after: tuple[int, str] | None, limit: int
-) -> list[tuple[int, str, bool]]:
-    """(size, key, whether there is a checkpoint of that size) of the cosignatures behind ``after``, by size and key."""
-    columns = checkpoint_cosignatures.c
-    there = exists().where(checkpoints.c.book_id == columns.book_id, checkpoints.c.size == columns.size)
-    statement = select(columns.size, columns.key, there).where(columns.book_id == book_id)
-    if after is not None:
-        statement = statement.where(tuple_(columns.size, columns.key) > tuple_(*map(literal, after)))
-    rows = connection.execute(statement.order_by(columns.size, columns.key).limit(limit))
-    return [(row[0], row[1], bool(row[2])) for row in rows]
 
 
 def recorded_at(connection: Connection, book_id: int, indexes: list[int]) -> dict[int, int]:

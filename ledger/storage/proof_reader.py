@@ -6,8 +6,8 @@ bounded by a page, whatever the length of the book.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -24,6 +24,9 @@ PAGE_ROWS: Final = 2_000
 KEYS_PER_TRANSACTION: Final = 2_000
 """Looked up one by one: a second at most, and few enough looks that a book in use is caught up with."""
 Row = tuple[Any, ...]
+Connect = Callable[[], AbstractContextManager[Connection]]
+"""Gives a connection in a transaction of its own, which ends with the block: ``Engine.connect``, or whatever stands in
+for it where what is read is not committed yet."""
 
 
 def _columns(spec: TableSpec) -> str:
@@ -81,13 +84,13 @@ class LogPage(NamedTuple):
 class ProofReader:
     """Reads one book of a database. Raises StorageError from every method but ``close``."""
 
-    def __init__(self, engine: Engine, book_id: int) -> None:
-        self._engine = engine
+    def __init__(self, connect: Connect, book_id: int) -> None:
+        self._connect = connect
         self._book_id = book_id
 
     def standing(self) -> Standing:
         """The book's head and settings, read at one moment."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return self._standing(connection)
 
     def _standing(self, connection: Connection) -> Standing:
@@ -98,15 +101,22 @@ class ProofReader:
         astray += [(name, row[0]) for name, before in _BEFORE for row in self._rows(connection, before)]
         return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray))
 
+    def size(self) -> int:
+        """How many records the head counts, 0 where it does not say."""
+        with self._connect() as connection:
+            heads = self._rows(connection, _HEAD)
+        size = heads[0][0] if heads else 0
+        return size if type(size) is int else 0
+
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, int]]:
         """A short transaction, and the book's id: for what is read of the tables of proofs."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             yield connection, self._book_id
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """Log records, transfers and texts of log indexes from ``start`` to before ``stop``."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return LogPage(
                 *(
                     self._rows(connection, statement, start=start, stop=stop)
@@ -116,18 +126,18 @@ class ProofReader:
 
     def leaf_page(self, start: int, stop: int) -> list[Row]:
         """(log index, body, leaf hash) of log indexes from ``start`` to before ``stop``."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             return self._rows(connection, _LEAVES, start=start, stop=stop)
 
     def next_index(self, start: int) -> int | None:
         """The first log index at or after ``start``, or None."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             found: int | None = self._rows(connection, _NEXT, start=start)[0][0]
             return found
 
     def body(self, index: int) -> bytes:
         """The body of a record, empty where there is none."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = self._rows(connection, _BODY, index=index)
             return bytes(rows[0][0]) if rows else b""
 
@@ -139,7 +149,7 @@ class ProofReader:
         first = f"SELECT {_columns(spec)} FROM {spec.name} WHERE book_id = :book"
         last = f" ORDER BY {', '.join(key)} LIMIT {PAGE_ROWS}"
         after = f" AND ({', '.join(key)}) > ({', '.join(f':{name}' for name in names)})"
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             page = self._rows(connection, text(first + last))
         statement = text(first + after + last)
         while page:
@@ -147,13 +157,13 @@ class ProofReader:
             if len(page) < PAGE_ROWS:
                 return
             place = {name: page[-1][at] for name, at in zip(names, places, strict=True)}
-            with self._engine.connect() as connection:
+            with self._connect() as connection:
                 page = self._rows(connection, statement, **place)
 
     def rows_at_head(self, wanted: Sequence[tuple[TableSpec, Row]]) -> tuple[Standing, list[Row | None]]:
         """The standing of the book, and at the same moment rows by primary key, None where there is none. At most
         ``KEYS_PER_TRANSACTION`` keys."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             standing = self._standing(connection)
             found: list[Row | None] = []
             for spec, key in wanted:
@@ -194,27 +204,27 @@ def open_database(database_url: str) -> Engine:
     return create_engine(database_url, pool_size=1)
 
 
-def names_of_books(engine: Engine) -> dict[int, str]:
+def names_of_books(connect: Connect) -> dict[int, str]:
     """Id to name of every book that has a head, a row in ``books`` or a log record; a name is empty where ``books`` has
     none. Raises StorageError."""
     names: dict[int, str] = {}
     for table in (changeset.HEADS.name, changeset.LOG_RECORDS.name):
-        names.update(dict.fromkeys(_book_ids(engine, table), ""))
-    with engine.connect() as connection:
+        names.update(dict.fromkeys(_book_ids(connect, table), ""))
+    with connect() as connection:
         names.update({row[0]: row[1] for row in connection.execute(text("SELECT book_id, name FROM books"))})
     return names
 
 
-def books_by_table(engine: Engine) -> Iterator[tuple[str, list[int]]]:
+def books_by_table(connect: Connect) -> Iterator[tuple[str, list[int]]]:
     """Each table, and the ids of the books that have rows in it. Raises StorageError."""
     for name in metadata.tables:
-        yield name, _book_ids(engine, name)
+        yield name, _book_ids(connect, name)
 
 
-def _book_ids(engine: Engine, table: str) -> list[int]:
+def _book_ids(connect: Connect, table: str) -> list[int]:
     """The distinct book ids of a table: one look-up in its key for each, however many rows a book has."""
     found: list[int] = []
-    with engine.connect() as connection:
+    with connect() as connection:
         row = connection.execute(text(f"SELECT min(book_id) FROM {table}")).one()
         while row[0] is not None:
             found.append(row[0])

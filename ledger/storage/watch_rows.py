@@ -113,6 +113,15 @@ def bodies(connection: Connection, book_id: int, start: int, limit: int) -> list
 def memory(connection: Connection, book_id: int, places: Collection[Place], currencies: Collection[str]) -> Memory:
     """What is remembered about ``places``, with the book's time zone and the digits of its units."""
     timezone = connection.execute(select(books.c.timezone).where(books.c.book_id == book_id)).scalar_one()
+    scales = connection.execute(
+        select(units.c.name, units.c.digits).where(units.c.book_id == book_id, units.c.name.in_(sorted(currencies)))
+    )
+    digits = {row.name: row.digits for row in scales}
+    return Memory(timezone=timezone, values=values_at(connection, book_id, places), units=digits)
+
+
+def values_at(connection: Connection, book_id: int, places: Collection[Place]) -> dict[Place, Any]:
+    """What is remembered about places; what nothing is remembered of is absent."""
     values: dict[Place, Any] = {}
     # Kind by kind: SQLite reads everything that is remembered of the book for a list of pairs.
     for kind, of_kind in groupby(sorted(places), key=itemgetter(0)):
@@ -125,11 +134,7 @@ def memory(connection: Connection, book_id: int, places: Collection[Place], curr
             )
             for name, value in connection.execute(statement):
                 values[kind, name] = parse(value.encode())
-    scales = connection.execute(
-        select(units.c.name, units.c.digits).where(units.c.book_id == book_id, units.c.name.in_(sorted(currencies)))
-    )
-    digits = {row.name: row.digits for row in scales}
-    return Memory(timezone=timezone, values=values, units=digits)
+    return values
 
 
 def listeners(connection: Connection, book_id: int) -> list[Listener]:
