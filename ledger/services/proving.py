@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from ledger.core.merkle import EMPTY_ROOT
+from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.proofs import (
     Node,
     ProofInvalid,
@@ -21,6 +21,7 @@ from ledger.core.proofs import (
     consistency_spans,
     inclusion_spans,
     make_proof,
+    nodes_of,
     span_root,
     wanted_nodes,
 )
@@ -28,6 +29,7 @@ from ledger.core.tiles import Tile, is_full, place_of
 from ledger.services.errors import UnknownBook
 from ledger.services.tiling import LogDamaged, NodeReader, TilePlace, Tiler, TilesMissing
 from ledger.storage import queries_log, tile_rows
+from ledger.storage.archive_rows import last_range
 
 ROUNDS_MAX: Final = 6
 Proof = TypeVar("Proof")
@@ -130,6 +132,18 @@ class Prover:
 
         return self._make(book_id, second, spans, make)
 
+    def frontier(self, book_id: int, size: int) -> Frontier:
+        """The frontier of the log of ``size`` records. Raises as ``inclusion``."""
+        nodes = nodes_of((0, size))
+
+        def make(known: _Known, whole: int) -> Frontier:
+            made = Frontier(whole, [known.nodes[node] for node in nodes])
+            if made.root() != self._root(known, whole):
+                raise ProofInvalid("the nodes of the frontier do not give the root")
+            return made
+
+        return self._make(book_id, size, lambda whole: _Wanted([(0, whole)] if whole else [], (whole,)), make)
+
     @staticmethod
     def _root(known: _Known, size: int) -> bytes:
         """The root of a size, once it was shown to lead to the head's. Raises ProofInvalid."""
@@ -161,8 +175,9 @@ class Prover:
                     raise OutsideLog(f"the log has {head.size} records, not {whole}")
                 wanted = wanted_nodes(spans(whole).all(head.size))
                 try:
-                    nodes = NodeReader(connection, book_id, head.size, made).read(wanted)
-                    found = tile_rows.leaves_at(connection, book_id, leaves)
+                    reader = NodeReader(connection, book_id, head.size, made)
+                    nodes = reader.read(wanted)
+                    found = _leaves(connection, book_id, reader, leaves)
                 except TilesMissing as missing:
                     lacking: Sequence[TilePlace] = missing.places
                 else:
@@ -178,6 +193,18 @@ class Prover:
                         lacking, healed = _tiles_of(wanted, head.size), healed + 1
             made |= self._tiler.make(book_id, lacking, again=healed > 0, from_leaves=healed == 2)
         raise LogDamaged("tiles go away as they are written")
+
+
+def _leaves(connection: Connection, book_id: int, reader: NodeReader, indexes: Sequence[int]) -> dict[int, bytes]:
+    """Leaf hashes: the records' own, or their tiles' where records are archived; none where there is neither. Raises
+    TilesMissing, LogDamaged."""
+    found = tile_rows.leaves_at(connection, book_id, indexes)
+    lacking = [index for index in indexes if index not in found]
+    archived = last_range(connection, book_id) if lacking else None
+    if archived is not None:
+        nodes = reader.read([(0, index) for index in lacking if index < archived.stop])
+        found |= {index: node for (_, index), node in nodes.items()}
+    return found
 
 
 def _tiles_of(nodes: list[Node], size: int) -> list[TilePlace]:

@@ -49,7 +49,7 @@ class StoredBook:
             self._connection.execute(f"ALTER TABLE {spec.name} DISABLE TRIGGER USER")
         named = self._connection.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
-            " AND connamespace = 'public'::regnamespace"
+            " AND connamespace = 'public'::regnamespace AND coninhcount = 0"
         ).fetchall()
         for table, constraint in named:
             self._connection.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"')
