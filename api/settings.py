@@ -17,6 +17,8 @@ from annotated_types import Ge, Le
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.core.signing_key import ORIGIN_PREFIX_MAX
+
 ENVIRONMENT_PREFIX = "BURSAR_"
 
 
@@ -135,7 +137,7 @@ class Settings(BaseSettings):
     )
     checkpoint_origin: str | None = Field(
         default=None,
-        max_length=128,
+        max_length=ORIGIN_PREFIX_MAX,
         pattern=r"^[!-*,-~]+$",
         description="What the origin of checkpoints begins with, such as ledger.example.com; fixed with a book's first "
         "signing key.",

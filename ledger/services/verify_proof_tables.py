@@ -1,8 +1,10 @@
 """The comparison of tiles, checkpoints and cosignatures with the log, which they derive from.
 
 Owns what is read of them while the pass over the log goes by. Invariants: a tile that lacks is no difference, because
-it is made again, and one that is there is what the leaves give; a checkpoint is of the log at its size and signed by
-the key that the log names for that size; memory is bounded by a page.
+it is made again, and one that is there is what the leaves give; a checkpoint is of the log at its size, signed by the
+key that the log names for that size and by nobody else but a key before it; a cosignature is of a checkpoint that is
+there; memory is bounded by a page. When a checkpoint or a cosignature was kept, nobody signs: it is only seen to be
+possible.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,9 +12,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from ledger.core.invariants import Difference, shown
-from ledger.core.notes import NoteInvalid, Signature, parse_note, parse_verifier_key
+from ledger.core.moment import MOMENT_MAX
+from ledger.core.notes import Note, NoteInvalid
 from ledger.core.signing_key import SigningKey, current_key
 from ledger.core.tiles import LEVELS_MAX, Tile, full_tiles
+from ledger.services.cosigning import is_good
 from ledger.services.ed25519 import is_signed_by, open_checkpoint
 from ledger.services.verify_findings import Findings
 from ledger.storage import checkpoint_rows, queries_log, tile_rows
@@ -36,6 +40,7 @@ class ProofTables:
         self._checkpoints: list[StoredCheckpoint] = []
         self._cosignatures: dict[int, list[StoredCosignature]] = {}
         self._keys: list[SigningKey] = []
+        self._recorded_at: dict[int, int] = {}
 
     def before(self, start: int, stop: int) -> Collection[int]:
         """Read what belongs to a page of leaves, in one short transaction; the sizes of checkpoints in it."""
@@ -53,6 +58,7 @@ class ProofTables:
                 sizes = [stored.size for stored in self._checkpoints]
                 self._cosignatures = checkpoint_rows.cosignatures(connection, book_id, sizes)
                 self._keys = checkpoint_rows.keys(connection, book_id)
+                self._recorded_at = checkpoint_rows.recorded_at(connection, book_id, [size - 1 for size in sizes])
         return [stored.size for stored in self._checkpoints if stored.size >= 0]
 
     def after(self, tiles: list[Tile], roots: Mapping[int, bytes]) -> None:
@@ -88,6 +94,11 @@ class ProofTables:
             if latest is not None and latest.size > whole:
                 what = f"is of more records than the log has ({whole}): the log was set back after it was signed"
                 self._findings.add(Difference(CHECKPOINTS, what, None, str(latest.size)))
+            orphan = checkpoint_rows.orphan(connection, book_id)
+            if orphan is not None:
+                # A checkpoint is never removed, so this tells that one was.
+                what = "is of a checkpoint that is not there"
+                self._findings.add(Difference(COSIGNATURES, what, None, f"{orphan.size}, {orphan.key}"))
 
     @contextmanager
     def _typed(self) -> Iterator[None]:
@@ -103,24 +114,37 @@ class ProofTables:
         if stored.root != root:
             what = "is not the root of the log at that size"
             self._findings.add(Difference(CHECKPOINTS, what, None, size, "root", shown(root), shown(stored.root)))
+        earliest = self._recorded_at.get(stored.size - 1)
+        if earliest is not None and not earliest <= stored.created_at <= MOMENT_MAX:
+            what = "is before the last record that the checkpoint covers, or no moment"
+            found = str(stored.created_at)
+            self._findings.add(Difference(CHECKPOINTS, what, None, size, "created_at", found=found))
         try:
-            if key is None:
-                raise NoteInvalid("the log names no key that signs at that size")
-            opened = open_checkpoint(stored.note, [key.verifier()])
-            if (opened.checkpoint.size, opened.checkpoint.root) != (stored.size, root):
-                raise NoteInvalid("it is of another log than this one at that size")
+            note = _check_note(stored, root, key, self._keys)
         except NoteInvalid as error:
             self._findings.add(Difference(CHECKPOINTS, f"is not good: {error}", None, size, "note"))
             return
         for one in self._cosignatures.get(stored.size, []):
-            if not _is_good(one, parse_note(stored.note).text):
-                what = "is no signature of the witness that it names"
+            if not is_good(one, note.text) or not stored.created_at <= one.created_at <= MOMENT_MAX:
+                what = "is no signature of the witness that it names, or was not made when it says"
                 self._findings.add(Difference(COSIGNATURES, what, None, f"{size}, {one.key}"))
 
 
-def _is_good(one: StoredCosignature, text: str) -> bool:
-    try:
-        key = parse_verifier_key(one.key)
-    except NoteInvalid:
-        return False
-    return key.name == one.name and is_signed_by(key, text, Signature(key.name, key.id, one.signature))
+def _check_note(stored: StoredCheckpoint, root: bytes, key: SigningKey | None, keys: list[SigningKey]) -> Note:
+    """The note of a checkpoint: ``key``, which is that of its size, has signed it, and nobody else has but one of
+    ``keys`` from before. Raises NoteInvalid."""
+    if key is None:
+        raise NoteInvalid("the log names no key that signs at that size")
+    opened = open_checkpoint(stored.note, [key.verifier()])
+    if (opened.checkpoint.size, opened.checkpoint.root) != (stored.size, root):
+        raise NoteInvalid("it is of another log than this one at that size")
+    if opened.checkpoint.text() != opened.note.text:
+        raise NoteInvalid("it has lines that no checkpoint of this log has")
+    others = [line for line in opened.note.signatures if line.id != key.verifier().id]
+    if len(opened.note.signatures) - len(others) != 1 or len(others) > 1:
+        raise NoteInvalid("it has more signatures than the log makes")
+    earlier = [one.verifier() for one in keys if one.created_index < key.created_index]
+    for line in others:
+        if not any(is_signed_by(one, opened.note.text, line) for one in earlier):
+            raise NoteInvalid("it has a signature that is of none of the log's keys")
+    return opened.note
