@@ -45,7 +45,7 @@ from tests.support import every_budget, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
-class _Clock(Sources):
+class Clock(Sources):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class _Clock(Sources):
 class LiveLedger(Ledger):
     """A book in a migrated database, driven through the authorizer."""
 
-    def __init__(self, database_url: str, name: str = "acme") -> None:
-        self.sources = _Clock()
+    def __init__(self, database_url: str, name: str = "acme", *, sources: Clock | None = None) -> None:
+        self.sources = sources or Clock()
         self._made = 0
         opened = open_new_book(database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources)
         self.book = opened.book
