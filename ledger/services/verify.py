@@ -23,7 +23,15 @@ from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import compare_proof_tables
 from ledger.services.verify_rows import row_differences
-from ledger.storage.proof_reader import Connect, ProofReader, Standing, books_by_table, names_of_books, open_database
+from ledger.storage.proof_reader import (
+    Connect,
+    ProofReader,
+    Standing,
+    books_by_table,
+    names_of_books,
+    open_database,
+    tables_of_no_book,
+)
 from ledger.storage.scratch import Scratch
 
 CATCH_UP_ROUNDS_MAX: Final = 20
@@ -83,7 +91,7 @@ def verify_connected(
     chosen = {book_id: name for book_id, name in names.items() if book is None or name == book}
     if book is not None and not chosen:
         raise NoSuchBook(book)
-    for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], item[0])):
+    for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], str(item[0]))):
         reader = ProofReader(connect, book_id)
         if leaves_only:
             yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
@@ -102,10 +110,13 @@ def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int
             if book_id not in names:
                 strays.setdefault(book_id, []).append(table)
     known = names_of_books(connect) if strays else {}
-    for book_id, tables in sorted(strays.items()):
+    for book_id, tables in sorted(strays.items(), key=lambda item: str(item[0])):
         if book_id not in known:
             found = [Difference(table, "rows of a book that does not exist") for table in tables]
             yield BookReport(book_id, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
+    found = [Difference(table, "rows of no book at all") for table in tables_of_no_book(connect)]
+    if found:
+        yield BookReport(0, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
 
 
 def _verify_book(
@@ -178,7 +189,7 @@ def _prove(reader: ProofReader, scratch: Scratch, log: LogPass, findings: Findin
     if log.followed:
         compare_projections(reader, scratch, log, findings)
     if log.whole:
-        compare_proof_tables(reader, log.position, findings)
+        compare_proof_tables(reader, scratch, log, findings)
     if log.followed and not findings.differences:
         scratch.write()
         for difference in check_invariants(reader, scratch, log):

@@ -6,7 +6,7 @@ a private half is read by whoever signs and by nothing else.
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Select, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.signing_key import SigningKey
@@ -112,6 +112,20 @@ def cosignatures(connection: Connection, book_id: int, sizes: list[int]) -> dict
     for row in connection.execute(statement):
         found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3])))
     return found
+
+
+def orphan(connection: Connection, book_id: int) -> StoredCosignature | None:
+    """A cosignature of a checkpoint that is not there, or None."""
+    columns = checkpoint_cosignatures.c
+    signed = exists().where(checkpoints.c.book_id == book_id, checkpoints.c.size == columns.size)
+    statement = (
+        select(columns.size, columns.key, columns.name, columns.signature)
+        .where(columns.book_id == book_id, ~signed)
+        .order_by(columns.size, columns.key)
+        .limit(1)
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else StoredCosignature(*row)
 
 
 def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature, *, now: int) -> bool:

@@ -1,1 +1,1 @@
-"""The tamper campaign: a book of hundreds of records, attacked in every table and column, and what verify says of it."""
+"""The tamper campaign: a book of hundreds of records, attacked everywhere, and what verify says to each attack."""

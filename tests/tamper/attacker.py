@@ -141,9 +141,13 @@ def _bare_sqlite(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.execute("ATTACH ? AS source", (str(path),))
     for table, columns in COLUMNS.items():
-        declared = ", ".join(f"{name} {kind}" for _, name, kind, *_ in connection.execute(f"PRAGMA source.table_info({table})"))
+        declared = ", ".join(
+            f"{name} {kind}" for _, name, kind, *_ in connection.execute(f"PRAGMA source.table_info({table})")
+        )
         connection.execute(f"CREATE TABLE {table} ({declared})")
-        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM source.{table}")
+        connection.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns)} FROM source.{table}"
+        )
         connection.execute(f"CREATE INDEX {table}_key ON {table} ({', '.join(KEYS[table])})")
     connection.execute("DETACH source")
     connection.execute("BEGIN")

@@ -40,7 +40,9 @@ def cell_tampers(attacker: Attacker) -> Iterator[Tamper]:
         yield from _row_tampers(attacker, table)
 
 
-def _tamper(table: str, column: str, operation: str, act: Callable[[Attacker], None], *names: Place, **more: Any) -> Tamper:
+def _tamper(
+    table: str, column: str, operation: str, act: Callable[[Attacker], None], *names: Place, **more: Any
+) -> Tamper:
     more.setdefault("only", BESIDE.get(table, frozenset((table,))))
     if table == "log_records":
         more.setdefault("first", frozenset(("log_records",)))
@@ -62,6 +64,8 @@ def _changes(attacker: Attacker, table: str, column: str) -> Iterator[Tamper]:
         others = [other[column] for other in chance.sample(rows, len(rows))]
         if column == "book_id":
             changed = [("other_book", attacker.other_id), ("no_book", 7), ("null", None)]
+            if attacker.sqlite:
+                changed += [("text", "acme"), ("blob", b"acme"), ("fraction", row[column] + 0.5)]
         else:
             kind = metadata.tables[table].columns[column]
             changed = list(other_values(row[column], kind, others, sqlite=attacker.sqlite))
@@ -83,6 +87,11 @@ def _names_of_change(attacker: Attacker, table: str, row: Row, column: str, valu
     if (table, column) == ("book_heads", "size") and type(value) is int and value < row["size"]:
         # The head forgets records: the first that it forgets stands behind it.
         return (Place("log_records", max(value, 0)),)
+    if (table, column) == ("book_heads", "size") and type(value) is int:
+        return (Place("log_records", row["size"]),)
+    if table in MAY_GO and type(value) is not type(row[column]) and not (value is None and column in KEYS[table]):
+        # What has a wrong type is of no use, whatever row it is in.
+        return (Place(table),)
     if column not in KEYS[table]:
         return (place_of(table, row, column),)
     if table in MAY_GO:
@@ -173,6 +182,8 @@ def _gone(table: str, row: Row) -> Place:
 def _extra(table: str, row: Row) -> Place:
     if table in ("book_heads", "books"):
         return Place(table)
+    if row.get("log_index") == FAR and "log_index" in KEYS[table]:
+        return Place(table, FAR)
     return place_of(table, row, ANY if table in (*MAY_GO, "log_records") else ROW)
 
 
@@ -183,7 +194,9 @@ def _additions(attacker: Attacker, table: str, row: Row) -> Iterator[Tamper]:
     yield _tamper(table, ROW, "twice", act, _extra(table, row) if table != "texts" else Place(table, row["log_index"]))
     for operation, book_id in (("in_other_book", attacker.other_id), ("in_no_book", 7), ("in_null_book", None)):
         act = partial(_insert, table=table, row=row | {"book_id": book_id})
-        yield _tamper(table, "book_id", operation, act, Place(table), touches_other=True)
+        # A row of ``books`` makes a book, which then has no head.
+        name = "book_heads" if (table, operation) == ("books", "in_no_book") else table
+        yield _tamper(table, "book_id", operation, act, Place(name), touches_other=True)
     for column in KEYS[table][1:]:
         kind = metadata.tables[table].columns[column]
         far = FAR_SMALL if str(kind.type) == "INTEGER" else FAR
@@ -192,14 +205,18 @@ def _additions(attacker: Attacker, table: str, row: Row) -> Iterator[Tamper]:
             copy = row | {column: value}
             if value is None and (table in MAY_GO or (column == "log_index" and table != "idempotency_keys")):
                 continue
-            yield _tamper(table, column, f"{operation}_key", partial(_insert, table=table, row=copy), _extra(table, copy))
+            yield _tamper(
+                table, column, f"{operation}_key", partial(_insert, table=table, row=copy), _extra(table, copy)
+            )
             if ahead and table not in MAY_GO:
                 copy = copy | {name: FAR for name in ahead if name not in KEYS[table]}
                 act = partial(_insert, table=table, row=copy)
                 yield _tamper(table, column, f"{operation}_key_ahead", act, _extra(table, copy))
     payload = [name for name in columns(table) if name not in KEYS[table] and name not in INDEXES]
     if ahead and payload and table not in MAY_GO and "log_index" not in KEYS[table]:
-        yield _tamper(table, ROW, "twice_ahead", partial(_insert, table=table, row=row | ahead), place_of(table, row))
+        yield _tamper(
+            table, ROW, "twice_ahead", partial(_insert, table=table, row=row | ahead), place_of(table, row | ahead)
+        )
         kind = metadata.tables[table].columns[payload[0]]
         others = [other[payload[0]] for other in attacker.rows[table]]
         _, value = list(other_values(row[payload[0]], kind, others, sqlite=False))[-1]
@@ -218,4 +235,3 @@ def _insert(attacker: Attacker, *, table: str, row: Row) -> None:
 def _delete(attacker: Attacker, *, table: str, rows: list[Row]) -> None:
     for row in rows:
         attacker.delete(table, row)
-

@@ -56,7 +56,9 @@ class Tamper:
 
 
 def place_of(table: str, row: Mapping[str, Any], column: str = ANY) -> Place:
-    """The place of a row, or of a column of it, as verify names it."""
+    """The place of a row, or of a column of it, as verify names it. A text or a cosignature is compared whole."""
+    if table == "texts":
+        return Place(table, row["log_index"], f"field={row['field']}")
     if table == "log_records":
         return Place(table, row["log_index"], ANY, column)
     if table == "merkle_tiles":
@@ -64,7 +66,7 @@ def place_of(table: str, row: Mapping[str, Any], column: str = ANY) -> Place:
     if table == "checkpoints":
         return Place(table, None, str(row["size"]), column)
     if table == "checkpoint_cosignatures":
-        return Place(table, None, f"{row['size']}, {row['key']}", column)
+        return Place(table, None, f"{row['size']}, {row['key']}")
     named = [name for name in KEYS[table][1:] if name != "log_index"]
     key = ", ".join(f"{name}={row[name] if isinstance(row[name], str) else shown(row[name])}" for name in named)
     return Place(table, row.get("log_index"), key, column)
@@ -87,9 +89,7 @@ def complaints(tamper: Tamper, attacker: Attacker, reports: list[BookReport]) ->
     if found[0].table not in (tamper.first or only):
         wrong.append(f"the first difference names {found[0].table}")
     wrong += [f"blames {table}" for table in sorted({difference.table for difference in found} - only)]
-    wrong += [
-        f"does not name {place}" for place in tamper.names if not any(map(place.is_named_by, found))
-    ]
+    wrong += [f"does not name {place}" for place in tamper.names if not any(map(place.is_named_by, found))]
     if wrong:
         wrong += [difference.sentence() for difference in found[:4]]
     return wrong

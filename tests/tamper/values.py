@@ -38,7 +38,9 @@ def _candidates(value: Any, column: Column[Any], others: list[Any], *, sqlite: b
         known = next((other for other in others if other is not None), None)
         yield "set", known if known is not None else _something(kind)
         return
-    yield "another_rows", next((other for other in others if other is not None and other != value), None)
+    another = next((other for other in others if other is not None and other != value), None)
+    if another is not None:
+        yield "another_rows", another
     if kind == "BOOLEAN":
         yield "flipped", not value
         if sqlite:

@@ -37,7 +37,7 @@ from ledger.storage.engine import create_engine
 from ledger.storage.side_writer import SideWriter
 from tests.support import every_policy
 from tests.support.every_kind import Clock, LiveLedger, play
-from tests.support.witnesses import WITNESS, cosigned
+from tests.support.witnesses import cosigned
 
 SEED = 5
 STEPS = 110
