@@ -1,7 +1,7 @@
 """`bursar verify`: prove the books of a database, and name the first things that are wrong with them.
 
-Invariant: status 0 only when every book that was asked for is proved whole; 1 when anything differs; 2 when the work
-could not be done, so that no script takes the one for the other.
+Invariant: status 0 only when every book that was asked for is proved whole and every checkpoint that was given is of
+it; 1 when anything differs; 2 when the work could not be done, so that no script takes the one for the other.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from ledger.cli.database import database_option, errors_in_one_line, require_file
 
 if TYPE_CHECKING:
+    from ledger.core.notes import VerifierKey
     from ledger.services.verify import BookProgress
+    from ledger.services.verify_against import Claim, Consistency
     from ledger.services.verify_findings import BookReport
 
-PROGRESS_FROM_RECORDS = 5_000
+CLAIM_BYTES_MAX: Final = 16_777_216
+"""A witness's state of ten thousand checkpoints is a megabyte."""
+PROGRESS_FROM_RECORDS: Final = 5_000
 """A shorter book is done before anybody could read a progress bar."""
 
 
@@ -45,58 +50,173 @@ class CouldNotRun(click.ClickException):
 @click.option(
     "--leaves-only", is_flag=True, help="Only the records' hashes and the root: quick, but no proof of balances."
 )
-def command(database_url: str, book: str | None, as_json: bool, limit_differences: int, leaves_only: bool) -> None:
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="CHECKPOINT",
+    help="A file with a signed checkpoint, or a witness's state, that the log must extend; - is standard input.",
+)
+@click.option(
+    "--since",
+    multiple=True,
+    metavar="CHECKPOINT",
+    help="As --against, and what an earlier run found right before it is trusted: with --state, or with --leaves-only.",
+)
+@click.option(
+    "--consistency",
+    multiple=True,
+    metavar="FILE",
+    help="An answer of GET /v1/proofs/consistency that leads from this database to a later checkpoint.",
+)
+@click.option(
+    "--key", "key_texts", multiple=True, metavar="VKEY", help="Trust this verifier key, and not the keys on record."
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="A directory where progress is kept: a run that was killed goes on, and --since begins from there.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Processes that work on several books at once; left out: one a processor, at most 8, where books are long.",
+)
+def command(
+    database_url: str,
+    book: str | None,
+    as_json: bool,
+    limit_differences: int,
+    leaves_only: bool,
+    against: tuple[str, ...],
+    since: tuple[str, ...],
+    consistency: tuple[str, ...],
+    key_texts: tuple[str, ...],
+    state: Path | None,
+    jobs: int | None,
+) -> None:
     """Prove the books: recompute every record, balance and root.
 
     Every log record's hash and the Merkle root are computed again, every table is rebuilt from the log and compared row
     by row, and every accounting invariant is checked. Servers may keep running. No secret is needed.
 
-    The status is 0 when all is right, 1 when anything differs, 2 when the books could not be read. A log by itself
-    cannot show that its end was cut off together with all that followed from it: compare the size and root printed
-    here with ones that you kept elsewhere.
+    The status is 0 when all is right, 1 when anything differs, or a checkpoint is not of the log's beginning, 2 when
+    the books could not be read. A log by itself cannot show that its end was cut off together with all that followed
+    from it: give checkpoints that you, or a witness, kept elsewhere, with --against.
 
     \b
     For example:
       bursar verify --database-url sqlite:///bursar.db
-      bursar verify --database-url sqlite:///bursar.db --book acme --json
+      bursar verify --against acme.witness --database-url sqlite:///restored.db
+      bursar verify --state /var/lib/bursar-verify
+      bursar verify --state /var/lib/bursar-verify --since checkpoint.txt
     """
     with _statuses():
+        if since and state is None and not leaves_only:
+            raise CouldNotRun(
+                "--since trusts what an earlier run has found right: name the directory that it kept with --state, or "
+                "add --leaves-only to recompute the hashes of what came after"
+            )
+        if state is not None and leaves_only:
+            raise CouldNotRun("--leaves-only keeps nothing: leave out --state")
+        claims = _Claims.read(against, since, consistency, key_texts)
         require_file(database_url)
-        reports = _run(database_url, book, limit_differences, leaves_only=leaves_only)
+        reports = _run(database_url, book, limit_differences, claims, leaves_only=leaves_only, state=state, jobs=jobs)
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
+    verified = all(report.verified for report in reports)
+    agree = all(report.agrees for report in reports)
     if as_json:
-        verified = all(report.verified for report in reports)
-        click.echo(json.dumps({"verified": verified, "books": [_plain(report) for report in reports]}))
+        click.echo(json.dumps({"verified": verified, "agrees": agree, "books": [_plain(report) for report in reports]}))
     else:
         for report in reports:
             _print(report, "leaves" if leaves_only else "books")
-    if not all(report.verified for report in reports):
+    if not (verified and agree):
         sys.exit(1)
+
+
+class _Claims(NamedTuple):
+    """What was given beside the database, read."""
+
+    against: tuple[Claim, ...]
+    since: tuple[Claim, ...]
+    proofs: tuple[Consistency, ...]
+    keys: tuple[VerifierKey, ...]
+
+    @classmethod
+    def read(
+        cls, against: tuple[str, ...], since: tuple[str, ...], consistency: tuple[str, ...], keys: tuple[str, ...]
+    ) -> _Claims:
+        """Read the files and keys. Raises CouldNotRun."""
+        from ledger.core.notes import NoteInvalid, parse_verifier_key
+        from ledger.services.verify_against import ClaimUnusable, read_claim, read_consistency
+
+        try:
+            return cls(
+                tuple(read_claim(file, _content(file)) for file in against),
+                tuple(read_claim(file, _content(file)) for file in since),
+                tuple(read_consistency(file, _content(file)) for file in consistency),
+                tuple(parse_verifier_key(text) for text in keys),
+            )
+        except NoteInvalid as error:
+            raise CouldNotRun(f"--key: {error}") from error
+        except ClaimUnusable as error:
+            raise CouldNotRun(str(error)) from error
+
+
+def _content(file: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read(CLAIM_BYTES_MAX) if file == "-" else Path(file).read_bytes()[:CLAIM_BYTES_MAX]
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise CouldNotRun(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CouldNotRun(f"{file} is no text") from error
 
 
 @contextmanager
 def _statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
-    from ledger.services.verify import NoSuchBook
+    from ledger.services.verify import NoSuchBook, SinceLacks
+    from ledger.services.verify_state import StateUnusable
 
     try:
         with errors_in_one_line():
             yield
-    except NoSuchBook as error:
-        raise CouldNotRun(f'there is no book "{error}" in this database') from error
+    except (NoSuchBook, SinceLacks, StateUnusable) as error:
+        raise CouldNotRun(str(error)) from error
     except click.ClickException as error:
         raise CouldNotRun(error.format_message()) from error
 
 
-def _run(database_url: str, book: str | None, limit: int, *, leaves_only: bool) -> list[BookReport]:
+def _run(
+    database_url: str,
+    book: str | None,
+    limit: int,
+    claims: _Claims,
+    *,
+    leaves_only: bool,
+    state: Path | None,
+    jobs: int | None,
+) -> list[BookReport]:
     from ledger.services.verify import verify_books
 
-    # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
+    # Bodies are trees without cycles, millions of them: looking for cycles at every turn finds nothing.
     gc.set_threshold(200_000, 50, 100)
     with _progress() as progress:
         reports = verify_books(
-            database_url, book=book, differences_max=limit, progress=progress, leaves_only=leaves_only
+            database_url,
+            book=book,
+            differences_max=limit,
+            progress=progress,
+            leaves_only=leaves_only,
+            against=claims.against,
+            since=claims.since,
+            proofs=claims.proofs,
+            keys=claims.keys,
+            state=state,
+            jobs=jobs,
         )
         return list(reports)
 
@@ -126,12 +246,19 @@ def _progress() -> Iterator[BookProgress | None]:
 
 def _print(report: BookReport, proved: str) -> None:
     name = report.name or f"book {report.book_id}"
+    if report.trusted or report.resumed:
+        click.echo(f"{name}: {_not_read(report)}")
+    for verdict in report.verdicts:
+        click.echo(f"{name}: {verdict.source}: {verdict.verdict.upper().replace('_', ' ')}: {verdict.sentence}")
     if report.verified:
         click.echo(f"{name}: {proved} verified: {report.records} records, root {report.root}")
         if report.texts_missing:
             click.echo(
                 f"{name}: {report.texts_missing} free texts were removed; {report.texts} are there, as the log says"
             )
+        return
+    if not report.differences:
+        click.echo(f"{name}: NOT verified: no work was done on the word of that checkpoint")
         return
     count = len(report.differences)
     click.echo(f"{name}: NOT verified: {count} difference{'' if count == 1 else 's'} in {report.records} records:")
@@ -141,16 +268,32 @@ def _print(report: BookReport, proved: str) -> None:
         click.echo("  The work stopped there; there may be more.")
 
 
+def _not_read(report: BookReport) -> str:
+    """What the report does not rest on this run for."""
+    parts = []
+    if report.trusted:
+        parts.append(f"the first {report.trusted} records were verified by an earlier run and are trusted")
+    if report.resumed:
+        parts.append(f"{report.resumed} records were read before this run was interrupted")
+    return "; ".join(parts)
+
+
 def _plain(report: BookReport) -> dict[str, Any]:
     return {
         "book": report.name,
         "verified": report.verified,
+        "agrees": report.agrees,
         "records": report.records,
         "root": report.root,
         "complete": report.complete,
+        "trusted": report.trusted,
+        "resumed": report.resumed,
         "texts": report.texts,
         "texts_missing": report.texts_missing,
         "seconds": round(report.seconds, 3),
+        "checkpoints": [
+            {key: value for key, value in verdict._asdict().items() if value is not None} for verdict in report.verdicts
+        ],
         "differences": [
             {key: value for key, value in difference._asdict().items() if value not in ("", None)}
             for difference in report.differences

@@ -124,8 +124,8 @@ class Progress:
     hashes are the frontier's. ``bindings`` are the live policies of each scope, ``meters`` those of each policy, and
     ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
-    do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each; ``key_runs``
-    maps each key that is for one run only to that run; ``signing_key`` is the one that signs checkpoints now.
+    do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
+    ``signing_key`` is the one that signs checkpoints now.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -144,7 +144,6 @@ class Progress:
         self.plans: dict[tuple[str | None, str | None], Any] = {}
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
-        self.key_runs: dict[str, str] = {}
         self.signing_key: SigningKey | None = None
 
 
@@ -267,7 +266,7 @@ class Record:
 
     def check_key(self) -> None:
         """A key that is for one run only answers for nothing else."""
-        run = self.fold.key_runs.get(self.body["by"].get("key", ""))
+        run = run_of_key(self)
         if run is not None and (self.body["kind"] not in KINDS_OF_A_RUN or self.body.get("run") != run):
             self.differ("a key is used outside of the run that it is for", run, self.body.get("run"))
 
@@ -292,6 +291,13 @@ class Record:
         """A category or a payee is known from the first record that names it."""
         if self.store.names.get((kind, name)) is None:
             self.store.names.add((kind, name), Name(self.fold.book_id, kind, name, self.index))
+
+
+def run_of_key(record: Record) -> str | None:
+    """The only run that the key is for with which the record was asked for; None for any other key, and without one."""
+    key = record.body["by"].get("key")
+    found = record.store.api_keys.get(key) if key is not None else None
+    return None if found is None else found.run
 
 
 def atoms_of(text: Any) -> int:

@@ -73,10 +73,8 @@ def _add_key(record: Record) -> Key:
         body["made_by"], record.time, None if expires is None else moment_of(expires), None, record.index, record.index,
         run, body.get("vouched_by"),
     )  # fmt: skip
-    if run is not None:
-        if record.store.runs.get(run) is None:
-            raise LookupError(f"there is no run {run}")
-        record.fold.key_runs[row.id] = run
+    if run is not None and record.store.runs.get(run) is None:
+        raise LookupError(f"there is no run {run}")
     record.store.api_keys.add(row.id, row)
     return row
 

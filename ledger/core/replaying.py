@@ -17,7 +17,7 @@ from ledger.core.planning import run_meters, subject_of
 from ledger.core.policy import Subject
 from ledger.core.principal import lineage
 from ledger.core.projecting_policies import fingerprints_said, plan_of
-from ledger.core.projecting_record import Progress, Record, atoms_of
+from ledger.core.projecting_record import Progress, Record, atoms_of, run_of_key
 from ledger.core.rules import Evaluation, Facts, RunCap, barred_verdict, evaluate, first_denial
 
 DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension", "run", "run_denial"))
@@ -88,7 +88,7 @@ def _authorization(record: Record) -> dict[str, Any]:
     above = (agent, *lineage(row.path))
     permitted = any(fold.store.budget_agents.get((holder, name)) is not None for holder in above)
     opened = fold.store.runs.get(run) if run is not None else None
-    is_keys = opened is not None and fold.key_runs.get(body["by"].get("key", "")) == opened.name
+    is_keys = opened is not None and run_of_key(record) == opened.name
     stranger = opened.agent if opened is not None and not is_keys and opened.agent not in above else None
     atoms = atoms_of(request["amount"])
     available_name, held_name, _ = budget_accounts(name)

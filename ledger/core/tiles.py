@@ -5,10 +5,11 @@ of tree level ``8 * level`` from ``256 * position`` on; its root is the node of 
 ``position``. Invariant: a tile is a function of the leaves below it, so it can always be made again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Final, NamedTuple
 
-from ledger.core.merkle import HASH_SIZE, node_hash
+from ledger.core.merkle import HASH_SIZE, Frontier
 from ledger.core.proofs import Node
 
 TILE_BITS: Final = 8
@@ -66,9 +67,12 @@ def full_tiles(level: int, size: int) -> int:
 
 def root_of(hashes: bytes) -> bytes:
     """The root over a power of two of hashes in one piece."""
-    nodes = split_hashes(hashes)
+    return _root_over(split_hashes(hashes))
+
+
+def _root_over(nodes: list[bytes]) -> bytes:
     while len(nodes) > 1:
-        nodes = [node_hash(nodes[at], nodes[at + 1]) for at in range(0, len(nodes), 2)]
+        nodes = [sha256(b"\x01" + nodes[at] + nodes[at + 1]).digest() for at in range(0, len(nodes), 2)]
     return nodes[0]
 
 
@@ -85,7 +89,8 @@ def make_tile(level: int, position: int, hashes: bytes) -> Tile:
 
 
 class TileFold:
-    """Every tile of a log, as its leaves come in from the first on; holds at most 256 hashes a level."""
+    """Every tile of a log, as its leaves come in from the first on, and its frontier at any moment; holds at most 256
+    hashes a level. Many leaves at once cost less than a ``Frontier`` that each is appended to."""
 
     __slots__ = ("_open", "size")
 
@@ -93,18 +98,53 @@ class TileFold:
         self.size = 0
         self._open: list[list[bytes]] = [[]]
 
-    def append(self, leaf: bytes) -> Iterator[Tile]:
-        """Take in one leaf hash; the tiles that it completes, lowest first."""
-        self.size += 1
-        level, node = 0, leaf
-        while True:
+    def extend(self, leaves: Sequence[bytes]) -> list[Tile]:
+        """Take in leaf hashes, in order; the tiles that they complete, each after those below it."""
+        made: list[Tile] = []
+        at, whole = 0, len(leaves)
+        while at < whole:
+            hashes = self._open[0]
+            some = min(TILE_HASHES - len(hashes), whole - at)
+            hashes += leaves[at : at + some]
+            at += some
+            self.size += some
+            if len(hashes) == TILE_HASHES:
+                self._complete(made)
+        return made
+
+    def _complete(self, made: list[Tile]) -> None:
+        level = 0
+        while len(hashes := self._open[level]) == TILE_HASHES:
+            tile = make_tile(level, (self.size >> TILE_BITS * (level + 1)) - 1, b"".join(hashes))
+            made.append(tile)
+            hashes.clear()
+            level += 1
             if level == len(self._open):
                 self._open.append([])
-            hashes = self._open[level]
-            hashes.append(node)
-            if len(hashes) < TILE_HASHES:
-                return
-            tile = make_tile(level, (self.size >> TILE_BITS * (level + 1)) - 1, b"".join(hashes))
-            hashes.clear()
-            yield tile
-            level, node = level + 1, tile.root
+            self._open[level].append(tile.root)
+
+    def frontier(self) -> Frontier:
+        """The right edge of the tree: what root, size and further leaves follow from."""
+        nodes: list[bytes] = []
+        for hashes in reversed(self._open):
+            start, left = 0, len(hashes)
+            while left:
+                width = 1 << left.bit_length() - 1
+                nodes.append(_root_over(hashes[start : start + width]))
+                start, left = start + width, left - width
+        return Frontier(self.size, nodes)
+
+    def to_lists(self) -> list[list[str]]:
+        """The hashes of the tiles that are not complete, in hex, by level: all there is to go on from."""
+        return [[node.hex() for node in hashes] for hashes in self._open]
+
+    @classmethod
+    def from_lists(cls, written: list[list[str]]) -> "TileFold":
+        """Read what ``to_lists`` gave. Raises ValueError."""
+        made = cls()
+        made._open = [[bytes.fromhex(node) for node in hashes] for hashes in written] or [[]]
+        for level, hashes in enumerate(made._open):
+            if len(hashes) >= TILE_HASHES or any(len(node) != HASH_SIZE for node in hashes):
+                raise ValueError("an incomplete tile has fewer than 256 hashes of 32 bytes")
+            made.size += len(hashes) << TILE_BITS * level
+        return made

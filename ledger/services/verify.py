@@ -1,42 +1,32 @@
 """`verify`: proves the books of a database from their logs alone, without any secret of the server.
 
-Owns the order of the work: the log up to the head read at the start, then up to the head of the moment until little
-is left, every projection, every invariant. Invariants: no transaction is open while anything is computed; memory is
-bounded whatever the length of a book; what is compared is compared at one size of the log, so that a book in use never
-looks wrong.
+Owns which books are verified and in what order they are told of; ``verify_book`` owns the work on one. Invariants: the
+reports are in one order however many processes work; rows of no book are found.
 
 What a log by itself cannot show is that its end was cut off and the head and all projections set back with it: that
 takes a checkpoint that somebody else keeps.
 """
 
-import contextlib
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
-from ledger.core.changeset import BOOKS, row_of
 from ledger.core.invariants import Difference
-from ledger.core.merkle import Frontier
-from ledger.services.verify_findings import BookReport, EnoughFound, Findings
-from ledger.services.verify_leaves import recompute_leaves
-from ledger.services.verify_log import LogPass, RecordCheck
-from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
-from ledger.services.verify_proof_tables import compare_proof_tables
-from ledger.services.verify_rows import row_differences
+from ledger.core.notes import VerifierKey
+from ledger.services.verify_against import Claim, Consistency, claims_of
+from ledger.services.verify_book import Order, verify_book
+from ledger.services.verify_findings import BookReport
+from ledger.services.verify_log import RecordCheck
+from ledger.services.verify_parallel import jobs_worth, verify_in_processes
 from ledger.storage.proof_reader import (
     Connect,
     ProofReader,
-    Standing,
     books_by_table,
     names_of_books,
     open_database,
     tables_of_no_book,
 )
-from ledger.storage.scratch import Scratch
 
-CATCH_UP_ROUNDS_MAX: Final = 20
-CATCH_UP_RECORDS: Final = 500
-"""A book that is fewer records ahead than this is near enough to be compared."""
 DIFFERENCES_DEFAULT: Final = 10
 
 BookProgress = Callable[[str, int, int], None]
@@ -44,7 +34,11 @@ BookProgress = Callable[[str, int, int], None]
 
 
 class NoSuchBook(LookupError):
-    """The book that was named is not in the database."""
+    """The book that was named, or that a checkpoint is of, is not in the database."""
+
+
+class SinceLacks(LookupError):
+    """A book is to be verified since a checkpoint, and none of those given is of it."""
 
 
 def verify_books(
@@ -55,23 +49,36 @@ def verify_books(
     progress: BookProgress | None = None,
     leaves_only: bool = False,
     checks: tuple[RecordCheck, ...] = (),
+    against: tuple[Claim, ...] = (),
+    since: tuple[Claim, ...] = (),
+    proofs: tuple[Consistency, ...] = (),
+    keys: tuple[VerifierKey, ...] = (),
+    state: Path | None = None,
+    jobs: int | None = 1,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
     ``leaves_only`` recomputes hashes and roots and nothing else. Otherwise, with every book, rows of books that do not
-    exist are looked for too: their report has the id and no name. Raises NoSuchBook, and StorageError when the database
-    cannot be had.
+    exist are looked for too: their report has the id and no name. ``against`` are checkpoints to compare the logs with
+    (``proofs`` of consistency may lead to them; ``keys`` are trusted in place of those on record); ``since`` are those
+    up to which a finished state in ``state`` is trusted. ``state`` is a directory. ``jobs`` processes at most work on
+    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them. Raises NoSuchBook, SinceLacks,
+    StateUnusable, and StorageError when the database cannot be had.
     """
+    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state)
     engine = open_database(database_url)
     try:
-        yield from verify_connected(
-            engine.connect,
-            book=book,
-            differences_max=differences_max,
-            progress=progress,
-            leaves_only=leaves_only,
-            checks=checks,
-        )
+        if jobs != 1:
+            names = names_of_books(engine.connect)
+            chosen = _chosen(names, book, order)
+            jobs = jobs or jobs_worth([ProofReader(engine.connect, book_id).size() for book_id, _ in chosen])
+            if jobs > 1 and len(chosen) > 1:
+                engine.dispose()
+                yield from verify_in_processes(database_url, chosen, order, progress, jobs=jobs)
+                if book is None and not leaves_only:
+                    yield from _stray_reports(engine.connect, names, differences_max)
+                return
+        yield from _verify(engine.connect, book, order, progress)
     finally:
         engine.dispose()
 
@@ -84,21 +91,35 @@ def verify_connected(
     progress: BookProgress | None = None,
     leaves_only: bool = False,
     checks: tuple[RecordCheck, ...] = (),
+    against: tuple[Claim, ...] = (),
 ) -> Iterator[BookReport]:
     """As ``verify_books``, through connections that somebody else gives: also of what is not committed, where
     ``connect`` gives a connection that is inside of a transaction and leaves it as it is."""
+    order = Order(differences_max, leaves_only, checks, against)
+    yield from _verify(connect, book, order, progress)
+
+
+def _verify(connect: Connect, book: str | None, order: Order, progress: BookProgress | None) -> Iterator[BookReport]:
     names = names_of_books(connect)
-    chosen = {book_id: name for book_id, name in names.items() if book is None or name == book}
+    for book_id, name in _chosen(names, book, order):
+        yield verify_book(ProofReader(connect, book_id), book_id, name, order, progress)
+    if book is None and not order.leaves_only:
+        yield from _stray_reports(connect, names, order.differences_max)
+
+
+def _chosen(names: dict[int, str], book: str | None, order: Order) -> list[tuple[int, str]]:
+    """The books to verify, in order. Raises NoSuchBook, SinceLacks."""
+    chosen = [(book_id, name) for book_id, name in names.items() if book is None or name == book]
     if book is not None and not chosen:
-        raise NoSuchBook(book)
-    for book_id, name in sorted(chosen.items(), key=lambda item: (item[1], str(item[0]))):
-        reader = ProofReader(connect, book_id)
-        if leaves_only:
-            yield _verify_leaves(reader, book_id, name, Findings(differences_max), progress)
-        else:
-            yield _verify_book(reader, book_id, name, Findings(differences_max), progress, checks)
-    if book is None and not leaves_only:
-        yield from _stray_reports(connect, names, differences_max)
+        raise NoSuchBook(f'there is no book "{book}" in this database')
+    for claim in (*order.against, *order.since):
+        if not any(claim.is_of(book_id) for book_id, _ in chosen):
+            where = "this database" if book is None else f"book {book}"
+            raise NoSuchBook(f"{claim.source} is a checkpoint of {claim.origin}, which is not in {where}")
+    for book_id, name in chosen:
+        if order.since and not claims_of(order.since, book_id):
+            raise SinceLacks(f"no checkpoint is given with --since for book {name}: name one book with --book")
+    return sorted(chosen, key=lambda item: (item[1], str(item[0])))
 
 
 def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int) -> Iterator[BookReport]:
@@ -117,95 +138,3 @@ def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int
     found = [Difference(table, "rows of no book at all") for table in tables_of_no_book(connect)]
     if found:
         yield BookReport(0, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
-
-
-def _verify_book(
-    reader: ProofReader,
-    book_id: int,
-    name: str,
-    findings: Findings,
-    progress: BookProgress | None,
-    checks: tuple[RecordCheck, ...],
-) -> BookReport:
-    started = time.monotonic()
-    scratch = Scratch()
-
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress(name, done, total)
-
-    log = LogPass(reader, scratch, book_id, findings, progress=tell, checks=checks)
-    complete = False
-    try:
-        _prove(reader, scratch, log, findings)
-        complete = log.followed
-    except EnoughFound:
-        pass
-    except ValueError as error:
-        findings.differences.append(Difference("log_records", str(error)))
-    finally:
-        scratch.close()
-    return BookReport(
-        book_id,
-        name or (log.fold.book.name if log.fold.book is not None else ""),
-        log.position,
-        log.frontier.root().hex(),
-        complete,
-        log.texts,
-        log.texts_missing,
-        time.monotonic() - started,
-        findings.differences,
-    )
-
-
-def _verify_leaves(
-    reader: ProofReader, book_id: int, name: str, findings: Findings, progress: BookProgress | None
-) -> BookReport:
-    started = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress(name, done, total)
-
-    frontier, complete = Frontier(), False
-    with contextlib.suppress(EnoughFound):
-        frontier = recompute_leaves(reader, findings, tell)
-        complete = True
-    root = frontier.root().hex()
-    seconds = time.monotonic() - started
-    return BookReport(book_id, name, frontier.size, root, complete, 0, 0, seconds, findings.differences)
-
-
-def _prove(reader: ProofReader, scratch: Scratch, log: LogPass, findings: Findings) -> None:
-    for _ in range(CATCH_UP_ROUNDS_MAX):
-        standing = reader.standing()
-        ahead = _size(standing) - log.position
-        if log.position and ahead < CATCH_UP_RECORDS:
-            break
-        advance_to(log, standing)
-        if findings.differences and not log.followed:
-            return
-    _compare_book(standing, log, findings)
-    if log.followed:
-        compare_projections(reader, scratch, log, findings)
-    if log.whole:
-        compare_proof_tables(reader, scratch, log, findings)
-    if log.followed and not findings.differences:
-        scratch.write()
-        for difference in check_invariants(reader, scratch, log):
-            findings.add(difference)
-
-
-def _size(standing: Standing) -> int:
-    size = standing.head[0] if standing.head is not None else 0
-    return size if type(size) is int else 0
-
-
-def _compare_book(standing: Standing, log: LogPass, findings: Findings) -> None:
-    """The settings of the book never change after its first record."""
-    if not log.followed:
-        return
-    expected = row_of(log.fold.book)[1:] if log.fold.book is not None else None
-    if expected != standing.book:
-        for difference in row_differences(BOOKS, expected, standing.book):
-            findings.add(difference)

@@ -6,6 +6,7 @@ Invariant: nothing that was found is dropped in silence; beyond the limit the wo
 from dataclasses import dataclass, field
 
 from ledger.core.invariants import Difference
+from ledger.services.verify_against import Verdict
 
 
 class EnoughFound(Exception):
@@ -30,7 +31,9 @@ class Findings:
 class BookReport:
     """What verify says about one book. ``records`` and ``root`` (hex) are those that were recomputed; ``complete`` is
     False when the work stopped early because of what was found; ``texts`` and ``texts_missing`` count free texts that
-    stand beside the log and match it, and those of which the log has the digest only."""
+    stand beside the log and match it, and those of which the log has the digest only; ``trusted`` is how many records
+    an earlier state or checkpoint stands for, which were not read again, and ``resumed`` how many an interrupted run
+    had read; ``verdicts`` say what signed checkpoints make of the log."""
 
     book_id: int
     name: str
@@ -41,6 +44,14 @@ class BookReport:
     texts_missing: int
     seconds: float
     differences: list[Difference] = field(default_factory=list)
+    trusted: int = 0
+    resumed: int = 0
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every checkpoint that was given is of this log, as far as it goes."""
+        return all(verdict.good for verdict in self.verdicts)
 
     @property
     def verified(self) -> bool:

@@ -1,11 +1,11 @@
-"""The pass over the log: every leaf, the frontier, the columns beside the bodies, transfers and texts; and the fold.
+"""The pass over the log: every leaf, the tree, the columns beside the bodies, transfers and texts; and the fold.
 
 Owns the place in the log that verify has reached. Invariants: records are taken in the order of their indexes, without
 a gap; the frontier is made of hashes recomputed from the bodies; once a record cannot be followed the fold stops there,
 because rows made after it would be those of no book, while leaves are recomputed to the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 from ledger.core.canonical import text_digest
@@ -15,6 +15,7 @@ from ledger.core.invariants import BALANCES_FOLD_TRANSFERS, INDEXES_WITHOUT_GAP,
 from ledger.core.merkle import Frontier, leaf_hash
 from ledger.core.projecting import Fold
 from ledger.core.projecting_record import TransferRow
+from ledger.core.tiles import Tile, TileFold
 from ledger.services.verify_findings import Findings
 from ledger.services.verify_rows import compare_pages
 from ledger.storage.proof_reader import PAGE_RECORDS, LogPage, Row, Standing
@@ -23,6 +24,8 @@ from ledger.storage.scratch import Scratch
 UNFOLLOWED: Final = (KeyError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
 """What a body that no honest writer wrote may raise while it is read or followed."""
 
+KEPT: Final = ("position", "texts", "texts_missing", "_name", "_last_recorded_at")
+"""What a pass that goes on later has to know beside its tree, its fold and its rows."""
 Progress = Callable[[int, int], None]
 """Told how many records are done, of how many."""
 
@@ -47,11 +50,22 @@ class RecordCheck(Protocol):
         """What is wrong with the record; called in order, after the rows were folded up to it."""
 
 
+class TreeCheck(Protocol):
+    """One more look at the tree while it grows: at what is signed of it, or kept of it beside the log."""
+
+    def before(self, start: int, stop: int) -> Collection[int]:
+        """Told before the leaves from ``start`` to before ``stop`` are taken in; the sizes in ``(start, stop]``, and 0
+        where ``start`` is, whose roots are wanted."""
+
+    def after(self, tiles: list[Tile], roots: Mapping[int, bytes]) -> None:
+        """The tiles that these leaves completed, and the roots that were wanted. Not called where one is missing."""
+
+
 class LogPass:
     """How far the log was recomputed: ``position`` records, ``frontier`` over their leaves, ``fold`` over their bodies.
 
-    ``followed`` is False once the fold had to stop; ``whole`` is False once a record was missing, so that the frontier
-    is not that of any log.
+    ``on_page`` is called after each page. ``followed`` is False once the fold had to stop; ``whole`` is False once a
+    record was missing, so that the frontier is not that of any log.
     """
 
     def __init__(
@@ -63,27 +77,46 @@ class LogPass:
         *,
         progress: Progress,
         checks: tuple[RecordCheck, ...] = (),
+        tree_checks: tuple[TreeCheck, ...] = (),
     ) -> None:
         self._source = source
         self._scratch = scratch
         self._findings = findings
         self._progress = progress
         self._checks = checks
+        self._tree_checks = tree_checks
+        self._tree = TileFold()
+        self._leaves: list[bytes] = []
+        self._wanted: set[int] = set()
+        self._roots: dict[int, bytes] = {}
+        self._tiles: list[Tile] = []
         self._clock = Clock()
         self._name: str | None = None
         self._last_recorded_at = 0
+        self.on_page: Callable[[], None] = _nothing
         self.fold = Fold(book_id, scratch)
-        self.frontier = Frontier()
         self.position = 0
         self.followed = True
         self.whole = True
         self.texts = 0
         self.texts_missing = 0
 
+    @property
+    def frontier(self) -> Frontier:
+        """The right edge of the tree over the leaves so far."""
+        self._grow()
+        return self._tree.frontier()
+
+    def _grow(self) -> None:
+        self._tiles += self._tree.extend(self._leaves)
+        self._leaves.clear()
+
     def advance(self, size: int) -> None:
         """Take in the records up to ``size``. Raises EnoughFound, StorageError."""
         while self.position < size:
             stop = min(self.position + PAGE_RECORDS, size)
+            if self.whole:
+                self._begin_page(stop)
             page = self._source.log_page(self.position, stop)
             if not page.records:
                 following = self._source.next_index(self.position)
@@ -94,7 +127,37 @@ class LogPass:
                 stop = following + 1
                 page = self._source.log_page(self.position, stop)
             self._take(page, stop)
+            if self.whole:
+                self._end_page()
+            self.on_page()
             self._progress(stop, size)
+
+    def kept(self) -> dict[str, Any]:
+        """What a later pass goes on from, beside the fold and the rows: of JSON's types only. To be called between
+        pages, while everything is followed."""
+        self._grow()
+        return {"tree": self._tree.to_lists(), **{field: getattr(self, field) for field in KEPT}}
+
+    def take_up(self, kept: dict[str, Any]) -> None:
+        """Go on from what an earlier pass kept. Raises KeyError, TypeError or ValueError for anything else."""
+        self._tree = TileFold.from_lists(kept["tree"])
+        for field in KEPT:
+            setattr(self, field, kept[field])
+        if (self.position, self.position) != (self._tree.size, self.fold.size):
+            raise ValueError("position, tree and fold are not of one size")
+
+    def _begin_page(self, stop: int) -> None:
+        for check in self._tree_checks:
+            self._wanted.update(check.before(self.position, stop))
+        if self.position == 0 and 0 in self._wanted:
+            self._roots[0] = self._tree.frontier().root()
+
+    def _end_page(self) -> None:
+        self._grow()
+        tiles, roots = self._tiles, self._roots
+        self._tiles, self._roots, self._wanted = [], {}, set()
+        for check in self._tree_checks:
+            check.after(tiles, roots)
 
     def compare_head(self, standing: Standing) -> None:
         """Compare the head row with what was recomputed, at the head's size. Raises EnoughFound."""
@@ -112,7 +175,8 @@ class LogPass:
         size, root, frontier, recorded_at, account_count, frozen = standing.head
         known: list[tuple[str, Any, Any]] = [("size", self.position, size)]
         if self.whole:
-            known += [("root", self.frontier.root(), root), ("frontier", self.frontier.to_bytes(), frontier)]
+            edge = self.frontier
+            known += [("root", edge.root(), root), ("frontier", edge.to_bytes(), frontier)]
         if self.followed:
             known += [
                 ("recorded_at", self.fold.recorded_at, recorded_at),
@@ -182,7 +246,9 @@ class LogPass:
         self._last_recorded_at = recorded_at
         self.position = index + 1
         recomputed = leaf_hash(packed)
-        self.frontier.append(recomputed)
+        self._leaves.append(recomputed)
+        if self.position in self._wanted:
+            self._roots[self.position] = self.frontier.root()
         if recomputed != leaf:
             what = "is not the hash of the record's body"
             self._differ(what, index, "leaf_hash", recomputed, leaf)
@@ -262,6 +328,10 @@ class LogPass:
         self.followed = False
         reason = f"the body lacks {error}" if type(error) is KeyError else str(error)
         self._findings.add(Difference("log_records", f"{what}: {reason}", index, "", "body"))
+
+
+def _nothing() -> None:
+    """What happens after a page where nothing is kept."""
 
 
 def _transfer_check(difference: Difference) -> str:

@@ -88,10 +88,13 @@ def page(connection: Connection, book_id: int, *, after: int | None, limit: int)
     return page_of(rows, limit, _stored, lambda item: (item.size,))
 
 
-def from_size(connection: Connection, book_id: int, size: int, *, limit: int) -> list[StoredCheckpoint]:
-    """The first checkpoints of at least a size, smallest first."""
-    statement = _of_book(book_id).where(checkpoints.c.size >= size).order_by(checkpoints.c.size).limit(limit)
-    return [_stored(row) for row in connection.execute(statement)]
+def between(connection: Connection, book_id: int, after: int | None, last: int) -> list[StoredCheckpoint]:
+    """The checkpoints of sizes behind ``after`` (None: any) up to ``last``, smallest first; the caller bounds the
+    range."""
+    statement = _of_book(book_id).where(checkpoints.c.size <= last)
+    if after is not None:
+        statement = statement.where(checkpoints.c.size > after)
+    return [_stored(row) for row in connection.execute(statement.order_by(checkpoints.c.size))]
 
 
 def add(connection: Connection, book_id: int, made: StoredCheckpoint) -> bool:

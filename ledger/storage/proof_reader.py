@@ -105,6 +105,13 @@ class ProofReader:
         twice = tuple(name for name, rows in stored if len(rows) > 1)
         return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray), twice)
 
+    def size(self) -> int:
+        """How many records the head counts, 0 where it does not say."""
+        with self._connect() as connection:
+            heads = self._rows(connection, _HEAD)
+        size = heads[0][0] if heads else 0
+        return size if type(size) is int else 0
+
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, int]]:
         """A short transaction, and the book's id: for what is read of the tables of proofs. Bytes that are no text are

@@ -1,10 +1,12 @@
 """A scratch database on disk for the rows that verify makes anew: projections of any length in bounded memory.
 
-Owns a SQLite file in a directory of its own, gone when closed, whose tables are the core's projections by name and
-column. Invariants: at most about twice ``entries`` rows of a table are in memory after a ``trim``; rows come back as
-they were given, without any conversion.
+Owns a SQLite file whose tables are the core's projections by name and column: in a directory of its own, gone when
+closed, or a file that is kept and gone on from. Invariants: at most about twice ``entries`` rows of a table are in
+memory after a ``trim``; rows come back as they were given, without any conversion; a kept file has what the last
+``keep`` wrote and nothing later, wherever the process was killed.
 """
 
+import hashlib
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -33,6 +35,10 @@ V = TypeVar("V")
 Row = tuple[Any, ...]
 
 
+class ScratchUnusable(ValueError):
+    """A kept file that cannot be gone on from. The message is a sentence."""
+
+
 class ScratchRows(Generic[K, V]):
     """The rows of one table under the key that the fold looks them up with: ``core.projecting_record.Rows``.
 
@@ -49,7 +55,8 @@ class ScratchRows(Generic[K, V]):
         self._changed: dict[K, V] = {}
         self._several = len(key) > 1
         columns = ", ".join(spec.columns)
-        connection.execute(f"CREATE TABLE {spec.name} ({columns}, PRIMARY KEY ({', '.join(key)})) WITHOUT ROWID")
+        keyed = f"{columns}, PRIMARY KEY ({', '.join(key)})"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {spec.name} ({keyed}) WITHOUT ROWID")
         places = ", ".join("?" * len(spec.columns))
         self._insert = f"INSERT INTO {spec.name} VALUES ({places})"
         self._replace = f"INSERT OR REPLACE INTO {spec.name} VALUES ({places})"
@@ -106,7 +113,7 @@ class ScratchLines(Generic[K, V]):
         self.spec = spec
         self._connection = connection
         self._lines: list[V] = []
-        connection.execute(f"CREATE TABLE {spec.name} ({', '.join(spec.columns)})")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {spec.name} ({', '.join(spec.columns)})")
         self._insert = f"INSERT INTO {spec.name} VALUES ({', '.join('?' * len(spec.columns))})"
 
     def get(self, key: K) -> V | None:
@@ -134,13 +141,22 @@ class ScratchLines(Generic[K, V]):
 class Scratch:
     """The projections of one book as they should be: ``core.projecting_record.Store``, and its rows in order."""
 
-    def __init__(self, *, entries: int = ENTRIES, directory: str | None = None) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="bursar-verify-", dir=directory, ignore_cleanup_errors=True)
-        connection = sqlite3.connect(Path(self._folder.name) / "scratch.db", isolation_level=None)
+    def __init__(self, *, entries: int = ENTRIES, directory: str | None = None, file: Path | None = None) -> None:
+        """In a temporary directory (below ``directory``), or in ``file``, which stays when closed. Raises
+        ScratchUnusable where the file is damaged, in use, or has tables of another version."""
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if file is None:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="bursar-verify-", dir=directory, ignore_cleanup_errors=True
+            )
+            connection = sqlite3.connect(Path(self._folder.name) / "scratch.db", isolation_level=None)
+            # Nothing here outlives the process, so nothing needs to survive a crash.
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-16384"):
+                connection.execute(f"PRAGMA {pragma}")
+        else:
+            connection = _open_kept(file)
         self._connection = connection
-        # Nothing here outlives the process, so nothing needs to survive a crash.
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-16384"):
-            connection.execute(f"PRAGMA {pragma}")
+        self._is_kept = file is not None
 
         def rows(spec: TableSpec, *key: str) -> ScratchRows[Any, Any]:
             return ScratchRows(connection, spec, key or spec.key[1:], entries)
@@ -171,8 +187,13 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
-        self._indexed = False
-        connection.execute("CREATE TABLE suspects (name, key1, key2)")
+        connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
+        connection.execute("DELETE FROM suspects")
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'idempotency_keys_digest'").fetchone()
+        self._indexed = found is not None
+        if self._is_kept:
+            connection.execute("COMMIT")
+            connection.execute("BEGIN")
 
     @property
     def tables(self) -> tuple[ScratchRows[Any, Any] | ScratchLines[Any, Any], ...]:
@@ -199,19 +220,56 @@ class Scratch:
         for row in self._connection.execute(f"SELECT {', '.join(changeset.RUNS.columns)} FROM runs"):
             yield Run(*row)
 
+    def all_signing_keys(self) -> Iterator[SigningKey]:
+        """Every key that signs or did so far, in no order. Raises ValueError for a row made twice."""
+        self.write()
+        for row in self._connection.execute(f"SELECT {', '.join(changeset.SIGNING_KEYS.columns)} FROM signing_keys"):
+            yield SigningKey(*row)
+
     def trim(self) -> None:
         """Bound the memory; to be called between records. Raises ValueError for a row made twice."""
-        self._connection.execute("BEGIN")
+        self._begin()
         for table in self.tables:
             table.trim()
+        self._commit()
+
+    def _begin(self) -> None:
+        if not self._is_kept:
+            self._connection.execute("BEGIN")
+
+    def _commit(self) -> None:
+        # A kept file has one long transaction, from each ``keep`` to the next.
+        if not self._is_kept:
+            self._connection.execute("COMMIT")
+
+    def kept(self) -> str | None:
+        """The note of the last ``keep``, None before the first."""
+        found = self._connection.execute("SELECT note FROM kept").fetchone()
+        return None if found is None else str(found[0])
+
+    def keep(self, note: str) -> None:
+        """Write every row, and ``note`` with them, so that a kept file goes on from here. Raises ValueError for a row
+        made twice."""
+        for table in self.tables:
+            table.write()
+        self._connection.execute("INSERT OR REPLACE INTO kept VALUES (1, ?, ?)", (layout(), note))
         self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN")
+
+    def seal(self) -> None:
+        """Close a kept file such that it is one file, on disk, with what the last ``keep`` wrote."""
+        self._connection.execute("ROLLBACK")
+        self._connection.execute("PRAGMA journal_mode=DELETE")
+        self._connection.close()
 
     def write(self) -> None:
         """Write every row, so that ``pages`` and ``row`` see it. Raises ValueError for a row made twice."""
-        self._connection.execute("BEGIN")
+        self._begin()
         for table in self.tables:
             table.write()
-        self._connection.execute("COMMIT")
+        self._commit()
+
+    def _index(self) -> None:
         if not self._indexed:
             # Made once the rows are there: sorting them is cheaper than placing each.
             columns = ", ".join(changeset.IDEMPOTENCY_KEYS.columns[1:])
@@ -223,6 +281,7 @@ class Scratch:
 
     def pages(self, spec: TableSpec) -> Iterator[list[Row]]:
         """The written rows of a table without their book, in the order of its primary key, a page at a time."""
+        self._index()
         key = ", ".join(spec.key[1:])
         cursor = self._connection.execute(f"SELECT {', '.join(spec.columns[1:])} FROM {spec.name} ORDER BY {key}")
         while page := cursor.fetchmany(PAGE_ROWS):
@@ -230,6 +289,7 @@ class Scratch:
 
     def row(self, spec: TableSpec, key: Row) -> Row | None:
         """A written row without its book, by primary key."""
+        self._index()
         match = " AND ".join(f"{column} = ?" for column in spec.key[1:])
         found: Row | None = self._connection.execute(
             f"SELECT {', '.join(spec.columns[1:])} FROM {spec.name} WHERE {match}", key
@@ -258,6 +318,34 @@ class Scratch:
         return [(name, (key1, key2)[: widths[name]]) for _, name, key1, key2 in rows]
 
     def close(self) -> None:
-        """Drop everything."""
+        """Drop everything, or leave a kept file as the last ``keep`` wrote it."""
         self._connection.close()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def layout() -> str:
+    """A digest of the tables and columns that this version makes: another one's file is not gone on from."""
+    tables = ";".join(f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES)
+    return hashlib.sha256(tables.encode()).hexdigest()[:16]
+
+
+def _open_kept(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0)
+    try:
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16384"):
+            connection.execute(f"PRAGMA {pragma}")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("it is damaged")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (one INTEGER PRIMARY KEY, layout, note)")
+        found = connection.execute("SELECT layout FROM kept").fetchone()
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if "locked" in str(error):
+            raise ScratchUnusable(f"{file} is in use by another verification") from error
+        raise ScratchUnusable(f"{file} is damaged or no state of a verification ({error}): delete it") from error
+    if found is not None and found[0] != layout():
+        connection.close()
+        raise ScratchUnusable(f"{file} was made by another version of Bursar, whose tables are others: delete it")
+    return connection

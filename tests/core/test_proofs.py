@@ -214,7 +214,7 @@ def test_tiles_hold_the_nodes_of_the_tree(size: int) -> None:
     """Every node below a full tile is found in it, at the place that the geometry names."""
     fold, tiles = TileFold(), {}
     for index in range(size):
-        for tile in fold.append(_leaf(index)):
+        for tile in fold.extend([_leaf(index)]):
             tiles[tile.level, tile.position] = tile
             assert tile.end_leaf == index + 1
     assert len(tiles) == size // TILE_HASHES
@@ -235,7 +235,7 @@ def test_tiles_of_the_second_level() -> None:
     for index in range(TILE_HASHES**2):
         leaf = sha256(b"%d" % index).digest()
         frontier.append(leaf)
-        for tile in fold.append(leaf):
+        for tile in fold.extend([leaf]):
             if tile.level:
                 upper = tile
             else:
@@ -244,6 +244,32 @@ def test_tiles_of_the_second_level() -> None:
     assert (upper.level, upper.position, upper.end_leaf) == (1, 0, 65_536)
     assert upper.hashes == b"".join(roots)
     assert upper.root == frontier.root()
+
+
+@settings(max_examples=30)
+@given(parts=st.lists(st.integers(0, 300), max_size=6))
+def test_leaves_taken_together_give_the_same_tree(parts: list[int]) -> None:
+    """Tiles, frontier and root are those of leaves taken one by one; so they are after the state was written down."""
+    whole, frontier, single, many = TileFold(), Frontier(), [], []
+    for part in parts:
+        leaves = [sha256(b"%d" % index).digest() for index in range(whole.size, whole.size + part)]
+        many += whole.extend(leaves)
+        for leaf in leaves:
+            frontier.append(leaf)
+        assert (whole.size, whole.frontier().to_bytes()) == (frontier.size, frontier.to_bytes())
+        assert whole.frontier().root() == frontier.root()
+        whole = TileFold.from_lists(whole.to_lists())
+    fold = TileFold()
+    for index in range(whole.size):
+        single += fold.extend([sha256(b"%d" % index).digest()])
+    assert many == single
+
+
+@pytest.mark.parametrize("written", [[["00"]], [["00" * 32] * 256], [["no hex"]]])
+def test_an_incomplete_tile_that_is_none_is_refused(written: list[list[str]]) -> None:
+    """Rather than counted on."""
+    with pytest.raises(ValueError, match=r"incomplete tile|non-hexadecimal"):
+        TileFold.from_lists(written)
 
 
 def test_nodes_of_a_span_are_its_complete_subtrees() -> None:

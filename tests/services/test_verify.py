@@ -15,7 +15,7 @@ from ledger.core.changeset import LOG, PROJECTION
 from ledger.core.invariants import Difference
 from ledger.core.journal import KINDS
 from ledger.core.merkle import Frontier
-from ledger.services import verify, verify_log
+from ledger.services import verify_book, verify_log
 from ledger.services.verify import NoSuchBook, verify_books
 from ledger.services.verify_projections import BESIDE_THE_LOG, COMPARED
 from ledger.storage import proof_reader, tables_proofs, tables_webhooks
@@ -274,7 +274,7 @@ def test_small_pages_and_a_small_memory_give_the_same(book: StoredBook, monkeypa
     (whole,) = verify_books(book.url)
     monkeypatch.setattr(verify_log, "PAGE_RECORDS", 3)
     monkeypatch.setattr(proof_reader, "PAGE_ROWS", 2)
-    monkeypatch.setattr(verify, "Scratch", partial(Scratch, entries=1))
+    monkeypatch.setattr(verify_book, "Scratch", partial(Scratch, entries=1))
     (report,) = verify_books(book.url)
     assert report.verified, [difference.sentence() for difference in report.differences]
     assert (report.records, report.root, report.texts) == (whole.records, whole.root, whole.texts)

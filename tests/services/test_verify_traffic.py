@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from ledger.services import verify
+from ledger.services import verify_book
 from ledger.services.verify import verify_books
 from ledger.storage.engine import create_migration_engine
 from ledger.storage.migrate import upgrade
@@ -53,7 +53,7 @@ def traffic(database_url: str) -> Iterator[LiveLedger]:
 
 def test_a_book_in_use_verifies(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again and again, over a longer log each time, wherever the comparison meets the traffic."""
-    monkeypatch.setattr(verify, "CATCH_UP_RECORDS", 5)
+    monkeypatch.setattr(verify_book, "CATCH_UP_RECORDS", 5)
     sizes = [0]
     with traffic(database_url):
         for _ in range(12):
