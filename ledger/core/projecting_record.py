@@ -291,6 +291,7 @@ class Record:
         digest, request_digest = body["idempotency"]
         if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
+        self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):

@@ -188,6 +188,9 @@ def _run_denial(record: Record) -> None:
 
 
 def _unit(record: Record) -> None:
+    request = record.body["request"]
+    record.expect("unit", request["name"])
+    record.expect("digits", request["digits"])
     row = Unit(record.fold.book_id, record.body["unit"], record.body["digits"], record.index)
     record.store.units.add(row.name, row)
 
