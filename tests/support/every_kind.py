@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.book import book_code
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
@@ -38,6 +39,7 @@ from ledger.core.command_policies import ApplyPolicy
 from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
+from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
@@ -277,7 +279,8 @@ def _tell(ledger: Ledger) -> None:
 
 def _sign(ledger: Ledger) -> None:
     """A key that signs checkpoints, and the one that replaces it."""
-    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name="bursar/acme-test")
+    origin = origin_of("", ledger.book.name, book_code(ledger.book.book_id))
+    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name=origin)
     first = str((made.body or {})["signing_key"])
     ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(32), name="other", replaces=first)
 

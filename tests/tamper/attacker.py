@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, StaticPool, event
 
+from ledger.core.signing_key import SigningKey
 from ledger.services.verify import BookReport, verify_connected
+from ledger.services.verify_against import Claim, read_claim
 from ledger.storage.engine import connection_info, parse_url, storage_error
 from ledger.storage.migrate import upgrade
 from ledger.storage.tables import metadata
@@ -43,6 +46,7 @@ class Attacker:
         self._place = "?" if self.sqlite else "%s"
         self._engine = self._transparent_engine()
         self.rows = {name: self.read(name, self.book_id) for name in COLUMNS}
+        self.kept = self._witnessed()
         self.others = {name: self.read(name, self.other_id) for name in COLUMNS}
 
     def close(self) -> None:
@@ -111,9 +115,18 @@ class Attacker:
 
     # What verify sees.
 
-    def verify(self, *, differences_max: int) -> list[BookReport]:
-        """Verify both books as they are in the transaction."""
-        return list(verify_connected(self.connect, differences_max=differences_max))
+    def verify(self, *, differences_max: int, kept: bool = False) -> list[BookReport]:
+        """Verify both books as they are in the transaction; with ``kept`` against the checkpoint of a witness."""
+        against = (self.kept,) if kept else ()
+        return list(verify_connected(self.connect, differences_max=differences_max, against=against))
+
+    def _witnessed(self) -> Claim:
+        """The last checkpoint and those before, as a witness keeps them that trusts the keys which signed them."""
+        rows = self.rows["checkpoints"]
+        keys = [SigningKey(**row).verifier() for row in self.rows["signing_keys"]]
+        last = read_claim("kept", rows[-1]["note"])
+        seen = tuple((row["size"], row["root"]) for row in rows)
+        return replace(last, seen=seen, keys=tuple(key for key in keys if key.name == last.origin))
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:

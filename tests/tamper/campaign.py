@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from tests.tamper.attacker import Attacker
 from tests.tamper.cells import cell_tampers
+from tests.tamper.forgeries import forged_tampers
+from tests.tamper.sums import sum_tampers
 from tests.tamper.tampers import Tamper, complaints
 
-PARTS = ("cells",)
 SAMPLED_MORE = 40
 """Tampers of a sample beside one for each column."""
 
@@ -20,6 +21,8 @@ SAMPLED_MORE = 40
 def tampers(attacker: Attacker) -> Iterator[Tamper]:
     """Every tamper there is."""
     yield from cell_tampers(attacker)
+    yield from sum_tampers(attacker)
+    yield from forged_tampers(attacker)
 
 
 def sample(everything: list[Tamper], seed: str) -> list[Tamper]:
@@ -34,5 +37,6 @@ def sample(everything: list[Tamper], seed: str) -> list[Tamper]:
 def verdict(attacker: Attacker, tamper: Tamper) -> list[str]:
     """Attack, verify, and put back; what is wrong with what verify said, each line with the tamper's id."""
     with attacker.attack(tamper.act):
-        said = complaints(tamper, attacker, attacker.verify(differences_max=tamper.differences_max))
+        kept = tamper.forks_at is not None or tamper.missing is not None
+        said = complaints(tamper, attacker, attacker.verify(differences_max=tamper.differences_max, kept=kept))
     return [f"{tamper.id}: {line}" for line in said]

@@ -43,3 +43,6 @@ TABLES = tuple(name for name, table in metadata.tables.items() if table.info["so
 def columns(table: str) -> list[str]:
     """The columns of a table that are attacked."""
     return [column.name for column in metadata.tables[table].columns if (table, column.name) not in COLUMNS_BESIDE]
+
+
+FREE_FACTS: set[tuple[str, str]] = set()

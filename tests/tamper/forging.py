@@ -39,34 +39,34 @@ def body_of(row: Row) -> dict[str, Any]:
     return found
 
 
-def record(row: Row, body: dict[str, Any], *, index: int | None = None) -> Row:
-    """The record with another body, its leaf and the columns that it gives."""
-    packed = canonical_bytes(body)
+def record(row: Row, body: dict[str, Any] | bytes, *, index: int | None = None) -> Row:
+    """The record with another body, its leaf and the columns that it gives, if it gives any."""
+    packed = body if isinstance(body, bytes) else canonical_bytes(body)
     made = row | {"body": packed, "leaf_hash": sha256(b"\0" + packed).digest()}
     if index is not None:
         made["log_index"] = index
     with contextlib.suppress(*UNFOLLOWED):
-        made |= columns_of(body, Clock())._asdict()
+        made |= columns_of(parse(packed), Clock())._asdict()
     return made
 
 
-def write(attacker: Attacker, records: Sequence[Row], reach: int) -> None:
-    """Make these the log, as far as ``reach`` says; ``BODY`` and ``LEAF`` are the caller's."""
+def write(attacker: Attacker, records: Sequence[Row], reach: int, *, sign: bool = True) -> None:
+    """Make these the log, as far as ``reach`` says; ``BODY`` and ``LEAF`` are the caller's. Without ``sign`` the
+    checkpoints stay as they were."""
     put(attacker, "log_records", records)
-    frontier, tiles = Frontier(), TileFold()
-    made: list[Row] = []
+    frontier = Frontier()
     roots: dict[int, bytes] = {}
     for row in records:
         frontier.append(row["leaf_hash"])
-        made += [{"book_id": attacker.book_id, **tile._asdict()} for tile in tiles.append(row["leaf_hash"])]
         roots[frontier.size] = frontier.root()
     if reach >= HEAD:
         head = attacker.rows["book_heads"][0]
         said = {"size": len(records), "recorded_at": records[-1]["recorded_at"]}
         attacker.change("book_heads", head, root=frontier.root(), frontier=frontier.to_bytes(), **said)
     if reach >= TILES:
-        put(attacker, "merkle_tiles", made)
-    if reach >= SIGNED:
+        made = TileFold().extend([row["leaf_hash"] for row in records])
+        put(attacker, "merkle_tiles", [{"book_id": attacker.book_id, **tile._asdict()} for tile in made])
+    if reach >= SIGNED and sign:
         _sign(attacker, roots)
     if reach >= FOLDED:
         _fold(attacker, records)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ledger.core.invariants import Difference, shown
 from ledger.services.verify import BookReport
+from ledger.services.verify_against import FORKED, OLDER, Verdict
 from tests.tamper.attacker import KEYS, Attacker
 
 ANY = "*"
@@ -43,7 +44,11 @@ class Place(NamedTuple):
 class Tamper:
     """``names`` are the places that must be named, ``only`` the tables that may be (empty: those of ``names``), and
     ``first`` those that the first difference may name (empty: as ``only``). ``touches_other`` says that the other book,
-    or one that does not exist, is attacked too."""
+    or one that does not exist, is attacked too.
+
+    What the checkpoint that somebody kept must say: that the log forks where ``forks_at`` is in it, or that ``missing``
+    records are; None where it may say anything. ``free`` says that only that checkpoint tells, and verify must find
+    nothing; None where verify may find something, or not."""
 
     id: str
     act: Callable[[Attacker], None]
@@ -53,6 +58,9 @@ class Tamper:
     touches_other: bool = False
     differences_max: int = 12
     cell: tuple[str, str] = field(default=("", ""))
+    forks_at: int | None = None
+    missing: int | None = None
+    free: bool | None = False
 
 
 def place_of(table: str, row: Mapping[str, Any], column: str = ANY) -> Place:
@@ -81,10 +89,17 @@ def complaints(tamper: Tamper, attacker: Attacker, reports: list[BookReport]) ->
         wrong.append("the other book is blamed")
     touched = reports if tamper.touches_other else of_book
     found = [difference for report in touched for difference in report.differences]
+    wrong += _of_checkpoint(tamper, [verdict for report in of_book for verdict in report.verdicts])
+    if tamper.free is not False and not found:
+        return wrong
+    if tamper.free:
+        return [*wrong, "was found, and is said to be free", *(one.sentence() for one in found[:2])]
     if not found:
         return [*wrong, "nothing was found"]
     if any(report.verified and report.differences for report in reports):
         wrong.append("a book with differences is called verified")
+    if tamper.free is None:
+        return wrong
     only = tamper.only or frozenset(place.table for place in tamper.names)
     if found[0].table not in (tamper.first or only):
         wrong.append(f"the first difference names {found[0].table}")
@@ -93,3 +108,19 @@ def complaints(tamper: Tamper, attacker: Attacker, reports: list[BookReport]) ->
     if wrong:
         wrong += [difference.sentence() for difference in found[:4]]
     return wrong
+
+
+def _of_checkpoint(tamper: Tamper, verdicts: list[Verdict]) -> list[str]:
+    """What is wrong with what the kept checkpoint says."""
+    if tamper.forks_at is None and tamper.missing is None:
+        return []
+    if len(verdicts) != 1:
+        return ["the kept checkpoint was not compared"]
+    (said,) = verdicts
+    if tamper.missing is not None:
+        right = (said.verdict, said.missing) == (OLDER, tamper.missing)
+        return [] if right else [f"{tamper.missing} records are missing, and the kept checkpoint says: {said.sentence}"]
+    before, behind = said.between or (0, 0)
+    if said.verdict == FORKED and before <= (tamper.forks_at or 0) < behind:
+        return []
+    return [f"the log forks at {tamper.forks_at}, and the kept checkpoint says: {said.sentence}"]
