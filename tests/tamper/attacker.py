@@ -24,7 +24,7 @@ from ledger.storage.engine import connection_info, parse_url, storage_error
 from ledger.storage.migrate import upgrade
 from ledger.storage.tables import metadata
 from tests.tamper.values import NoText
-from tests.tamper.workload import make_books
+from tests.tamper.workload import SEED, make_books
 
 Row = dict[str, Any]
 KEYS = {name: tuple(column.name for column in table.primary_key.columns) for name, table in metadata.tables.items()}
@@ -35,9 +35,9 @@ class Attacker:
     """One connection to a bare copy of both books. ``rows`` are those of the book under attack, in the order of their
     keys, as they are before any attack; ``others`` those of the book beside it."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, chance_seed: int = SEED) -> None:
         upgrade(database_url)
-        self.book_id, self.other_id = make_books(database_url)
+        self.book_id, self.other_id = make_books(database_url, chance_seed=chance_seed)
         url = parse_url(database_url)
         self.sqlite = url.drivername == "sqlite"
         self._connection: Any = (

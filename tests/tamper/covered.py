@@ -45,4 +45,42 @@ def columns(table: str) -> list[str]:
     return [column.name for column in metadata.tables[table].columns if (table, column.name) not in COLUMNS_BESIDE]
 
 
-FREE_FACTS: set[tuple[str, str]] = set()
+_KEY = "the idempotency key is the client's secret; the log has its digest and nothing to make it from"
+_CHOSEN = "chosen by whoever asked or by the server, and everything that names it is made to agree"
+_TIME = "counted from what the request asked for, which the log has in its own words"
+_FREE: dict[str, tuple[str, str]] = {
+    "idempotency.0": (_KEY, "*"),
+    "fingerprint": ("keyed with a secret of the book, of a text that may be gone", "hold denial approval_requested"),
+    "by.principal": ("whoever opened the book came before any key", "book"),
+    "adjustment": (_CHOSEN, "adjustment"),
+    "allocation": (_CHOSEN, "allocation deallocation"),
+    "authorization": (_CHOSEN, "denial"),
+    "refund": (_CHOSEN, "refund"),
+    "id": (_CHOSEN, "agent run"),
+    "key": (_CHOSEN, "key_rotation"),
+    "run": (_CHOSEN, "run denial run_denial"),
+    "name": (_CHOSEN, "name"),
+    "name_kind": (_CHOSEN, "name"),
+    "agent_kind": (_CHOSEN, "agent"),
+    "agents.#": (_CHOSEN, "budget_agents"),
+    "url": (_CHOSEN, "webhook"),
+    "secret": (_CHOSEN, "webhook_rotation"),
+    "digest": ("whose key hashes to it is known to its holder alone", "key key_rotation"),
+    "command": ("which of two commands was denied, both with the same verdict", "denial"),
+    "quorum": ("said again for readers; what counts stands with the request", "approval_granted"),
+    "role": (_CHOSEN, "delegation delegation_revocation"),
+    "starts_at": (_TIME, "delegation delegation_revocation"),
+    "ends_at": (_TIME, "delegation delegation_revocation"),
+    "expires_at": (_TIME, "key"),
+    "replaced_expires_at": (_TIME, "webhook_rotation key_rotation"),
+}
+FREE_FACTS = {field: frozenset(kinds.split()) for field, (_, kinds) in _FREE.items()}
+"""Fields of bodies, and in which kinds of records, that a forger may change who makes every hash, every signature and
+every row right again: nothing else in the log speaks against them, and only a checkpoint that somebody kept tells. No
+amount, balance, decision, state, limit or vote is among them."""
+
+
+def is_free(kind: str, field: str) -> bool:
+    """Whether only a kept checkpoint tells that this field of a record was changed and all that follows from it."""
+    kinds = FREE_FACTS.get(field, frozenset())
+    return kind in kinds or "*" in kinds

@@ -104,14 +104,15 @@ class Signing:
         self._engine.dispose()
 
 
-def make_books(database_url: str) -> tuple[int, int]:
-    """Fill a migrated database with the book to attack and a small one beside it; the ids of both."""
+def make_books(database_url: str, *, chance_seed: int = SEED) -> tuple[int, int]:
+    """Fill a migrated database with the book to attack and a small one beside it; the ids of both. Another
+    ``chance_seed`` makes the same book, with the same secrets, go another way after the first checkpoint."""
     ledger = LiveLedger(database_url, sources=SeededClock(SEED))
     play(ledger)
     signing = Signing(ledger, database_url)
     signing.rotate()
     signing.sign()
-    floor = Floor(ledger, random.Random(SEED))
+    floor = Floor(ledger, random.Random(chance_seed))
     for step in range(STEPS):
         floor.step()
         if step % 30 == 29:
