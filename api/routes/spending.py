@@ -22,7 +22,7 @@ from api.schemas.lists import AuthorizationList, BudgetList, RunList
 from api.schemas.setting_up import BudgetView, RunView
 from ledger.core.authorization import FLAGS, PENDING
 from ledger.core.outcome import Status
-from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log
+from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log, queries_texts
 from ledger.storage.paging import Page
 from ledger.storage.queries_authorizations import AuthorizationFilter, RunWithTotals
 from ledger.storage.queries_budgets import BudgetBalances
@@ -118,8 +118,11 @@ def _authorization(request: Request, reference: str, *, again: bool) -> dict[str
         texts = queries_log.texts_of(read.connection, read.book_id, shown.created_index)
         intent = next((text.content for text in texts if text.field == "intent"), None)
         made = found(queries_log.record(read.connection, read.book_id, shown.created_index), "record of it")
+        redacted = None
+        if intent is None:
+            redacted = queries_texts.redacted_at(read.connection, read.book_id, [made.log_index]).get(made.log_index)
         scale = read.scale((shown.currency,))
-        view = authorization_view(shown, scale, labels_of(made.body), intent)
+        view = authorization_view(shown, scale, labels_of(made.body), intent, redacted)
         tiers = queries_approvals.approvals_of(read.connection, read.book_id, [shown.id]).get(shown.id)
         if tiers:
             seen = seen_of(read.connection, read.book_id, tiers)

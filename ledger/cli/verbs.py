@@ -22,6 +22,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "keys": "Recover an admin key as the owner of the database.",
     "freeze": "Stop an agent, a team, a budget or the whole book.",
     "unfreeze": "Let go on what was frozen, with a reason.",
+    "replay": "Decide again what was decided, and show what comes out otherwise.",
+    "redact": "Remove free texts for good, on record, and leave every proof good.",
     "approvals": "See the requests that wait for people, and grant or refuse them.",
     "delegations": "Let somebody approve in your place for a time.",
     "policy": "Write, try and change the rules of who may spend what.",

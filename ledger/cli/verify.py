@@ -83,6 +83,11 @@ class CouldNotRun(click.ClickException):
     default=None,
     help="Processes that work on several books at once; left out: one a processor, at most 8, where books are long.",
 )
+@click.option(
+    "--without-texts",
+    is_flag=True,
+    help="The database was made from a copy without free texts: count those that are missing, and no more.",
+)
 def command(
     database_url: str,
     book: str | None,
@@ -95,6 +100,7 @@ def command(
     key_texts: tuple[str, ...],
     state: Path | None,
     jobs: int | None,
+    without_texts: bool,
 ) -> None:
     """Prove the books: recompute every record, balance and root.
 
@@ -112,7 +118,7 @@ def command(
       bursar verify --state /var/lib/bursar-verify
       bursar verify --state /var/lib/bursar-verify --since checkpoint.txt
     """
-    with _statuses():
+    with statuses():
         if since and state is None and not leaves_only:
             raise CouldNotRun(
                 "--since trusts what an earlier run has found right: name the directory that it kept with --state, or "
@@ -122,7 +128,10 @@ def command(
             raise CouldNotRun("--leaves-only keeps nothing: leave out --state")
         claims = _Claims.read(against, since, consistency, key_texts)
         require_file(database_url)
-        reports = _run(database_url, book, limit_differences, claims, leaves_only=leaves_only, state=state, jobs=jobs)
+        reports = _run(
+            database_url, book, limit_differences, claims,
+            leaves_only=leaves_only, state=state, jobs=jobs, without_texts=without_texts,
+        )  # fmt: skip
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     verified = all(report.verified for report in reports)
@@ -176,7 +185,7 @@ def _content(file: str) -> str:
 
 
 @contextmanager
-def _statuses() -> Iterator[None]:
+def statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
     from ledger.services.verify import NoSuchBook, SinceLacks
     from ledger.services.verify_state import StateUnusable
@@ -199,12 +208,13 @@ def _run(
     leaves_only: bool,
     state: Path | None,
     jobs: int | None,
+    without_texts: bool,
 ) -> list[BookReport]:
     from ledger.services.verify import verify_books
 
     # Bodies are trees without cycles, millions of them: looking for cycles at every turn finds nothing.
     gc.set_threshold(200_000, 50, 100)
-    with _progress() as progress:
+    with progress_shown("verifying") as progress:
         reports = verify_books(
             database_url,
             book=book,
@@ -217,12 +227,13 @@ def _run(
             keys=claims.keys,
             state=state,
             jobs=jobs,
+            without_texts=without_texts,
         )
         return list(reports)
 
 
 @contextmanager
-def _progress() -> Iterator[BookProgress | None]:
+def progress_shown(doing: str) -> Iterator[BookProgress | None]:
     """A bar on standard error, when that is a terminal and a book is long."""
     if not sys.stderr.isatty():
         yield None
@@ -238,7 +249,7 @@ def _progress() -> Iterator[BookProgress | None]:
             if total < PROGRESS_FROM_RECORDS:
                 return
             if name not in tasks:
-                tasks[name] = bar.add_task(f"verifying {name}", total=total)
+                tasks[name] = bar.add_task(f"{doing} {name}", total=total)
             bar.update(tasks[name], completed=done, total=total)
 
         yield tell
@@ -252,10 +263,10 @@ def _print(report: BookReport, proved: str) -> None:
         click.echo(f"{name}: {verdict.source}: {verdict.verdict.upper().replace('_', ' ')}: {verdict.sentence}")
     if report.verified:
         click.echo(f"{name}: {proved} verified: {report.records} records, root {report.root}")
+        if report.texts_redacted:
+            click.echo(f"{name}: {report.texts_redacted} free texts were redacted on record; {report.texts} are there")
         if report.texts_missing:
-            click.echo(
-                f"{name}: {report.texts_missing} free texts were removed; {report.texts} are there, as the log says"
-            )
+            click.echo(f"{name}: {report.texts_missing} free texts are missing, as --without-texts allows")
         return
     if not report.differences:
         click.echo(f"{name}: NOT verified: no work was done on the word of that checkpoint")
@@ -290,6 +301,7 @@ def _plain(report: BookReport) -> dict[str, Any]:
         "resumed": report.resumed,
         "texts": report.texts,
         "texts_missing": report.texts_missing,
+        "texts_redacted": report.texts_redacted,
         "seconds": round(report.seconds, 3),
         "checkpoints": [
             {key: value for key, value in verdict._asdict().items() if value is not None} for verdict in report.verdicts

@@ -54,6 +54,7 @@ SUBJECT_FIELDS: Final = {
     "policy": "policy",
     "policy_retirement": "policy",
     "run_denial": "run",
+    "redaction": "redaction",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -5,7 +5,7 @@ bodies goes in; a balance is the sum of what was posted; accounts are numbered i
 named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
@@ -30,6 +30,7 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.roles import GATEWAY_REPORTS, allowed
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -116,6 +117,8 @@ class Store(Protocol):
     def webhook_endpoints(self) -> Rows[str, Webhook]: ...
     @property
     def signing_keys(self) -> Rows[str, SigningKey]: ...
+    @property
+    def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
 
 
 class Progress:
@@ -127,6 +130,8 @@ class Progress:
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
     ``signing_key`` is the one that signs checkpoints now.
+
+    Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -146,6 +151,8 @@ class Progress:
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
         self.signing_key: SigningKey | None = None
+        self.decides = True
+        self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
 
 class Record:

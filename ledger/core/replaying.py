@@ -24,19 +24,29 @@ DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension
 """Kinds of records that carry a decision."""
 
 
-def check_decision(record: Record) -> None:
-    """Note a difference where the record's decision is not the one that the facts before it give. To be called before
-    the record changes any row."""
+def decide_again(record: Record) -> dict[str, Any] | None:
+    """The decision that the facts before the record give; None where none was due and none is recorded. To be called
+    before the record changes any row."""
     body = record.body
     if body["kind"] in ("run", "run_denial"):
         found = _run(record)
-        if not found and "decision" not in body:
-            return
-    elif body["kind"] == "extension" or body.get("command") == "extend":
-        found = _extension(record)
-    else:
-        found = _authorization(record)
-    said = body.get("decision", {})
+        return None if not found and "decision" not in body else found
+    if body["kind"] == "extension" or body.get("command") == "extend":
+        return _extension(record)
+    return _authorization(record)
+
+
+def check_decision(record: Record) -> None:
+    """Note a difference where the record's decision is not the one that the facts before it give, or let who watches
+    the fold compare them. To be called before the record changes any row."""
+    found = decide_again(record)
+    if found is None:
+        return
+    watcher = record.fold.watcher
+    if watcher is not None:
+        watcher(record, found)
+        return
+    said = record.body.get("decision", {})
     if canonical_bytes(found) != canonical_bytes(said):
         record.differ("the decision is not what the rules give on the facts before it", found, said)
 

@@ -172,7 +172,9 @@ class Batch(Overlay):
     def salted(self, asked: Command, principal: str, field: str, text: str) -> str:
         """The digest that stands in the log for a free text; the text itself goes beside the log when the
         command is concluded."""
-        salt = text_salt(self.snapshot.text_secret, principal, asked.idempotency_key, field)
+        # What has no idempotency key is never repeated: a salt for each record, so that none outlives its text.
+        scope = asked.idempotency_key or f"\x00{self.index}"
+        salt = text_salt(self.snapshot.text_secret, principal, scope, field)
         self.texts.append((field, salt, text))
         return text_digest(salt, text)
 
@@ -380,6 +382,7 @@ class Batch(Overlay):
             self.book_id, head.size, head.root, after,
             {name: rows for name, rows in inserts.items() if rows},
             {name: rows for name, rows in updates.items() if rows},
+            {name: keys for name, keys in self.deletes.items() if keys},
             touched,
             {pair: answer.leaf_hash for pair, answer in self.answers.items()},
             {} if self.settings_changed else self.standings,

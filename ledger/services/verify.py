@@ -55,6 +55,7 @@ def verify_books(
     keys: tuple[VerifierKey, ...] = (),
     state: Path | None = None,
     jobs: int | None = 1,
+    without_texts: bool = False,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
@@ -62,10 +63,12 @@ def verify_books(
     exist are looked for too: their report has the id and no name. ``against`` are checkpoints to compare the logs with
     (``proofs`` of consistency may lead to them; ``keys`` are trusted in place of those on record); ``since`` are those
     up to which a finished state in ``state`` is trusted. ``state`` is a directory. ``jobs`` processes at most work on
-    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them. Raises NoSuchBook, SinceLacks,
-    StateUnusable, and StorageError when the database cannot be had.
+    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them.
+    ``without_texts`` only counts free texts that are gone without a redaction on record, as in a copy without texts.
+
+    Raises NoSuchBook, SinceLacks, StateUnusable, and StorageError when the database cannot be had.
     """
-    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state)
+    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state, without_texts)
     engine = open_database(database_url)
     try:
         if jobs != 1:

@@ -29,6 +29,7 @@ from ledger.services.verify_proof_tables import ProofTables
 from ledger.services.verify_rows import row_differences
 from ledger.services.verify_state import BookState, Finished, StateUnusable
 from ledger.services.verify_stored_tree import roots_before, stored_tree
+from ledger.services.verify_texts import settle_texts
 from ledger.storage import checkpoint_rows
 from ledger.storage.proof_reader import ProofReader, Standing
 from ledger.storage.scratch import Scratch
@@ -51,6 +52,7 @@ class Order:
     proofs: tuple[Consistency, ...] = ()
     keys: tuple[VerifierKey, ...] = ()
     state: Path | None = None
+    without_texts: bool = False
 
 
 def verify_book(
@@ -89,11 +91,18 @@ class _Work:
         return self._leaves(started) if self._order.leaves_only else self._whole(started)
 
     def _report(
-        self, started: float, records: int, root: str, complete: bool, texts: int, texts_missing: int
+        self,
+        started: float,
+        records: int,
+        root: str,
+        complete: bool,
+        texts: int,
+        texts_missing: int,
+        texts_redacted: int = 0,
     ) -> BookReport:
         return BookReport(
             self._book_id, self._name, records, root, complete, texts, texts_missing, time.monotonic() - started,
-            self._findings.differences, self._trusted, self._resumed, self._verdicts,
+            self._findings.differences, self._trusted, self._resumed, self._verdicts, texts_redacted,
         )  # fmt: skip
 
     def _tell(self, done: int, total: int) -> None:
@@ -148,6 +157,7 @@ class _Work:
         log = LogPass(
             self._reader, scratch, self._book_id, self._findings,
             progress=self._tell, checks=self._order.checks, tree_checks=(tables, self._against),
+            without_texts=self._order.without_texts,
         )  # fmt: skip
         complete = finished = False
         try:
@@ -185,7 +195,7 @@ class _Work:
             state.discard()
         self._name = self._name or (log.fold.book.name if log.fold.book is not None else "")
         root = log.frontier.root().hex()
-        return self._report(started, log.position, root, complete, log.texts, log.texts_missing)
+        return self._report(started, log.position, root, complete, log.texts, log.texts_missing, log.texts_redacted)
 
     def _state(self) -> tuple[BookState | None, Finished | None]:
         if self._order.state is None:
@@ -239,6 +249,7 @@ class _Work:
         self._compare_book(standing, log)
         if log.followed:
             compare_projections(self._reader, scratch, log, findings)
+            settle_texts(self._reader, scratch, log, findings)
         if log.whole:
             tables.finish(log.position)
         if log.followed and not findings.differences:

@@ -24,7 +24,7 @@ from ledger.storage.scratch import Scratch
 UNFOLLOWED: Final = (KeyError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
 """What a body that no honest writer wrote may raise while it is read or followed."""
 
-KEPT: Final = ("position", "texts", "texts_missing", "_name", "_last_recorded_at")
+KEPT: Final = ("position", "texts", "_name", "_last_recorded_at")
 """What a pass that goes on later has to know beside its tree, its fold and its rows."""
 Progress = Callable[[int, int], None]
 """Told how many records are done, of how many."""
@@ -65,7 +65,9 @@ class LogPass:
     """How far the log was recomputed: ``position`` records, ``frontier`` over their leaves, ``fold`` over their bodies.
 
     ``on_page`` is called after each page. ``followed`` is False once the fold had to stop; ``whole`` is False once a
-    record was missing, so that the frontier is not that of any log.
+    record was missing, so that the frontier is not that of any log. ``texts`` are those that are there and match;
+    ``texts_redacted`` and ``texts_missing`` are counted once all was read (``verify_texts``), and a missing one is a
+    difference unless ``without_texts``.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class LogPass:
         progress: Progress,
         checks: tuple[RecordCheck, ...] = (),
         tree_checks: tuple[TreeCheck, ...] = (),
+        without_texts: bool = False,
     ) -> None:
         self._source = source
         self._scratch = scratch
@@ -100,6 +103,8 @@ class LogPass:
         self.whole = True
         self.texts = 0
         self.texts_missing = 0
+        self.texts_redacted = 0
+        self.without_texts = without_texts
 
     @property
     def frontier(self) -> Frontier:
@@ -315,7 +320,8 @@ class LogPass:
             if recomputed != digest:
                 what = "the text is not the one that the log has the digest of"
                 self._findings.add(Difference("texts", what, index, f"field={name}", "content", digest, recomputed))
-        self.texts_missing += len(digests)
+        # Whether they are gone for a reason is said by records that may come much later: see ``verify_texts``.
+        self._scratch.texts.absent(digests)
 
     def _missing(self, stop: int) -> None:
         what = f"missing: {self.position} to {stop - 1}"

@@ -78,6 +78,16 @@ def _update_statement(spec: TableSpec) -> bytes:
     ).encode()
 
 
+def _delete_statement(spec: TableSpec) -> bytes:
+    """Parameters: an array for each key column but the book, then the book."""
+    key = spec.key[1:]
+    match = " AND ".join(f"t.{column} = v.{column}" for column in key)
+    return (
+        f"DELETE FROM {spec.name} t USING {_unnest(spec, key)} v({', '.join(key)})"
+        f" WHERE t.book_id = %b::bigint AND {match}"
+    ).encode()
+
+
 def _lookup_statement(lookup: Lookup) -> bytes:
     """Parameters, per alternative: an array for each key column, then the book."""
     columns = ", ".join(f"t.{column}" for column in lookup.table.columns)
@@ -102,6 +112,10 @@ _UPDATES: Final = tuple(
     (spec.name, _update_statement(spec), tuple(_types_of(spec)[name] for name in (*spec.mutable, *spec.key)))
     for spec in tables.TABLES
     if spec.mutable and len(spec.key) > 1
+)
+_DELETES: Final = tuple(
+    (spec.name, _delete_statement(spec), tuple(_types_of(spec)[name] for name in spec.key[1:]))
+    for spec in tables.DELETABLE
 )
 _LOOKUPS: Final = tuple(
     (lookup, _lookup_statement(lookup), tuple(_types_of(lookup.table)[name] for name in lookup.keys[0]))
@@ -307,6 +321,11 @@ class PostgresqlWriter:
             if rows:
                 columns = list(zip(*rows, strict=True))
                 self._send(statement, (*map(encode, types, columns), Int8(len(rows))))
+        for name, statement, types in _DELETES:
+            keys = changeset.deletes.get(name)
+            if keys:
+                columns = list(zip(*keys, strict=True))[1:]
+                self._send(statement, (*map(encode, types, columns), book_id))
 
     def rollback(self) -> None:
         """See ``BookWriter``."""

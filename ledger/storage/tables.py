@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from ledger.core import account, approval, authorization, book, changeset, policy_row, principal, signing_key
 from ledger.core.changeset import SIDE, TableSpec
+from ledger.core.deriving import TEXT_FIELDS
 
 metadata: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ck": "%(table_name)s_%(constraint_name)s"})
 
@@ -332,6 +333,14 @@ signing_keys: Final = _table(
     _listed("algorithm", signing_key.ALGORITHMS),
     _check("public_key_is_32_bytes", "length(public_key) = 32"),
     _index("signing_keys_algorithm", "algorithm", "created_index"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+redactions: Final = _table(
+    changeset.REDACTIONS,
+    _big("log_index"), _text("field"), _big("created_index"),
+    _listed("field", TEXT_FIELDS),
+    _check("redacted_later", "created_index > log_index"),
     **_SMALL_ROWS,
 )  # fmt: skip
 

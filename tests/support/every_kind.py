@@ -36,6 +36,7 @@ from ledger.core.command import (
 )
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_redactions import Redact
 from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
@@ -124,6 +125,7 @@ def play(ledger: Ledger) -> None:
     _approve(ledger, crawler)
     _tell(ledger)
     _sign(ledger)
+    _redact(ledger, crawler)
     _administer(ledger, crawler)
 
 
@@ -296,3 +298,20 @@ def _administer(ledger: Ledger, crawler: Caller) -> None:
     key = str((made.body or {})["key"])
     ledger.do(RotateKey, admin, key=key, digest=ledger._digest(), overlap_seconds=60)
     ledger.do(RevokeKey, admin, key=key, reason="leaked")
+
+
+def _redact(ledger: Ledger, crawler: Caller) -> None:
+    """Free texts that were removed: one by its record, two at once of a charge, and by age the reason of the first."""
+    admin, finance = ledger.admin, ledger.key("finance", "fay")
+    asked = ledger.authorize(crawler, "0.01", budget="research", intent="mail jane@example.com")
+    charged = ledger.do(
+        Charge, finance, budget="research", amount="0.01", currency="USD", category="inference", payee="openai",
+        reason="found on the invoice of Jane", evidence='{"invoice":"4711"}',
+    )  # fmt: skip
+    about = str((charged.body or {})["authorization"])
+    by_record = ledger.do(Redact, admin, texts=((asked.log_index, "intent"),), record=asked.log_index, reason="a name")
+    both = ((charged.log_index, "evidence"), (charged.log_index, "reason"))
+    by_charge = ledger.do(Redact, admin, texts=both, authorization=about, reason="she asked", ground="erasure")
+    old = ((by_record.log_index, "reason"),)
+    by_age = ledger.do(Redact, admin, texts=old, before=OPENED_AT * 2, fields=("reason",), reason="long ago")
+    assert [one.status.value for one in (by_record, by_charge, by_age)] == ["done"] * 3

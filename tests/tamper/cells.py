@@ -108,8 +108,6 @@ def _names_of_change(attacker: Attacker, table: str, row: Row, column: str, valu
 
 def _moved(table: str, row: Row) -> Place:
     """The place of a row of a side table under its new key."""
-    if table == "texts":
-        return Place(table, row["log_index"] if type(row["log_index"]) is int else None)
     if table == "merkle_tiles":
         return Place(table)
     return place_of(table, row)

@@ -29,7 +29,6 @@ COLUMNS_BESIDE = {
     ("checkpoint_cosignatures", "created_at"): "when it came; when the witness saw it is in its signature",
 }
 MAY_GO = {
-    "texts": "a text may be removed, which leaves its digest in the log",
     "merkle_tiles": "a tile is made again from the leaves",
     "checkpoints": "verify needs none; those that somebody else keeps cannot be deleted here",
     "checkpoint_cosignatures": "the witness has it",
