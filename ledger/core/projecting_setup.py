@@ -162,6 +162,8 @@ def _budget_agents(record: Record) -> None:
 def _let_spend(record: Record) -> None:
     budget = record.body["budget"]
     for agent in record.body["agents"]:
+        if record.store.agents.get(agent) is None:
+            raise LookupError(f"there is no agent or team {agent}")
         row = BudgetAgent(record.fold.book_id, agent, budget, record.index)
         record.store.budget_agents.add((agent, budget), row)
 

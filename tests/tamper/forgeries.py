@@ -92,17 +92,23 @@ def _fields(attacker: Attacker) -> Iterator[Tamper]:
     for row in sorted(records, key=lambda one: (-len(one["body"]), one["log_index"])):
         body = body_of(row)
         for path in paths(body):
-            name = ".".join("#" if isinstance(step, int) else step for step in path)
+            name = _name(path)
             if (row["kind"], name) in seen or path == ("index",):
                 continue
             seen.add((row["kind"], name))
             made = record(row, changed(body_of(row), path))
             for reach in (SIGNED, FOLDED):
-                free = reach == FOLDED and is_free(row["kind"], name)
+                # What no table has is not seen either where the tables were left as they are.
+                free = is_free(row["kind"], name) and (reach == FOLDED or None)
                 identity = f"field:{row['kind']}.{name}.{REACHES[reach]}"
                 act = partial(_forge, records=_replaced(records, made), reach=reach)
                 yield _tamper(identity, act, forks_at=row["log_index"], free=free, differences_max=3,
                               cell=("log_records", f"{row['kind']}.{REACHES[reach]}"))  # fmt: skip
+
+
+def _name(path: Path) -> str:
+    """A path as a list of free facts names it: places in a list are all alike, but for the two digests of a request."""
+    return ".".join("#" if isinstance(step, int) and path[0] != "idempotency" else str(step) for step in path)
 
 
 def paths(value: Any, at: Path = ()) -> Iterator[Path]:
