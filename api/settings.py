@@ -141,6 +141,13 @@ class Settings(BaseSettings):
     checkpoint_key: SecretStr | None = Field(
         default=None, description="The signing key itself in place of a file; for the environment."
     )
+    partition_look_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="How often is looked whether the log needs partitions ahead, on PostgreSQL; 0 leaves it to other "
+        "processes.",
+    )
     gateway: bool = Field(default=True, description="Answer /openai, /anthropic and /providers: the inference gateway.")
     gateway_file: Path | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import labels_of, redacted_view
+from api.routes.views import labels_made, redacted_view
 from api.routes.views_approvals import approval_view, delegation_view, seen_of
 from api.schemas.approvals import (
     ApprovalList,
@@ -53,7 +53,7 @@ def _shown(read: Reading, approvals: Sequence[Approval]) -> list[dict[str, Any]]
     shown = []
     for approval in approvals:
         row = rows[approval.authorization_id]
-        labels = labels_of(made[row.created_index].body)
+        labels = labels_made(row, made)
         count = len(tiers[row.id])
         view = approval_view(approval, row, seen, scale, labels, intents.get(row.created_index), tiers=count)
         view["request"] |= redacted_view(redacted.get(row.created_index))

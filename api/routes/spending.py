@@ -14,7 +14,15 @@ from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import authorization_view, budget_view, labels_of, recorded_decision, run_currencies, run_view
+from api.routes.views import (
+    authorization_view,
+    budget_view,
+    labels_made,
+    labels_of,
+    recorded_decision,
+    run_currencies,
+    run_view,
+)
 from api.routes.views_approvals import seen_of, tier_view
 from api.schemas.authorizations import AuthorizationView
 from api.schemas.fields import Moment, moment_or_none
@@ -78,7 +86,7 @@ def list_authorizations(
         )
         scale = read.scale(row.currency for row in page.items)
         made = queries_log.records_at(read.connection, read.book_id, [row.created_index for row in page.items])
-    return answer_page(page, lambda row: authorization_view(row, scale, labels_of(made[row.created_index].body)))
+    return answer_page(page, lambda row: authorization_view(row, scale, labels_made(row, made)))
 
 
 def _agent_filter(read: Reading, agent: str | None) -> str | None:

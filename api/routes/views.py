@@ -5,7 +5,7 @@ Invariant: the shapes are those of ``api.schemas``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.rendering import Scale, decimal_text, entry_answer, money
@@ -94,6 +94,14 @@ def renewal_view(row: Renewal | None, scale: Scale) -> dict[str, Any] | None:
         "carry_over": amount(row.carry_over, row.currency, scale),
         "next_at": moment_text(row.next_at),
     }
+
+
+def labels_made(row: Authorization, made: Mapping[int, LogRecord]) -> dict[str, str]:
+    """The labels of an authorization in a list; of one whose record is archived, those that its row has kept."""
+    record = made.get(row.created_index)
+    if record is None:
+        return dict(parse(row.labels.encode())) if row.labels else {}
+    return labels_of(record.body)
 
 
 def labels_of(body: bytes) -> dict[str, str]:

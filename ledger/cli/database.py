@@ -50,12 +50,14 @@ def errors_in_one_line() -> Iterator[None]:
 
     from ledger.services.books import BookRefused
     from ledger.services.errors import ServiceError
-    from ledger.storage.errors import SchemaOutdated, StorageError, UnsupportedUrl
+    from ledger.storage.errors import RecordArchived, SchemaOutdated, StorageError, UnsupportedUrl
 
     try:
         yield
     except (UnsupportedUrl, BookRefused) as error:
         raise BadValue(sentence(error)) from error
+    except RecordArchived as error:
+        raise click.ClickException(sentence(error)) from error
     except SchemaOutdated as error:
         raise click.ClickException(
             "the database has not the tables of this version: run 'bursar migrate' with the same --database-url"

@@ -15,7 +15,8 @@ import click
 
 from ledger.cli.database import BadValue, database_option, require_file
 from ledger.cli.moments import moment_typed
-from ledger.cli.verify import CouldNotRun, progress_shown, statuses
+from ledger.cli.progress import progress_bar
+from ledger.cli.verify import CouldNotRun, statuses
 
 if TYPE_CHECKING:
     from ledger.services.replaying import Bound, Replayed, ReplayReport, Row
@@ -64,7 +65,7 @@ def command(
         bounds = _bound(start, timezone, "--from"), _bound(stop, timezone, "--to")
         # Bodies are trees without cycles, millions of them: looking for cycles at every turn costs a fifth of the time.
         gc.set_threshold(200_000, 50, 100)
-        with progress_shown("replaying") as progress:
+        with progress_bar("replaying") as progress:
             reports = list(
                 replay_books(
                     database_url,

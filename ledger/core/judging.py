@@ -56,10 +56,15 @@ class _Seen(NamedTuple):
     sums: Sums
 
 
+def unjudged(amount: int) -> Judgement:
+    """The judgement of a request for ``amount`` that no policy is about."""
+    return Judgement([], [], [], [], [], (), amount, ())
+
+
 def judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
     """Judge one request by every policy of ``plan``. Never raises for what a document says."""
     if not plan.policies:
-        return Judgement([], [], [], [], [], (), afforded((), asking, counter_of), ())
+        return unjudged(afforded((), asking, counter_of))
     try:
         return _judge(plan, asking, counter_of)
     except ZoneInfoNotFoundError as error:

@@ -255,17 +255,15 @@ class Record:
     def expect_budget(self, field: str, name: str, currency: str) -> None:
         """The three balances of a budget after the record, as the body says them."""
         get = self.store.accounts.get
-        available, held, spent = (
-            "0" if account is None else str(account.balance)
-            for account in [get((account, currency)) for account in budget_accounts(name)]
-        )
-        budget = self.store.budgets.get(name)
+        available_name, held_name, spent_name = budget_accounts(name)
+        available, held = get((available_name, currency)), get((held_name, currency))
+        spent, budget = get((spent_name, currency)), self.store.budgets.get(name)
         expected = {
             "id": "" if budget is None else budget.id,
             "name": name,
-            "available": available,
-            "held": held,
-            "spent": spent,
+            "available": "0" if available is None else str(available.balance),
+            "held": "0" if held is None else str(held.balance),
+            "spent": "0" if spent is None else str(spent.balance),
         }
         if self.body.get(field) != expected:
             self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))

@@ -12,7 +12,7 @@ from ledger.core.affording import cap_of, sought
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import canonical_bytes
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
-from ledger.core.judging import Asking, judge, judge_run
+from ledger.core.judging import Asking, judge, judge_run, unjudged
 from ledger.core.planning import run_meters, subject_of
 from ledger.core.policy import Subject
 from ledger.core.principal import lineage
@@ -107,16 +107,19 @@ def _authorization(record: Record) -> dict[str, Any]:
     partial = bool(request.get("partial_ok", False)) and not afford
     cap = _cap(record, run, currency, record.index) if stranger is None else None
     wanted, in_all = sought(atoms, available=available, held=held, cap=cap, partial_ok=partial, afford=afford)
-    labels = tuple((key, value) for key, value in request.get("labels", ()))
-    subject = Subject(
-        agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
-    )  # fmt: skip
     plan = plan_of(fold, agent, name)
-    asking = Asking(
-        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
-        atoms_of(request.get("least", "0")),
-    )  # fmt: skip
-    judgement = judge(plan, asking, fold.store.counters.get)
+    if plan.policies or in_all is not None:
+        labels = tuple((key, value) for key, value in request.get("labels", ()))
+        subject = Subject(
+            agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
+        )  # fmt: skip
+        asking = Asking(
+            subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
+            atoms_of(request.get("least", "0")),
+        )  # fmt: skip
+        judgement = judge(plan, asking, fold.store.counters.get)
+    else:
+        judgement = unjudged(wanted)
     if judgement.tiers and not request.get("accept_pending", False):
         judgement.denials.append(approval_verdict(judgement.tiers))
     if "barred" in request:

@@ -83,7 +83,8 @@ class Known(Generic[K, V]):
 
 
 class PriorAnswer(NamedTuple):
-    """What an idempotency key was answered with: the digest of the request and the record."""
+    """What an idempotency key was answered with: the digest of the request and the record, whose body is empty where it
+    has been archived."""
 
     request_digest: bytes
     log_index: int

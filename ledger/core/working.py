@@ -38,8 +38,6 @@ _MONEY_STATUS: Final = {
     "digits": Status.AMOUNT_TOO_PRECISE,
     "range": Status.AMOUNT_TOO_LARGE,
 }
-
-
 ANSWERING_KINDS: Final = ("hold", "extension", "approval_requested")
 """Records that answer with a hold, which a repeat must not revive."""
 _ROW_TABLES: Final = (
@@ -127,6 +125,8 @@ class Batch(Overlay):
                 Status.IDEMPOTENCY_MISMATCH,
                 "this Idempotency-Key was used for another request; use a new key for a new request",
             )
+        if not prior.body:
+            refuse(Status.RECORD_ARCHIVED, f"record {prior.log_index}, which answered this, has been archived")
         body = parse(prior.body)
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
         if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:

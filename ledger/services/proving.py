@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from ledger.core.merkle import EMPTY_ROOT
+from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.proofs import (
     Node,
     ProofInvalid,
@@ -21,6 +21,7 @@ from ledger.core.proofs import (
     consistency_spans,
     inclusion_spans,
     make_proof,
+    nodes_of,
     span_root,
     wanted_nodes,
 )
@@ -28,6 +29,7 @@ from ledger.core.tiles import is_full, place_of
 from ledger.services.errors import UnknownBook
 from ledger.services.tiling import LogDamaged, NodeReader, TilePlace, Tiler, TilesMissing
 from ledger.storage import queries_log, tile_rows
+from ledger.storage.archive_rows import last_range
 
 ROUNDS_MAX: Final = 4
 Proof = TypeVar("Proof")
@@ -121,6 +123,18 @@ class Prover:
 
         return self._make(book_id, second, spans, make)
 
+    def frontier(self, book_id: int, size: int) -> Frontier:
+        """The frontier of the log of ``size`` records. Raises as ``inclusion``."""
+        nodes = nodes_of((0, size))
+
+        def make(known: _Known, whole: int) -> Frontier:
+            made = Frontier(whole, [known.nodes[node] for node in nodes])
+            if made.root() != self._root(known, whole):
+                raise ProofInvalid("the nodes of the frontier do not give the root")
+            return made
+
+        return self._make(book_id, size, lambda whole: _Wanted([(0, whole)] if whole else [], (whole,)), make)
+
     @staticmethod
     def _root(known: _Known, size: int) -> bytes:
         """The root of a size, once it was shown to lead to the head's. Raises ProofInvalid."""
@@ -152,12 +166,13 @@ class Prover:
                     raise OutsideLog(f"the log has {head.size} records, not {whole}")
                 wanted = wanted_nodes(spans(whole).all(head.size))
                 try:
-                    nodes = NodeReader(connection, book_id, head.size, made).read(wanted)
-                    found = tile_rows.leaves(connection, book_id, leaf, leaf + 1) if leaf is not None else []
+                    reader = NodeReader(connection, book_id, head.size, made)
+                    nodes = reader.read(wanted)
+                    found = _leaf(connection, book_id, reader, leaf) if leaf is not None else b""
                 except TilesMissing as missing:
                     lacking: Sequence[TilePlace] = missing.places
                 else:
-                    known = _Known(head.size, head.root, nodes, found[0][1] if found else b"")
+                    known = _Known(head.size, head.root, nodes, found)
                     try:
                         return make(known, whole)
                     except ProofInvalid as error:
@@ -168,6 +183,18 @@ class Prover:
                         lacking, again = _tiles_of(wanted, head.size), True
             made |= self._tiler.make(book_id, lacking, again=again)
         raise LogDamaged("tiles go away as they are written")
+
+
+def _leaf(connection: Connection, book_id: int, reader: NodeReader, index: int) -> bytes:
+    """A leaf hash: the record's own, or its tile's where the record is archived; empty where there is neither. Raises
+    TilesMissing, LogDamaged."""
+    rows = tile_rows.leaves(connection, book_id, index, index + 1)
+    if rows:
+        return rows[0][1]
+    archived = last_range(connection, book_id)
+    if archived is None or index >= archived.stop:
+        return b""
+    return reader.read([(0, index)])[0, index]
 
 
 def _tiles_of(nodes: list[Node], size: int) -> list[TilePlace]:

@@ -56,6 +56,7 @@ def verify_books(
     state: Path | None = None,
     jobs: int | None = 1,
     without_texts: bool = False,
+    archives: Path | None = None,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
@@ -65,10 +66,12 @@ def verify_books(
     up to which a finished state in ``state`` is trusted. ``state`` is a directory. ``jobs`` processes at most work on
     books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them.
     ``without_texts`` only counts free texts that are gone without a redaction on record, as in a copy without texts.
+    Ranges that were detached are read from the archives in ``archives``, a directory.
 
-    Raises NoSuchBook, SinceLacks, StateUnusable, and StorageError when the database cannot be had.
+    Raises NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit, and StorageError when the database cannot
+    be had.
     """
-    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state, without_texts)
+    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state, without_texts, archives)
     engine = open_database(database_url)
     try:
         if jobs != 1:

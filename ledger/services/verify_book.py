@@ -20,6 +20,7 @@ from ledger.core.merkle import leaf_hash
 from ledger.core.notes import VerifierKey
 from ledger.core.signing_key import SigningKey
 from ledger.core.tiles import TileFold
+from ledger.services.archived_reader import with_archives
 from ledger.services.verify_against import FORKED, Against, Claim, Consistency, Verdict, claims_of
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_leaves import recompute_leaves
@@ -53,13 +54,14 @@ class Order:
     keys: tuple[VerifierKey, ...] = ()
     state: Path | None = None
     without_texts: bool = False
+    archives: Path | None = None
 
 
 def verify_book(
     reader: ProofReader, book_id: int, name: str, order: Order, progress: Progress | None = None
 ) -> BookReport:
-    """Verify one book. Raises StateUnusable, StorageError."""
-    return _Work(reader, book_id, name, order, progress).run()
+    """Verify one book. Raises StateUnusable, ArchiveNeeded, ArchiveUnfit, StorageError."""
+    return _Work(with_archives(reader, order.archives), book_id, name, order, progress).run()
 
 
 class _Work:

@@ -28,6 +28,8 @@ KEPT: Final = ("position", "texts", "_name", "_last_recorded_at")
 """What a pass that goes on later has to know beside its tree, its fold and its rows."""
 Progress = Callable[[int, int], None]
 """Told how many records are done, of how many."""
+Made = Callable[[list[TransferRow]], None]
+"""Given the transfers that the fold made of a page."""
 
 
 class LogSource(Protocol):
@@ -80,13 +82,16 @@ class LogPass:
         progress: Progress,
         checks: tuple[RecordCheck, ...] = (),
         tree_checks: tuple[TreeCheck, ...] = (),
+        made: Made | None = None,
         without_texts: bool = False,
     ) -> None:
+        """``made`` is given the transfers of a source that has records only; else they are compared with its own."""
         self._source = source
         self._scratch = scratch
         self._findings = findings
         self._progress = progress
         self._checks = checks
+        self._made = made
         self._tree_checks = tree_checks
         self._tree = TileFold()
         self._leaves: list[bytes] = []
@@ -223,7 +228,9 @@ class LogPass:
         if not self.followed:
             found = [transfer for transfer in found if transfer[0] < followed_to]
             expected = [transfer for transfer in expected if transfer[0] < followed_to]
-        if found != expected:
+        if self._made is not None:
+            self._made(expected)
+        elif found != expected:
             for difference in compare_pages(TRANSFERS, iter([expected]), iter([found])):
                 self._findings.add(difference._replace(check=_transfer_check(difference)))
         if self.followed:

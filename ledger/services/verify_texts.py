@@ -1,6 +1,7 @@
 """The free texts beside a log, once all of it was read: which are gone because a record says so, and which are missing.
 
-Owns the end of the comparison that the pass over the log begins (``LogPass``). Invariants: a text that is gone has a
+Owns the end of the comparison that the pass over the log of a database begins (``LogPass``); ``bundle_texts`` has that
+of bundles. Invariants: a text that is gone has a
 redaction on record, and one that was redacted is gone, or it is a difference that names record and field; a book in use
 never looks wrong, because whatever looks so is looked at again together with a head; memory is bounded by a page.
 """
@@ -13,7 +14,7 @@ from ledger.core.changeset import REDACTIONS, TEXTS
 from ledger.core.deriving import text_digests
 from ledger.core.invariants import Difference
 from ledger.services.verify_findings import Findings
-from ledger.services.verify_log import UNFOLLOWED, LogPass, LogSource
+from ledger.services.verify_log import UNFOLLOWED, LogPass
 from ledger.services.verify_projections import advance_to
 from ledger.storage.proof_reader import KEYS_PER_TRANSACTION, ProofReader, Row
 from ledger.storage.scratch import Scratch
@@ -46,23 +47,6 @@ def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: 
         for (index, field, absent), row in zip(suspects, rows, strict=True):
             known = None if absent else _has_digest(reader.body(index), field)
             _settle(scratch, log, findings, _Looked(index, field, bool(row), known))
-    log.texts_redacted, log.texts_missing = scratch.texts.count()
-
-
-def settle_copied_texts(source: LogSource, scratch: Scratch, log: LogPass, findings: Findings) -> None:
-    """The same for a copy of a log that nobody writes to: a bundle, an archive. Raises EnoughFound, and what the
-    source raises."""
-    _begin(scratch, log)
-    scratch.write()
-    while log.followed and (suspects := scratch.texts.unexplained(KEYS_PER_TRANSACTION)):
-        for index, field, absent in suspects:
-            if absent:
-                _settle(scratch, log, findings, _Looked(index, field, False, None))
-                continue
-            page = source.log_page(index, index + 1)
-            there = any(row[1] == field for row in page.texts)
-            packed = bytes(page.records[0][5]) if page.records else b""
-            _settle(scratch, log, findings, _Looked(index, field, there, _has_digest(packed, field)))
     log.texts_redacted, log.texts_missing = scratch.texts.count()
 
 

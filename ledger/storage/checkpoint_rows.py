@@ -79,6 +79,20 @@ def of_size(connection: Connection, book_id: int, size: int) -> StoredCheckpoint
     return None if row is None else _stored(row)
 
 
+def last_below(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of the largest size below ``size``, or None."""
+    statement = _of_book(book_id).where(checkpoints.c.size < size).order_by(checkpoints.c.size.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def first_covering(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of the smallest size that is ``size`` or more, or None."""
+    statement = _of_book(book_id).where(checkpoints.c.size >= size).order_by(checkpoints.c.size).limit(1)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else _stored(row)
+
+
 def page(connection: Connection, book_id: int, *, after: int | None, limit: int) -> Page[StoredCheckpoint]:
     """Checkpoints, largest size first."""
     statement = _of_book(book_id)

@@ -288,7 +288,8 @@ def _put_signing_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None
 
 
 def _put_idempotency(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
-    found = {facts.digests[row[0]]: PriorAnswer(*row[1:]) for row in rows}
+    # A record that is not there has been archived: the key is used all the same.
+    found = {facts.digests[row[0]]: PriorAnswer(row[1], row[2], row[3] or b"", row[4] or b"") for row in rows}
     _put(snapshot.idempotency, facts.needs.idempotency, found)
 
 

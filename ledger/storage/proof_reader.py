@@ -90,6 +90,11 @@ class ProofReader:
         self._connect = connect
         self._book_id = book_id
 
+    @property
+    def connect(self) -> Connect:
+        """What gives connections to the database."""
+        return self._connect
+
     def standing(self) -> Standing:
         """The book's head and settings, read at one moment."""
         with self._connect() as connection:

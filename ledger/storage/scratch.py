@@ -28,6 +28,7 @@ from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
+from ledger.storage.scratch_texts import TABLES as TEXT_TABLES
 from ledger.storage.scratch_texts import ScratchTexts
 
 ENTRIES: Final = 10_000
@@ -330,7 +331,7 @@ class Scratch:
 
 def layout() -> str:
     """A digest of the tables and columns that this version makes: another one's file is not gone on from."""
-    tables = ";".join(f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES)
+    tables = ";".join([f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES] + [*TEXT_TABLES])
     return hashlib.sha256(tables.encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,12 @@ Owns two tables of the scratch database. Invariant: whether a text is gone for a
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+
+TABLES: Final = (
+    "absent_texts (log_index, field, told DEFAULT 0, PRIMARY KEY (log_index, field)) WITHOUT ROWID",
+    "unmade_fingerprints (log_index INTEGER PRIMARY KEY, gone)",
+)
 
 
 class ScratchTexts:
@@ -15,11 +20,8 @@ class ScratchTexts:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS absent_texts"
-            " (log_index, field, told DEFAULT 0, PRIMARY KEY (log_index, field)) WITHOUT ROWID"
-        )
-        connection.execute("CREATE TABLE IF NOT EXISTS unmade_fingerprints (log_index INTEGER PRIMARY KEY, gone)")
+        for table in TABLES:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
 
     def absent(self, keys: Iterable[tuple[int, str]]) -> None:
         """Keep the (log index, field) of texts that are not there."""

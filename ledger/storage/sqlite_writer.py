@@ -98,7 +98,7 @@ def _lookup_statement(lookup: Lookup, places: int) -> str:
 def _idempotency_statement(places: int) -> str:
     return (
         f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM idempotency_keys i"
-        " CROSS JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
+        " LEFT JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
         f" WHERE i.book_id = ? AND i.digest IN ({', '.join('?' * places)})"
     )
 

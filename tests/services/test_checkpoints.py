@@ -209,6 +209,24 @@ def test_tiles_are_made_on_demand_and_healed(proofs: Proofs) -> None:
     assert all(tile in before for tile in healed)
 
 
+def test_the_frontier_of_any_size(proofs: Proofs) -> None:
+    """As appending gives it, with tiles and without; nothing that does not lead to the head."""
+    leaves = grow(proofs, 700)
+    prover, frontier = proofs.checkpointer.prover, Frontier()
+    assert prover.frontier(proofs.book_id, 0).to_bytes() == b""
+    wanted = {1, 5, 255, 256, 257, 511, 512, 600, 700}
+    for leaf in leaves:
+        frontier.append(leaf)
+        if frontier.size in wanted:
+            found = prover.frontier(proofs.book_id, frontier.size)
+            assert (found.size, found.to_bytes()) == (frontier.size, frontier.to_bytes())
+    with pytest.raises(OutsideLog):
+        prover.frontier(proofs.book_id, 701)
+    proofs.change("UPDATE book_heads SET root = :root WHERE book_id = :book", root=bytes(32))
+    with pytest.raises(LogDamaged, match="bursar verify"):
+        prover.frontier(proofs.book_id, 600)
+
+
 def test_a_changed_leaf_is_never_proved(proofs: Proofs) -> None:
     """What does not lead to the head's root is refused, whatever the tiles say."""
     grow(proofs, 600)

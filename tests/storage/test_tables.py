@@ -46,4 +46,7 @@ def test_every_declared_table_is_here() -> None:
     """And those that no decision writes: the secrets, and what alerts leave."""
     proofs = {"merkle_tiles", "checkpoints", "checkpoint_cosignatures", "checkpoint_turns", "signing_secrets"}
     alerts = {"watch_cursors", "watch_states", "webhook_deliveries", "webhook_events", "webhook_health"}
-    assert set(ALL) == {spec.name for spec in TABLES} | {"book_secrets", "webhook_secrets"} | alerts | proofs
+    assert (
+        set(ALL)
+        == {spec.name for spec in TABLES} | {"book_secrets", "webhook_secrets", "log_archives"} | alerts | proofs
+    )

@@ -196,8 +196,9 @@ class Ledger:
             bound = self.tables["idempotency_keys"].get((1, idempotency_digest(*pair)))
             answer = None
             if bound is not None:
-                record = self.tables["log_records"][1, bound.log_index]
-                answer = PriorAnswer(bound.request_digest, bound.log_index, record.body, record.leaf_hash)
+                record = self.tables["log_records"].get((1, bound.log_index))
+                said = (record.body, record.leaf_hash) if record is not None else (b"", b"")
+                answer = PriorAnswer(bound.request_digest, bound.log_index, *said)
             snapshot.idempotency.put(pair, answer)
 
     def _read_plain(self, needs: Needs, snapshot: Snapshot) -> None:
