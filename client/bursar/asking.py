@@ -106,7 +106,7 @@ class Remote:
                         return
                     response.read()
                     if response.status_code != 503 or attempt == self._attempts_max:
-                        _content(response)
+                        _content(response, response.content)
             except httpx.TransportError as error:
                 raise CannotAsk(
                     f"{self._client.base_url} did not answer to the end: {error or type(error).__name__}"

@@ -346,7 +346,7 @@ def _judge_thresholds(
         if meter.currency != asking.subject.currency:
             # What cannot be compared with the threshold is asked about.
             if asking.amount and not policy.shadow:
-                tiers.append(_tier(policy, rule))
+                tiers.append(tier_of(policy, rule))
             continue
         used = 0
         if key is not None:
@@ -356,9 +356,10 @@ def _judge_thresholds(
         reached = (asking.total if key is None else used + asking.amount) > rule.above
         said.append([place, rule.id, meter.window, str(rule.above), str(used), "ask" if reached else ALLOW])
         if reached and not policy.shadow:
-            tiers.append(_tier(policy, rule))
+            tiers.append(tier_of(policy, rule))
     return tuple(tiers), said
 
 
-def _tier(policy: CompiledPolicy, rule: ApprovalRule) -> Tier:
+def tier_of(policy: CompiledPolicy, rule: ApprovalRule) -> Tier:
+    """The persons whom a rule asks."""
     return Tier(policy.name, policy.version, rule.id, rule.approvers, rule.quorum, rule.expires_after)

@@ -31,6 +31,7 @@ from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.redaction import Redaction
+from ledger.core.roles import GATEWAY_REPORTS, allowed
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -270,7 +271,21 @@ class Record:
     # What any record may bring with it.
 
     def check_key(self) -> None:
-        """A key that is for one run only answers for nothing else."""
+        """Whoever asked is the one whom the key names, by a key that could, in a role that may; and a key that is for
+        one run only answers for nothing else. What a gateway reports is recorded whatever became of the key."""
+        key_id, principal = self.body["by"].get("key"), self.body["by"]["principal"]
+        key = None if key_id is None else self.store.api_keys.get(key_id)
+        if key_id is None:
+            if principal.startswith(("agent:", "person:")):
+                self.differ("who asked has come without a key", "", principal)
+        elif key is None or key.principal != principal:
+            expected = key.principal if key is not None else "no such key"
+            self.differ("who asked is not the one whom the key names", expected, principal)
+        elif (operation := self.body["request"]["operation"]) not in GATEWAY_REPORTS:
+            if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self.time):
+                self.differ("a key is used that was valid no more", "a valid key", key_id)
+            elif not allowed(operation, key.role):
+                self.differ("a key is used for what its role may not do", operation, key.role)
         run = run_of_key(self)
         if run is not None and (self.body["kind"] not in KINDS_OF_A_RUN or self.body.get("run") != run):
             self.differ("a key is used outside of the run that it is for", run, self.body.get("run"))
@@ -281,6 +296,7 @@ class Record:
         digest, request_digest = body["idempotency"]
         if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
+        self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):

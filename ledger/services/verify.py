@@ -18,7 +18,14 @@ from ledger.services.verify_book import Order, verify_book
 from ledger.services.verify_findings import BookReport
 from ledger.services.verify_log import RecordCheck
 from ledger.services.verify_parallel import jobs_worth, verify_in_processes
-from ledger.storage.proof_reader import Connect, ProofReader, books_by_table, names_of_books, open_database
+from ledger.storage.proof_reader import (
+    Connect,
+    ProofReader,
+    books_by_table,
+    names_of_books,
+    open_database,
+    tables_of_no_book,
+)
 
 DIFFERENCES_DEFAULT: Final = 10
 
@@ -118,7 +125,7 @@ def _chosen(names: dict[int, str], book: str | None, order: Order) -> list[tuple
     for book_id, name in chosen:
         if order.since and not claims_of(order.since, book_id):
             raise SinceLacks(f"no checkpoint is given with --since for book {name}: name one book with --book")
-    return sorted(chosen, key=lambda item: (item[1], item[0]))
+    return sorted(chosen, key=lambda item: (item[1], str(item[0])))
 
 
 def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int) -> Iterator[BookReport]:
@@ -130,7 +137,10 @@ def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int
             if book_id not in names:
                 strays.setdefault(book_id, []).append(table)
     known = names_of_books(connect) if strays else {}
-    for book_id, tables in sorted(strays.items()):
+    for book_id, tables in sorted(strays.items(), key=lambda item: str(item[0])):
         if book_id not in known:
             found = [Difference(table, "rows of a book that does not exist") for table in tables]
             yield BookReport(book_id, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
+    found = [Difference(table, "rows of no book at all") for table in tables_of_no_book(connect)]
+    if found:
+        yield BookReport(0, "", 0, "", False, 0, 0, 0.0, found[:differences_max])

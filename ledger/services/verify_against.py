@@ -71,7 +71,8 @@ class Claim:
 
     def is_of(self, book_id: int) -> bool:
         """Whether it is of this book's log: an origin ends with the code that no other book has."""
-        return self.origin.endswith(f"-{book_code(book_id)}")
+        # Rows of a tampered SQLite file may be of a book whose id is no number.
+        return type(book_id) is int and self.origin.endswith(f"-{book_code(book_id)}")
 
 
 class Verdict(NamedTuple):

@@ -171,11 +171,14 @@ class LogPass:
 
     def compare_head(self, standing: Standing) -> None:
         """Compare the head row with what was recomputed, at the head's size. Raises EnoughFound."""
+        for table in standing.twice:
+            self._findings.add(Difference(table, "the book has more than one row"))
         for table, index in standing.astray:
-            what = (
-                "stands before the first record" if index < 0 else "stands behind the last record that the head counts"
-            )
-            self._findings.add(Difference(table, what, index))
+            # SQLite keeps values of any type in any column, and what is no number stands behind every number.
+            counts = type(index) is int
+            what = "before the first record" if counts and index < 0 else "behind the last record that the head counts"
+            key = "" if counts else f"log_index={shown(index)}"
+            self._findings.add(Difference(table, f"stands {what}", index if counts else None, key))
         if standing.head is None:
             self._findings.add(Difference(HEADS.name, "the book's head is missing"))
             return

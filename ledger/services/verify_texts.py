@@ -46,7 +46,7 @@ def settle_texts(reader: ProofReader, scratch: Scratch, log: LogPass, findings: 
         scratch.write()
         for (index, field, absent), row in zip(suspects, rows, strict=True):
             known = None if absent else _has_digest(reader.body(index), field)
-            _settle(scratch, log, findings, _Looked(index, field, row is not None, known))
+            _settle(scratch, log, findings, _Looked(index, field, bool(row), known))
     log.texts_redacted, log.texts_missing = scratch.texts.count()
 
 

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.book import book_code
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
@@ -39,6 +40,7 @@ from ledger.core.command_redactions import Redact
 from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
+from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
@@ -46,7 +48,7 @@ from tests.support import every_budget, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
-class _Clock(Sources):
+class Clock(Sources):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -60,8 +62,8 @@ class _Clock(Sources):
 class LiveLedger(Ledger):
     """A book in a migrated database, driven through the authorizer."""
 
-    def __init__(self, database_url: str, name: str = "acme") -> None:
-        self.sources = _Clock()
+    def __init__(self, database_url: str, name: str = "acme", *, sources: Clock | None = None) -> None:
+        self.sources = sources or Clock()
         self._made = 0
         opened = open_new_book(database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources)
         self.book = opened.book
@@ -279,7 +281,8 @@ def _tell(ledger: Ledger) -> None:
 
 def _sign(ledger: Ledger) -> None:
     """A key that signs checkpoints, and the one that replaces it."""
-    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name="bursar/acme-test")
+    origin = origin_of("", ledger.book.name, book_code(ledger.book.book_id))
+    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name=origin)
     first = str((made.body or {})["signing_key"])
     ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(32), name="other", replaces=first)
 
