@@ -93,8 +93,8 @@ class Signing:
             said = cosigned(made.note, name=name)
             line = parse_note(said["note"]).signatures[-1]
             with self._side.transaction() as connection:
-                given = StoredCosignature(made.size, said["key"], name, line.signature)
-                assert checkpoint_rows.add_cosignature(connection, self._book_id, given, now=made.created_at)
+                given = StoredCosignature(made.size, said["key"], name, line.signature, made.created_at)
+                assert checkpoint_rows.add_cosignature(connection, self._book_id, given)
         return made
 
     def close(self) -> None:
