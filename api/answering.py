@@ -122,6 +122,8 @@ def failure_reply(error: Exception, request_id: str, *, only_reads: bool = False
     if isinstance(error, ProblemError):
         detail = error.detail or (_READ_DETAILS.get(error.code, "") if only_reads else "")
         return problem_reply(error.code, request_id=request_id, detail=detail, facts=error.facts, headers=error.headers)
+    if isinstance(error, storage.RecordArchived):
+        return problem_reply(Status.RECORD_ARCHIVED.value, request_id=request_id, detail=str(error))
     for kind in type(error).__mro__:
         code = _FAILURES.get(kind)
         if code is not None:

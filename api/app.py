@@ -110,6 +110,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
     context.authorizer.start()
     context.alerting.start()
     context.checkpointing.start()
+    context.growing.start()
     context.lining.start()
     if context.gateway is not None:
         await context.gateway.start()
@@ -128,6 +129,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
             await context.gateway.stop(float(context.settings.shutdown_seconds))
         await asyncio.to_thread(context.lining.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         await asyncio.to_thread(context.checkpointing.stop, deadline_seconds=ALERTS_STOP_SECONDS)
+        await asyncio.to_thread(context.growing.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         await asyncio.to_thread(context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds))
         await asyncio.to_thread(context.alerting.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         context.metrics.flush()

@@ -29,6 +29,7 @@ from ledger.services.checkpointing import Checkpointing
 from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
+from ledger.services.growing import Growing
 from ledger.services.lining import Lining
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
@@ -101,6 +102,7 @@ class Context:
             interval_seconds=settings.checkpoint_interval_seconds,
             on_result=metrics.checkpoint,
         )
+        self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
         self.lining = Lining(
             engine,

@@ -50,6 +50,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.IDEMPOTENCY_MISMATCH: Row(
         422, "Idempotency key used for another request", "Use a new Idempotency-Key for a new request."
     ),
+    Status.RECORD_ARCHIVED: Row(
+        410, "Record archived", "It was detached into an archive; whoever runs the server has it."
+    ),
     Status.REPLAY_CLOSED: Row(
         409, "Already answered, hold closed", "The hold of this request is no longer open; make a new request."
     ),

@@ -263,6 +263,17 @@ def _name(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     return {"name": (outcome.body or {})["name"], "log": log_of(outcome)}
 
 
+def _redaction(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    body = outcome.body or {}
+    return {
+        "id": body["redaction"],
+        "ground": body["ground"],
+        "texts": [{"index": index, "field": field} for index, field in body["texts"]],
+        "recorded_at": body["time"],
+        "log": log_of(outcome),
+    }
+
+
 ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(
         ("hold", "approval_requested", "settlement", "release", "extension", "expiry"), authorization_answer
@@ -278,6 +289,7 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     "name": _name,
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
     "signing_key": signing_key_answer,
+    "redaction": _redaction,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
 }

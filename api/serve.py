@@ -99,6 +99,27 @@ def check_signing_key(settings: Settings) -> None:
         raise ServeRefused(str(error)) from error
 
 
+def warn_of_rights(settings: Settings) -> None:
+    """Log why the database's role could change history, where it could: the server works, and proves less."""
+    from api import logs
+    from ledger.storage.engine import create_engine
+    from ledger.storage.errors import StorageError
+    from ledger.storage.rights import excess
+
+    engine = create_engine(settings.database_url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            found = excess(connection)
+    except StorageError as error:
+        raise ServeRefused(f"the database cannot be used: {error}") from error
+    finally:
+        engine.dispose()
+    if found:
+        logs.configure(level=settings.log_level, log_format=settings.log_format)
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        logs.SERVER.warning("%s%s; give the server a role of its own: docs/security.md", found[0], more)
+
+
 def bind(settings: Settings) -> socket.socket:
     """The listening socket. Raises ServeRefused."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -129,6 +150,7 @@ def _serve(context: click.Context, /, **given: Any) -> None:
     database = check_database(settings)
     check_gateway(settings)
     check_signing_key(settings)
+    warn_of_rights(settings)
     listener = bind(settings)
     line = ready_line(settings, listener, database)
     if settings.workers == 1:

@@ -17,6 +17,8 @@ from annotated_types import Ge, Le
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.core.signing_key import ORIGIN_PREFIX_MAX
+
 ENVIRONMENT_PREFIX = "BURSAR_"
 
 
@@ -135,7 +137,7 @@ class Settings(BaseSettings):
     )
     checkpoint_origin: str | None = Field(
         default=None,
-        max_length=128,
+        max_length=ORIGIN_PREFIX_MAX,
         pattern=r"^[!-*,-~]+$",
         description="What the origin of checkpoints begins with, such as ledger.example.com; fixed with a book's first "
         "signing key.",
@@ -147,6 +149,13 @@ class Settings(BaseSettings):
     )
     checkpoint_key: SecretStr | None = Field(
         default=None, description="The signing key itself in place of a file; for the environment."
+    )
+    partition_look_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        description="How often is looked whether the log needs partitions ahead, on PostgreSQL; 0 leaves it to other "
+        "processes.",
     )
     gateway: bool = Field(default=True, description="Answer /openai, /anthropic and /providers: the inference gateway.")
     gateway_file: Path | None = Field(

@@ -15,6 +15,7 @@ from api.routes import (
     policies,
     principals,
     proofs,
+    redactions,
     setting_up,
     spending,
     statements,
@@ -37,6 +38,7 @@ ROUTERS: Final = (
     log.router,
     checkpoints.router,
     proofs.router,
+    redactions.router,
     health.router,
 )
 """In the order of the OpenAPI document."""

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import labels_of
+from api.routes.views import labels_made, redacted_view
 from api.routes.views_approvals import approval_view, delegation_view, seen_of
 from api.schemas.approvals import (
     ApprovalList,
@@ -28,7 +28,7 @@ from api.writing import Writing, body_of, writing
 from ledger.core.approval import OPEN, Approval
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
 from ledger.core.ids import DELEGATION
-from ledger.storage import queries_approvals, queries_log
+from ledger.storage import queries_approvals, queries_log, queries_texts
 from ledger.storage.paging import Page
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -47,14 +47,17 @@ def _shown(read: Reading, approvals: Sequence[Approval]) -> list[dict[str, Any]]
     indexes = {row.created_index for row in rows.values()}
     made = queries_log.records_at(connection, book_id, indexes)
     intents = queries_log.texts_at(connection, book_id, indexes, "intent")
+    redacted = queries_texts.redacted_at(connection, book_id, indexes)
     seen = seen_of(connection, book_id, approvals)
     scale = read.scale(row.currency for row in rows.values())
     shown = []
     for approval in approvals:
         row = rows[approval.authorization_id]
-        labels = labels_of(made[row.created_index].body)
+        labels = labels_made(row, made)
         count = len(tiers[row.id])
-        shown.append(approval_view(approval, row, seen, scale, labels, intents.get(row.created_index), tiers=count))
+        view = approval_view(approval, row, seen, scale, labels, intents.get(row.created_index), tiers=count)
+        view["request"] |= redacted_view(redacted.get(row.created_index))
+        shown.append(view)
     return shown
 
 

@@ -17,7 +17,7 @@ from api.routes.views import entry_view
 from api.schemas.lists import EntryList, RenewalList
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord
-from ledger.storage import queries_budgets, queries_finance, queries_log
+from ledger.storage import queries_budgets, queries_finance, queries_log, queries_texts
 from ledger.storage.paging import Page
 from ledger.storage.queries_finance import FinanceKind
 
@@ -31,8 +31,9 @@ def _shown(read: Reading, page: Page[LogRecord]) -> Page[dict[str, Any]]:
     scale = read.scale(transfer[3] for body in bodies for transfer in body["transfers"])
     indexes = [record.log_index for record in page.items]
     reasons = queries_log.texts_at(read.connection, read.book_id, indexes, "reason")
+    redacted = queries_texts.redacted_at(read.connection, read.book_id, indexes)
     shown = [
-        entry_view(record, body, scale, reasons.get(record.log_index))
+        entry_view(record, body, scale, reasons.get(record.log_index), redacted.get(record.log_index))
         for record, body in zip(page.items, bodies, strict=True)
     ]
     return Page(shown, page.after)

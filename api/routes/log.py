@@ -19,7 +19,7 @@ from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.canonical import Fragment
 from ledger.core.journal import KINDS
 from ledger.core.moment import moment_text
-from ledger.storage import queries_log
+from ledger.storage import queries_log, queries_texts
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 INDEX_MAX = 2**53
@@ -85,11 +85,12 @@ def list_log(
 @router.get("/log/{index}", response_model=RecordView, tags=["log"])
 def get_record(request: Request, index: Index) -> Response:
     """One log record. Its ``body`` is written as the very bytes that were hashed; ``texts`` has the free texts beside
-    it (intent, reason, evidence), without those that were removed."""
+    it (intent, reason, evidence), and ``redacted`` the records that removed others, by field."""
     with reading(request, "read_log") as read:
         record = found(queries_log.record(read.connection, read.book_id, index), f"record {index}")
         texts = queries_log.texts_of(read.connection, read.book_id, index)
-    return answer(record_view(record, Fragment(record.body), texts))
+        redacted = queries_texts.redacted_at(read.connection, read.book_id, [index]).get(index)
+    return answer(record_view(record, Fragment(record.body), texts, redacted))
 
 
 @router.get("/units", response_model=UnitList, tags=["units"])

@@ -18,6 +18,7 @@ from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.rendering_policies import comparison_shown, policy_view, version_view
 from api.routes.answers import PROBLEMS
+from api.routes.views import redacted_view
 from api.schemas.fields import Text
 from api.schemas.policies import (
     VERSION_MAX,
@@ -40,7 +41,7 @@ from ledger.core.policy_row import PolicyVersion
 from ledger.services.policies.applying import apply_policy
 from ledger.services.policies.comparing import comparison_of, unknown_reference
 from ledger.services.policies.document import PolicyDocument
-from ledger.storage import queries_log, queries_policies
+from ledger.storage import queries_log, queries_policies, queries_texts
 from ledger.storage.queries_policies import LivePolicy
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["policies"])
@@ -195,9 +196,12 @@ def list_policy_versions(request: Request, policy: Reference, limit: Limit = 50,
         )
         indexes = [row.created_index for row in page.items]
         reasons = queries_log.texts_at(read.connection, read.book_id, indexes, "reason")
+        redacted = queries_texts.redacted_at(read.connection, read.book_id, indexes)
 
     def shown(row: PolicyVersion) -> Any:
-        return version_view(row, live=_live_version(live), reason=reasons.get(row.created_index))
+        index = row.created_index
+        view = version_view(row, live=_live_version(live), reason=reasons.get(index))
+        return view | redacted_view(redacted.get(index))
 
     return answer_page(page, shown)
 
@@ -212,9 +216,11 @@ def get_policy_version(request: Request, policy: Reference, version: Version) ->
             queries_policies.policy_version(read.connection, read.book_id, name, version),
             f"version {version} of {name}",
         )
-        reasons = queries_log.texts_at(read.connection, read.book_id, [row.created_index], "reason")
-    shown = version_view(row, live=_live_version(live), document=True, reason=reasons.get(row.created_index))
-    return answer(shown)
+        index = row.created_index
+        reasons = queries_log.texts_at(read.connection, read.book_id, [index], "reason")
+        redacted = queries_texts.redacted_at(read.connection, read.book_id, [index])
+    shown = version_view(row, live=_live_version(live), document=True, reason=reasons.get(index))
+    return answer(shown | redacted_view(redacted.get(index)))
 
 
 def _live_version(live: LivePolicy) -> int | None:

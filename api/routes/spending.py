@@ -14,7 +14,15 @@ from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
 from api.routes.answers import PROBLEMS
-from api.routes.views import authorization_view, budget_view, labels_of, recorded_decision, run_currencies, run_view
+from api.routes.views import (
+    authorization_view,
+    budget_view,
+    labels_made,
+    labels_of,
+    recorded_decision,
+    run_currencies,
+    run_view,
+)
 from api.routes.views_approvals import seen_of, tier_view
 from api.schemas.authorizations import AuthorizationView
 from api.schemas.fields import Moment, moment_or_none
@@ -22,7 +30,7 @@ from api.schemas.lists import AuthorizationList, BudgetList, RunList
 from api.schemas.setting_up import BudgetView, RunView
 from ledger.core.authorization import FLAGS, PENDING
 from ledger.core.outcome import Status
-from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log
+from ledger.storage import queries_approvals, queries_authorizations, queries_budgets, queries_log, queries_texts
 from ledger.storage.paging import Page
 from ledger.storage.queries_authorizations import AuthorizationFilter, RunWithTotals
 from ledger.storage.queries_budgets import BudgetBalances
@@ -78,7 +86,7 @@ def list_authorizations(
         )
         scale = read.scale(row.currency for row in page.items)
         made = queries_log.records_at(read.connection, read.book_id, [row.created_index for row in page.items])
-    return answer_page(page, lambda row: authorization_view(row, scale, labels_of(made[row.created_index].body)))
+    return answer_page(page, lambda row: authorization_view(row, scale, labels_made(row, made)))
 
 
 def _agent_filter(read: Reading, agent: str | None) -> str | None:
@@ -118,8 +126,11 @@ def _authorization(request: Request, reference: str, *, again: bool) -> dict[str
         texts = queries_log.texts_of(read.connection, read.book_id, shown.created_index)
         intent = next((text.content for text in texts if text.field == "intent"), None)
         made = found(queries_log.record(read.connection, read.book_id, shown.created_index), "record of it")
+        redacted = None
+        if intent is None:
+            redacted = queries_texts.redacted_at(read.connection, read.book_id, [made.log_index]).get(made.log_index)
         scale = read.scale((shown.currency,))
-        view = authorization_view(shown, scale, labels_of(made.body), intent)
+        view = authorization_view(shown, scale, labels_of(made.body), intent, redacted)
         tiers = queries_approvals.approvals_of(read.connection, read.book_id, [shown.id]).get(shown.id)
         if tiers:
             seen = seen_of(read.connection, read.book_id, tiers)

@@ -5,7 +5,7 @@ Invariant: the shapes are those of ``api.schemas``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.rendering import Scale, decimal_text, entry_answer, money
@@ -96,6 +96,14 @@ def renewal_view(row: Renewal | None, scale: Scale) -> dict[str, Any] | None:
     }
 
 
+def labels_made(row: Authorization, made: Mapping[int, LogRecord]) -> dict[str, str]:
+    """The labels of an authorization in a list; of one whose record is archived, those that its row has kept."""
+    record = made.get(row.created_index)
+    if record is None:
+        return dict(parse(row.labels.encode())) if row.labels else {}
+    return labels_of(record.body)
+
+
 def labels_of(body: bytes) -> dict[str, str]:
     """The labels that a request came with, out of its record's body."""
     request = parse(body).get("request", {})
@@ -111,7 +119,11 @@ def recorded_decision(body: bytes, scale: Scale) -> Any:
 
 
 def authorization_view(
-    row: Authorization, scale: Scale, labels: dict[str, str], intent: str | None = None
+    row: Authorization,
+    scale: Scale,
+    labels: dict[str, str],
+    intent: str | None = None,
+    redacted: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """An authorization or a charge as it stands now."""
     shown: dict[str, Any] = {
@@ -134,6 +146,7 @@ def authorization_view(
         "created_at": moment_text(row.created_at),
         "expires_at": moment_or_none(row.expires_at),
         "intent": intent,
+        **redacted_view(redacted),
         "labels": labels,
         "metering": pairs_said(row.metering),
         "log": {"index": row.created_index},
@@ -141,7 +154,13 @@ def authorization_view(
     }
 
 
-def entry_view(record: LogRecord, body: dict[str, Any], scale: Scale, reason: str | None) -> dict[str, Any]:
+def entry_view(
+    record: LogRecord,
+    body: dict[str, Any],
+    scale: Scale,
+    reason: str | None,
+    redacted: dict[str, int] | None = None,
+) -> dict[str, Any]:
     """A charge, refund, adjustment, allocation or deallocation in a list: what its request was answered, who asked,
     when and why."""
     outcome = Outcome(Status.DONE, body, record.log_index, record.leaf_hash)
@@ -151,6 +170,7 @@ def entry_view(record: LogRecord, body: dict[str, Any], scale: Scale, reason: st
             shown[name] = body[name]
     if reason is not None:
         shown["reason"] = reason
+    shown |= redacted_view(redacted)
     return {**shown, "by": body["by"]["principal"], "recorded_at": moment_text(record.recorded_at)}
 
 
@@ -218,7 +238,17 @@ def posting_view(posting: Posting, currency: str, scale: Scale) -> dict[str, Any
     }
 
 
-def record_view(record: LogRecord, body: Any, texts: Iterable[Text] | None = None) -> dict[str, Any]:
+def redacted_view(redacted: dict[str, int] | None) -> dict[str, Any]:
+    """The fields whose free text was redacted, each with the index of the record that did; nothing where none was."""
+    return {"redacted": redacted} if redacted else {}
+
+
+def record_view(
+    record: LogRecord,
+    body: Any,
+    texts: Iterable[Text] | None = None,
+    redacted: dict[str, int] | None = None,
+) -> dict[str, Any]:
     """One record of the log, and the free texts beside it where they were asked for. The body stands last."""
     shown: dict[str, Any] = {
         "index": record.log_index,
@@ -230,7 +260,7 @@ def record_view(record: LogRecord, body: Any, texts: Iterable[Text] | None = Non
     }
     if texts is not None:
         shown["texts"] = {text.field: text.content for text in texts}
-    return {**shown, "body": body}
+    return {**shown, **redacted_view(redacted), "body": body}
 
 
 def trial_balance_view(found: TrialBalance, scale: Scale) -> dict[str, Any]:

@@ -11,21 +11,23 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from api.rendering import Scale
-from api.routes.views import amount, moment_or_none
+from api.routes.views import amount, moment_or_none, redacted_view
 from ledger.core.approval import FORCED, GRANT, Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import parse
 from ledger.core.moment import moment_text
 from ledger.core.seats import is_live
-from ledger.storage import queries_approvals, queries_log
+from ledger.storage import queries_approvals, queries_log, queries_texts
 
 
 class Seen(NamedTuple):
-    """What stands beside approvals: votes by approval, reasons by log index, who forced by log index."""
+    """What stands beside approvals: votes by approval, reasons by log index, who forced by log index, and what was
+    redacted by log index and field."""
 
     votes: dict[str, list[Vote]]
     reasons: dict[int, str]
     forced_by: dict[int, str]
+    redacted: dict[int, dict[str, int]]
 
 
 def seen_of(connection: Connection, book_id: int, approvals: Sequence[Approval]) -> Seen:
@@ -38,7 +40,9 @@ def seen_of(connection: Connection, book_id: int, approvals: Sequence[Approval])
     }
     indexes = forced | {vote.created_index for given in votes.values() for vote in given}
     reasons = queries_log.texts_at(connection, book_id, indexes, "reason") if indexes else {}
-    return Seen(votes, reasons, by)
+    gone = indexes - reasons.keys()
+    redacted = queries_texts.redacted_at(connection, book_id, gone) if gone else {}
+    return Seen(votes, reasons, by, redacted)
 
 
 def tier_view(approval: Approval, seen: Seen) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def tier_view(approval: Approval, seen: Seen) -> dict[str, Any]:
                 "verdict": vote.verdict,
                 "at": moment_text(vote.recorded_at),
                 "reason": seen.reasons.get(vote.created_index),
+                **redacted_view(seen.redacted.get(vote.created_index)),
             }
             for vote in votes
         ],
@@ -75,6 +80,7 @@ def tier_view(approval: Approval, seen: Seen) -> dict[str, Any]:
             "by": seen.forced_by.get(approval.changed_index, ""),
             "at": moment_or_none(approval.decided_at),
             "reason": seen.reasons.get(approval.changed_index),
+            **redacted_view(seen.redacted.get(approval.changed_index)),
         }
     return shown
 

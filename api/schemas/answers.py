@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -17,6 +19,12 @@ class Log(BaseModel):
 
     index: int
     leaf_hash: str | None = None
+
+
+Redacted = Annotated[
+    dict[str, int] | None,
+    Field(description="Fields whose free text was removed, each with the log index of the record that says so."),
+]
 
 
 class PolicySaid(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.answers import Log, MoneyAnswer
+from api.schemas.answers import Log, MoneyAnswer, Redacted
 from api.schemas.authorizations import BudgetBalances
 from api.schemas.fields import Moment, Name, RequestModel, Text
 from api.schemas.lists import PageModel
@@ -73,6 +73,7 @@ class VoteView(BaseModel):
     verdict: Literal["grant", "refuse"]
     at: str
     reason: str | None = None
+    redacted: Redacted = None
 
 
 class ForceView(BaseModel):
@@ -81,6 +82,7 @@ class ForceView(BaseModel):
     by: str
     at: str
     reason: str | None = None
+    redacted: Redacted = None
 
 
 class TierView(BaseModel):
@@ -119,6 +121,7 @@ class AskedFor(BaseModel):
     resource: str | None = None
     labels: dict[str, str]
     intent: str | None = None
+    redacted: Redacted = None
     ttl_seconds: int = Field(description="How long the hold lives once granted.")
     created_at: str
 

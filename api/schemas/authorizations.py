@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.answers import Decision, Log, MoneyAnswer
+from api.schemas.answers import Decision, Log, MoneyAnswer, Redacted
 from api.schemas.duplicates import members_of_text
 from api.schemas.fields import (
     Amount,
@@ -236,6 +236,7 @@ class AuthorizationView(BaseModel):
     created_at: str
     expires_at: str | None = None
     intent: str | None = Field(default=None, description="Only where one authorization is asked for.")
+    redacted: Redacted = None
     decision: Decision | None = Field(
         default=None, description="As it was made on the request; only where one authorization is asked for."
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.schemas.answers import Log, MoneyAnswer
+from api.schemas.answers import Log, MoneyAnswer, Redacted
 from api.schemas.authorizations import BudgetBalances
 from api.schemas.fields import (
     AccountName,
@@ -171,6 +171,7 @@ class EntryView(EntryResponse):
     category: str | None = None
     payee: str | None = None
     reason: str | None = None
+    redacted: Redacted = None
 
 
 class AccountView(BaseModel):
@@ -253,4 +254,5 @@ class RecordView(BaseModel):
         default=None,
         description="For one record: the free texts beside it, by field. A text that was removed is not there.",
     )
+    redacted: Redacted = None
     body: dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.problems import ProblemError
-from api.schemas.answers import Log
+from api.schemas.answers import Log, Redacted
 from api.schemas.fields import RequestModel, Text
 from api.schemas.lists import PageModel
 from api.schemas.remaining import ScopeView
@@ -95,6 +95,7 @@ class PolicyVersionView(BaseModel):
     made_by: str
     recorded_at: str
     reason: str | None = None
+    redacted: Redacted = None
     document: dict[str, Any] | None = Field(default=None, description="Only where one version is asked for.")
     log: Log
 

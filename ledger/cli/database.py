@@ -50,12 +50,14 @@ def errors_in_one_line() -> Iterator[None]:
 
     from ledger.services.books import BookRefused
     from ledger.services.errors import ServiceError
-    from ledger.storage.errors import SchemaOutdated, StorageError, UnsupportedUrl
+    from ledger.storage.errors import RecordArchived, SchemaOutdated, StorageError, UnsupportedUrl
 
     try:
         yield
     except (UnsupportedUrl, BookRefused) as error:
         raise BadValue(sentence(error)) from error
+    except RecordArchived as error:
+        raise click.ClickException(sentence(error)) from error
     except SchemaOutdated as error:
         raise click.ClickException(
             "the database has not the tables of this version: run 'bursar migrate' with the same --database-url"
@@ -66,6 +68,13 @@ def errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(
             f"the database was migrated by a version of Bursar that is newer than this one; upgrade Bursar ({error})"
         ) from error
+
+
+def plain(value: Any) -> str:
+    """What somebody who is not trusted wrote, with nothing in it that controls a terminal."""
+    if not isinstance(value, str):
+        return ascii(value)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in value)
 
 
 def sentence(error: BaseException) -> str:

@@ -97,8 +97,8 @@ def _head(found: Explanation) -> Iterator[str]:
         yield f"  in run {row.run}"
     if row.labels is not None:
         yield "  labels " + ", ".join(f"{name}={value}" for name, value in parse(row.labels.encode()))
-    for field, text in sorted(found.made.texts.items()):
-        yield f"  {field}: {' '.join(text.split())}"
+    for line in _texts(found.made):
+        yield f"  {line}"
     if row.metering is not None:
         yield "  metered from " + ", ".join(f"{name}={value}" for name, value in pairs_said(row.metering).items())
     yield f"  log record {row.created_index}"
@@ -300,8 +300,16 @@ def _since(found: Explanation) -> Iterator[str]:
         if told.body["kind"] == "denial":
             for reason in told.body["decision"]["reasons"]:
                 yield f"      {reason['code']}: {reason['detail']} [{reason['rule']}]"
-        for field, text in sorted(told.texts.items()):
-            yield f"      {field}: {' '.join(text.split())}"
+        for line in _texts(told):
+            yield f"      {line}"
+
+
+def _texts(told: Told) -> Iterator[str]:
+    """The free texts beside a record, and which of them were removed."""
+    for field, text in sorted(told.texts.items()):
+        yield f"{field}: {' '.join(text.split())}"
+    for field, index in told.redacted.items():
+        yield f"{field}: (redacted by log record {index})"
 
 
 def _happened(found: Explanation, told: Told) -> str:

@@ -17,17 +17,23 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from ledger.cli.database import database_option, errors_in_one_line, require_file
+from ledger.cli.progress import progress_bar
+from ledger.cli.verify_bundle import (
+    plain_differences,
+    plain_signings,
+    print_notes,
+    verified_bundles,
+    verifier_keys_option,
+)
 
 if TYPE_CHECKING:
     from ledger.core.notes import VerifierKey
-    from ledger.services.verify import BookProgress
+    from ledger.services.bundle_verify import BundleReport
     from ledger.services.verify_against import Claim, Consistency
     from ledger.services.verify_findings import BookReport
 
 CLAIM_BYTES_MAX: Final = 16_777_216
 """A witness's state of ten thousand checkpoints is a megabyte."""
-PROGRESS_FROM_RECORDS: Final = 5_000
-"""A shorter book is done before anybody could read a progress bar."""
 
 
 class CouldNotRun(click.ClickException):
@@ -68,9 +74,7 @@ class CouldNotRun(click.ClickException):
     metavar="FILE",
     help="An answer of GET /v1/proofs/consistency that leads from this database to a later checkpoint.",
 )
-@click.option(
-    "--key", "key_texts", multiple=True, metavar="VKEY", help="Trust this verifier key, and not the keys on record."
-)
+@verifier_keys_option
 @click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -78,10 +82,30 @@ class CouldNotRun(click.ClickException):
     help="A directory where progress is kept: a run that was killed goes on, and --since begins from there.",
 )
 @click.option(
+    "--archive",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    help="The directory with the archives into which records were detached (bursar partitions).",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(min=1),
     default=None,
     help="Processes that work on several books at once; left out: one a processor, at most 8, where books are long.",
+)
+@click.option(
+    "--bundle",
+    "bundles",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    envvar="BURSAR_BUNDLE",
+    metavar="FILE",
+    help="Verify this bundle, and no database; a full one and then spans that carry on where the last one ended.",
+)
+@click.option(
+    "--without-texts",
+    is_flag=True,
+    help="The database was made from a copy without free texts: count those that are missing, and no more.",
 )
 def command(
     database_url: str,
@@ -92,9 +116,12 @@ def command(
     against: tuple[str, ...],
     since: tuple[str, ...],
     consistency: tuple[str, ...],
-    key_texts: tuple[str, ...],
+    keys: tuple[str, ...],
     state: Path | None,
+    archive: Path | None,
     jobs: int | None,
+    bundles: tuple[Path, ...],
+    without_texts: bool,
 ) -> None:
     """Prove the books: recompute every record, balance and root.
 
@@ -111,8 +138,17 @@ def command(
       bursar verify --against acme.witness --database-url sqlite:///restored.db
       bursar verify --state /var/lib/bursar-verify
       bursar verify --state /var/lib/bursar-verify --since checkpoint.txt
+      bursar verify --bundle acme.tar.gz --key "bursar/acme-0123abcd+1f2e3d4c+AQ..."
     """
-    with _statuses():
+    if bundles:
+        if leaves_only or since or state is not None or jobs is not None or without_texts:
+            raise CouldNotRun(
+                "a bundle is verified whole, and says whether it has texts: leave out --leaves-only, --since, --state, "
+                "--jobs and --without-texts"
+            )
+        _verify_bundles(bundles, _Claims.read(against, (), consistency, keys), limit_differences, as_json=as_json)
+        return
+    with statuses():
         if since and state is None and not leaves_only:
             raise CouldNotRun(
                 "--since trusts what an earlier run has found right: name the directory that it kept with --state, or "
@@ -120,9 +156,19 @@ def command(
             )
         if state is not None and leaves_only:
             raise CouldNotRun("--leaves-only keeps nothing: leave out --state")
-        claims = _Claims.read(against, since, consistency, key_texts)
+        claims = _Claims.read(against, since, consistency, keys)
         require_file(database_url)
-        reports = _run(database_url, book, limit_differences, claims, leaves_only=leaves_only, state=state, jobs=jobs)
+        reports = _run(
+            database_url,
+            book,
+            limit_differences,
+            claims,
+            leaves_only=leaves_only,
+            state=state,
+            archive=archive,
+            jobs=jobs,
+            without_texts=without_texts,
+        )
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     verified = all(report.verified for report in reports)
@@ -134,6 +180,28 @@ def command(
             _print(report, "leaves" if leaves_only else "books")
     if not (verified and agree):
         sys.exit(1)
+
+
+def _verify_bundles(bundles: tuple[Path, ...], claims: _Claims, limit: int, *, as_json: bool) -> None:
+    """Offline: the files and nothing else."""
+    _spare_the_collector()
+    found = verified_bundles(bundles, claims.keys, limit, against=claims.against, proofs=claims.proofs)
+    if as_json:
+        book = _plain(found.report) | {
+            "first": found.first,
+            "signed": plain_signings(found),
+            "notes": list(found.notes),
+        }
+        click.echo(json.dumps({"verified": found.verified, "agrees": found.report.agrees, "books": [book]}))
+    else:
+        _print(found.report, _what_was_proved(found))
+        print_notes(found)
+    if not (found.verified and found.report.agrees):
+        sys.exit(1)
+
+
+def _what_was_proved(found: BundleReport) -> str:
+    return f"records from {found.first} on" if found.first else "books"
 
 
 class _Claims(NamedTuple):
@@ -176,15 +244,17 @@ def _content(file: str) -> str:
 
 
 @contextmanager
-def _statuses() -> Iterator[None]:
+def statuses() -> Iterator[None]:
     """Every failure to do the work ends with status 2."""
+    from ledger.services.archive_files import ArchiveUnfit
+    from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.verify import NoSuchBook, SinceLacks
     from ledger.services.verify_state import StateUnusable
 
     try:
         with errors_in_one_line():
             yield
-    except (NoSuchBook, SinceLacks, StateUnusable) as error:
+    except (NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit) as error:
         raise CouldNotRun(str(error)) from error
     except click.ClickException as error:
         raise CouldNotRun(error.format_message()) from error
@@ -198,13 +268,14 @@ def _run(
     *,
     leaves_only: bool,
     state: Path | None,
+    archive: Path | None,
     jobs: int | None,
+    without_texts: bool,
 ) -> list[BookReport]:
     from ledger.services.verify import verify_books
 
-    # Bodies are trees without cycles, millions of them: looking for cycles at every turn finds nothing.
-    gc.set_threshold(200_000, 50, 100)
-    with _progress() as progress:
+    _spare_the_collector()
+    with progress_bar("verifying") as progress:
         reports = verify_books(
             database_url,
             book=book,
@@ -217,31 +288,15 @@ def _run(
             keys=claims.keys,
             state=state,
             jobs=jobs,
+            without_texts=without_texts,
+            archives=archive,
         )
         return list(reports)
 
 
-@contextmanager
-def _progress() -> Iterator[BookProgress | None]:
-    """A bar on standard error, when that is a terminal and a book is long."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(name: str, done: int, total: int) -> None:
-            if total < PROGRESS_FROM_RECORDS:
-                return
-            if name not in tasks:
-                tasks[name] = bar.add_task(f"verifying {name}", total=total)
-            bar.update(tasks[name], completed=done, total=total)
-
-        yield tell
+def _spare_the_collector() -> None:
+    # Bodies are trees without cycles, millions of them: looking for cycles at every turn finds nothing.
+    gc.set_threshold(200_000, 50, 100)
 
 
 def _print(report: BookReport, proved: str) -> None:
@@ -252,10 +307,10 @@ def _print(report: BookReport, proved: str) -> None:
         click.echo(f"{name}: {verdict.source}: {verdict.verdict.upper().replace('_', ' ')}: {verdict.sentence}")
     if report.verified:
         click.echo(f"{name}: {proved} verified: {report.records} records, root {report.root}")
+        if report.texts_redacted:
+            click.echo(f"{name}: {report.texts_redacted} free texts were redacted on record; {report.texts} are there")
         if report.texts_missing:
-            click.echo(
-                f"{name}: {report.texts_missing} free texts were removed; {report.texts} are there, as the log says"
-            )
+            click.echo(f"{name}: {report.texts_missing} free texts are missing, as was allowed for")
         return
     if not report.differences:
         click.echo(f"{name}: NOT verified: no work was done on the word of that checkpoint")
@@ -290,12 +345,10 @@ def _plain(report: BookReport) -> dict[str, Any]:
         "resumed": report.resumed,
         "texts": report.texts,
         "texts_missing": report.texts_missing,
+        "texts_redacted": report.texts_redacted,
         "seconds": round(report.seconds, 3),
         "checkpoints": [
             {key: value for key, value in verdict._asdict().items() if value is not None} for verdict in report.verdicts
         ],
-        "differences": [
-            {key: value for key, value in difference._asdict().items() if value not in ("", None)}
-            for difference in report.differences
-        ],
+        "differences": plain_differences(report),
     }

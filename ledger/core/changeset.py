@@ -19,6 +19,7 @@ from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -97,14 +98,17 @@ COUNTERS: Final = _spec(
 APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_at expires_at decided_at changed_index")
 VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
+REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
-    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS,
+    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
+DELETABLE: Final = (TEXTS,)
+"""Side tables of which a batch may delete rows, by key."""
 
 _ROW_GETTERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     spec.row_type: attrgetter(*spec.columns) for spec in TABLES if not hasattr(spec.row_type, "_fields")
@@ -117,7 +121,7 @@ _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
 _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
-        "renewals",
+        "renewals", "redactions",
     )
 )  # fmt: skip
 
@@ -145,7 +149,8 @@ class Changeset:
     """All that one batch writes, in one transaction, to one book.
 
     ``inserts`` maps a table name to full rows in column order; ``updates`` maps it to rows as ``update_of`` makes
-    them. ``previous_size`` and ``previous_root`` are what the head must still be; ``head`` is what it becomes.
+    them; ``deletes`` maps a side table to the keys of rows that go.
+    ``previous_size`` and ``previous_root`` are what the head must still be; ``head`` is what it becomes.
     ``touched`` are the entities as they are after the batch, for the snapshot to take over once committed; ``answers``
     maps each (principal, idempotency key) that the batch binds to the leaf hash of the answering record;
     ``standings`` is what the batch found out and the snapshot may remember.
@@ -157,6 +162,7 @@ class Changeset:
     head: Head
     inserts: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     updates: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    deletes: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     touched: dict[str, dict[Any, Any]] = field(default_factory=dict)
     answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
     standings: dict[tuple[str, str | None], Any] = field(default_factory=dict)

@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ledger.core import command as commands_
-from ledger.core import command_approvals, command_budgets, command_policies, command_signing, command_webhooks
+from ledger.core import (
+    command_approvals,
+    command_budgets,
+    command_policies,
+    command_redactions,
+    command_signing,
+    command_webhooks,
+)
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
@@ -18,6 +25,7 @@ from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
@@ -78,6 +86,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RotateWebhook: webhooks.rotate_webhook,
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
+    command_redactions.Redact: redactions.redact,
 }
 
 

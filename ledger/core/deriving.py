@@ -54,6 +54,7 @@ SUBJECT_FIELDS: Final = {
     "policy": "policy",
     "policy_retirement": "policy",
     "run_denial": "run",
+    "redaction": "redaction",
 }
 """Kind of record to the field of its body that names what it is about."""
 
@@ -82,23 +83,25 @@ def read_body(packed: bytes) -> dict[str, Any]:
     return body
 
 
+_TEXTS: Final = frozenset((str, bool))
+_PLAIN: Final = frozenset((str, bool, int, list, dict))
+
+
 def _is_plain(value: Any) -> bool:
     """Whether a value is surely inside the canonical subset: texts, booleans and small integers, nested. False sends it
     to the full check, which is slower."""
-    for item in value.values() if type(value) is dict else value:
+    items = value.values() if type(value) is dict else value
+    kinds = set(map(type, items))
+    if kinds <= _TEXTS:
+        return True
+    if not kinds <= _PLAIN:
+        return False
+    for item in items:
         kind = type(item)
-        if kind is str or kind is bool:
-            continue
-        if kind is list:
-            for inner in item:
-                if type(inner) is not str:
-                    if not _is_plain(item):
-                        return False
-                    break
-        elif kind is dict:
-            if not _is_plain(item):
+        if kind is int:
+            if not -1_000_000_000_000 < item < 1_000_000_000_000:
                 return False
-        elif kind is not int or not -1_000_000_000_000 < item < 1_000_000_000_000:
+        elif (kind is list or kind is dict) and not _is_plain(item):
             return False
     return True
 

@@ -15,11 +15,21 @@ CLIENT: Final = "client"
 _SIZE: Final = 12
 
 
-def derived_fingerprint(secret: bytes, asked: Authorize) -> str:
+def fingerprint_of(
+    secret: bytes, *, payee: str, resource: str | None, amount: str, currency: str, intent: str | None
+) -> str:
     """24 hex digits over what is asked. Amounts written differently ("1" and "1.0") are the same."""
-    amount = asked.amount.rstrip("0").rstrip(".") if "." in asked.amount else asked.amount
-    said = canonical_bytes([asked.payee, asked.resource or "", amount.lstrip("0"), asked.currency, asked.intent or ""])
+    amount = amount.rstrip("0").rstrip(".") if "." in amount else amount
+    said = canonical_bytes([payee, resource or "", amount.lstrip("0"), currency, intent or ""])
     return blake2b(said, digest_size=_SIZE, key=secret).hexdigest()
+
+
+def derived_fingerprint(secret: bytes, asked: Authorize) -> str:
+    """The fingerprint that a request gets."""
+    return fingerprint_of(
+        secret, payee=asked.payee, resource=asked.resource, amount=asked.amount, currency=asked.currency,
+        intent=asked.intent,
+    )  # fmt: skip
 
 
 def fingerprints_of(secret: bytes, asked: Authorize) -> tuple[tuple[str, str], ...]:

@@ -212,7 +212,10 @@ def balances_fold_transfers(
 def record_follows(*, index: int, recorded_at: int, next_index: int, last_recorded_at: int) -> list[Difference]:
     """A record stands at ``next_index`` and not earlier (microseconds) than the one before it."""
     found = []
-    if index != next_index:
+    if index < next_index:
+        what = "there is another record of this index"
+        found.append(Difference("log_records", what, index, check=INDEXES_WITHOUT_GAP))
+    elif index != next_index:
         missing = f"{next_index}" if index == next_index + 1 else f"{next_index} to {index - 1}"
         found.append(Difference("log_records", f"missing: {missing}", next_index, check=INDEXES_WITHOUT_GAP))
     if recorded_at < last_recorded_at:

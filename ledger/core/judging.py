@@ -56,10 +56,15 @@ class _Seen(NamedTuple):
     sums: Sums
 
 
+def unjudged(amount: int) -> Judgement:
+    """The judgement of a request for ``amount`` that no policy is about."""
+    return Judgement([], [], [], [], [], (), amount, ())
+
+
 def judge(plan: Plan, asking: Asking, counter_of: CounterOf) -> Judgement:
     """Judge one request by every policy of ``plan``. Never raises for what a document says."""
     if not plan.policies:
-        return Judgement([], [], [], [], [], (), afforded((), asking, counter_of), ())
+        return unjudged(afforded((), asking, counter_of))
     try:
         return _judge(plan, asking, counter_of)
     except ZoneInfoNotFoundError as error:
@@ -341,7 +346,7 @@ def _judge_thresholds(
         if meter.currency != asking.subject.currency:
             # What cannot be compared with the threshold is asked about.
             if asking.amount and not policy.shadow:
-                tiers.append(_tier(policy, rule))
+                tiers.append(tier_of(policy, rule))
             continue
         used = 0
         if key is not None:
@@ -351,9 +356,10 @@ def _judge_thresholds(
         reached = (asking.total if key is None else used + asking.amount) > rule.above
         said.append([place, rule.id, meter.window, str(rule.above), str(used), "ask" if reached else ALLOW])
         if reached and not policy.shadow:
-            tiers.append(_tier(policy, rule))
+            tiers.append(tier_of(policy, rule))
     return tuple(tiers), said
 
 
-def _tier(policy: CompiledPolicy, rule: ApprovalRule) -> Tier:
+def tier_of(policy: CompiledPolicy, rule: ApprovalRule) -> Tier:
+    """The persons whom a rule asks."""
     return Tier(policy.name, policy.version, rule.id, rule.approvers, rule.quorum, rule.expires_after)

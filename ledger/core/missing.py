@@ -7,7 +7,15 @@ snapshot for which nothing is missing never meets a fact that was not looked for
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ledger.core import command, needs_approvals, needs_budgets, needs_policies, needs_setup, needs_spending
+from ledger.core import (
+    command,
+    needs_approvals,
+    needs_budgets,
+    needs_policies,
+    needs_redactions,
+    needs_setup,
+    needs_spending,
+)
 from ledger.core.needs import Needs
 from ledger.core.policy_row import SCOPE_BOOK
 from ledger.core.principal import agent_name
@@ -20,6 +28,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_policies.SEEK,
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
+    **needs_redactions.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

@@ -30,6 +30,7 @@ class Needs:
         "persons",
         "policies",
         "policy_versions",
+        "redactions",
         "renewals",
         "run_refs",
         "run_totals",
@@ -67,6 +68,7 @@ class Needs:
         self.renewals: set[str] = set()
         self.open_children: set[str] = set()
         self.bodies: set[int] = set()
+        self.redactions: set[tuple[int, str]] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -26,6 +26,7 @@ class Status(Enum):
     AMOUNT_NOT_POSITIVE = "amount_not_positive"
     # The same key before.
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    RECORD_ARCHIVED = "record_archived"
     REPLAY_CLOSED = "replay_closed"
     REPLAYED = "replayed"
     # The form of what is asked, where its parts do not fit each other.

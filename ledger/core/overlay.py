@@ -36,7 +36,9 @@ ROW_KINDS: Final = (
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
 """Those on which standings and the policies of a path depend."""
-_UNSETTING_KINDS: Final = frozenset(("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys"))
+_UNSETTING_KINDS: Final = frozenset(
+    ("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys", "redactions")
+)
 
 
 _ONE: Final = (0, 0, 1)
@@ -65,6 +67,7 @@ class Overlay:
         "authorizations",
         "book_id",
         "book_name",
+        "deletes",
         "frontier",
         "frozen",
         "index",
@@ -94,6 +97,7 @@ class Overlay:
         self.account_count = snapshot.head.account_count
         self.frontier = snapshot.frontier.copy()
         self.inserts: dict[str, list[tuple[Any, ...]]] = {spec.name: [] for spec in tables.TABLES}
+        self.deletes: dict[str, list[tuple[Any, ...]]] = {spec.name: [] for spec in tables.DELETABLE}
         self.accounts: dict[tuple[str, str], Account] = {}
         self.authorizations: dict[str, Authorization] = {}
         self.run_totals: dict[tuple[str, str], RunTotal] = {}

@@ -14,12 +14,14 @@ from ledger.core import (
     projecting_budgets,
     projecting_finance,
     projecting_policies,
+    projecting_redactions,
     projecting_setup,
     projecting_signing,
     projecting_spending,
     projecting_webhooks,
 )
 from ledger.core.deriving import Columns
+from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.replaying import DECISIONS, check_decision
 
@@ -31,9 +33,14 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_approvals.HANDLERS,
     **projecting_webhooks.HANDLERS,
     **projecting_signing.HANDLERS,
+    **projecting_redactions.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""
+
+RULES: Final = {SEMANTICS: (HANDLERS, check_decision)}
+"""Version of the semantics to what its records do and how its decisions are made again. When the rules change, the old
+ones stay under their number: a version that was released is never taken away."""
 
 
 class Fold(Progress):
@@ -45,12 +52,20 @@ class Fold(Progress):
         Raises KeyError, TypeError, ValueError or LookupError for a body that cannot be followed; the rows are then
         those of no size, and nothing more can be applied.
         """
+        rules = RULES.get(body["semantics"])
+        if rules is None:
+            known = ", ".join(map(str, RULES))
+            raise ValueError(
+                f"it was decided by rules of version {body['semantics']}, and this version of Bursar knows {known}:"
+                " use the version that wrote it, or a newer one"
+            )
+        handlers, check = rules
         record = Record(self, self.size, body, columns)
-        if columns.kind in DECISIONS:
-            check_decision(record)
+        if self.decides and columns.kind in DECISIONS:
+            check(record)
         if "by" in body:
             record.check_key()
-        HANDLERS[columns.kind](record)
+        handlers[columns.kind](record)
         if "idempotency" in body:
             record.bind_key()
         self.size += 1

@@ -23,11 +23,13 @@ from ledger.core.approval import REFUSED as TIER_REFUSED
 from ledger.core.authorization import FLAG_FORCED, FLAG_PARTIAL, HELD, PENDING, REFUSED, Authorization, flag_names
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.canonical import canonical_bytes, parse
+from ledger.core.judging import Tier, tier_of
 from ledger.core.moment import SECOND, moment_of, moment_text
-from ledger.core.projecting_policies import count_attempt, count_use
+from ledger.core.projecting_policies import count_attempt, count_use, plan_of
 from ledger.core.projecting_record import Record
 from ledger.core.projecting_spending import asked_row, changed_row, end_row, expect_row, takes_less, total_of
 from ledger.core.projecting_tiers import UNDECIDED, close_tiers, tiers_of, turn
+from ledger.core.requesting_approval import approval_id
 from ledger.core.uses import NO_USE
 
 
@@ -47,7 +49,8 @@ def _requested(record: Record) -> None:
         total.held += approved
     record.meet_name(CATEGORY, row.category)
     record.meet_name(PAYEE, row.payee)
-    tiers = [_tier(record, row, position, said) for position, said in enumerate(body["approvals"])]
+    rules = _rules(record, row)
+    tiers = [_tier(record, row, position, said, rules) for position, said in enumerate(body["approvals"])]
     if not tiers:
         raise ValueError("persons are asked, and there is nothing to ask them")
     row.due_at = tiers[0].expires_at
@@ -62,7 +65,30 @@ def _requested(record: Record) -> None:
         record.differ("persons are asked who need not be", "pending_approval", body["decision"]["outcome"])
 
 
-def _tier(record: Record, row: Authorization, position: int, said: dict[str, Any]) -> Approval:
+def _rules(record: Record, row: Authorization) -> dict[tuple[str, str], Tier]:
+    """The rules that may ask persons about a request, by policy and id. Notes a difference where those that the
+    decision says ask are not those whose approvals the body has; one in another currency asks without being said."""
+    policies = plan_of(record.fold, row.agent, row.budget).policies
+    rules = [(policy, rule) for policy in policies if not policy.shadow for rule in policy.approvals]
+    foreign = {(policy.name, rule.id) for policy, rule in rules if rule.meter.currency != row.currency}
+    asking = [
+        [policies[place].name, rule]
+        for place, rule, *_, verdict in record.body["decision"].get("approvals", ())
+        if verdict == "ask" and not policies[place].shadow
+    ]
+    asked = [
+        [said["policy"], said["rule"]]
+        for said in record.body["approvals"]
+        if (said["policy"], said["rule"]) not in foreign
+    ]
+    if asked != asking:
+        record.differ("those who are asked are not those whom the decision asks", asking, asked)
+    return {(policy.name, rule.id): tier_of(policy, rule) for policy, rule in rules}
+
+
+def _tier(
+    record: Record, row: Authorization, position: int, said: dict[str, Any], rules: dict[tuple[str, str], Tier]
+) -> Approval:
     """One approval as it begins; the first is open."""
     by = record.body["by"]
     key = record.store.api_keys.get(by["key"])
@@ -76,13 +102,18 @@ def _tier(record: Record, row: Authorization, position: int, said: dict[str, Any
     )  # fmt: skip
     if position == 0:
         _begin(record, tier)
-    expected = {
+    expected: dict[str, Any] = {
         "state": tier.state,
         "request_digest": tier.request_digest.hex(),
         "requested_by": tier.requested_by,
         "key_made_by": tier.key_made_by,
         "expires_at": moment_text(tier.expires_at) if tier.expires_at is not None else None,
+        "id": approval_id(row.id, position),
     }
+    rule = rules.get((tier.policy, tier.rule))
+    if rule is not None:
+        approvers = canonical_bytes(list(rule.approvers)).decode()
+        expected |= rule._asdict() | {"approvers": approvers}
     for field, value in expected.items():
         if said.get(field) != value:
             record.differ(f"approvals: {field} is not what the records before it give", value, said.get(field))

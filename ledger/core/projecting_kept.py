@@ -14,7 +14,7 @@ PLAIN: Final = ("size", "recorded_at", "account_count", "frozen", "open_children
 """Kept as they are."""
 CONVERTED: Final = ("book", "adjusted", "bindings", "votes", "signing_key")
 """Kept by row, or by the keys of their rows."""
-NOT_KEPT: Final = ("book_id", "store", "differences", "compiled", "plans")
+NOT_KEPT: Final = ("book_id", "store", "differences", "compiled", "plans", "decides", "watcher")
 """Given when a fold is made, empty between records, or made again when they are needed."""
 
 

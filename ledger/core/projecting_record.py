@@ -5,7 +5,7 @@ bodies goes in; a balance is the sum of what was posted; accounts are numbered i
 named.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
@@ -30,6 +30,8 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
+from ledger.core.roles import GATEWAY_REPORTS, allowed
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -115,6 +117,8 @@ class Store(Protocol):
     def webhook_endpoints(self) -> Rows[str, Webhook]: ...
     @property
     def signing_keys(self) -> Rows[str, SigningKey]: ...
+    @property
+    def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
 
 
 class Progress:
@@ -126,6 +130,8 @@ class Progress:
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
     ``signing_key`` is the one that signs checkpoints now.
+
+    Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
 
     def __init__(self, book_id: int, store: Store) -> None:
@@ -145,6 +151,8 @@ class Progress:
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
         self.signing_key: SigningKey | None = None
+        self.decides = True
+        self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
 
 class Record:
@@ -247,17 +255,15 @@ class Record:
     def expect_budget(self, field: str, name: str, currency: str) -> None:
         """The three balances of a budget after the record, as the body says them."""
         get = self.store.accounts.get
-        available, held, spent = (
-            "0" if account is None else str(account.balance)
-            for account in [get((account, currency)) for account in budget_accounts(name)]
-        )
-        budget = self.store.budgets.get(name)
+        available_name, held_name, spent_name = budget_accounts(name)
+        available, held = get((available_name, currency)), get((held_name, currency))
+        spent, budget = get((spent_name, currency)), self.store.budgets.get(name)
         expected = {
             "id": "" if budget is None else budget.id,
             "name": name,
-            "available": available,
-            "held": held,
-            "spent": spent,
+            "available": "0" if available is None else str(available.balance),
+            "held": "0" if held is None else str(held.balance),
+            "spent": "0" if spent is None else str(spent.balance),
         }
         if self.body.get(field) != expected:
             self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))
@@ -265,7 +271,21 @@ class Record:
     # What any record may bring with it.
 
     def check_key(self) -> None:
-        """A key that is for one run only answers for nothing else."""
+        """Whoever asked is the one whom the key names, by a key that could, in a role that may; and a key that is for
+        one run only answers for nothing else. What a gateway reports is recorded whatever became of the key."""
+        key_id, principal = self.body["by"].get("key"), self.body["by"]["principal"]
+        key = None if key_id is None else self.store.api_keys.get(key_id)
+        if key_id is None:
+            if principal.startswith(("agent:", "person:")):
+                self.differ("who asked has come without a key", "", principal)
+        elif key is None or key.principal != principal:
+            expected = key.principal if key is not None else "no such key"
+            self.differ("who asked is not the one whom the key names", expected, principal)
+        elif (operation := self.body["request"]["operation"]) not in GATEWAY_REPORTS:
+            if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self.time):
+                self.differ("a key is used that was valid no more", "a valid key", key_id)
+            elif not allowed(operation, key.role):
+                self.differ("a key is used for what its role may not do", operation, key.role)
         run = run_of_key(self)
         if run is not None and (self.body["kind"] not in KINDS_OF_A_RUN or self.body.get("run") != run):
             self.differ("a key is used outside of the run that it is for", run, self.body.get("run"))
@@ -276,6 +296,7 @@ class Record:
         digest, request_digest = body["idempotency"]
         if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
+        self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):

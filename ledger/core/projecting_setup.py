@@ -162,6 +162,8 @@ def _budget_agents(record: Record) -> None:
 def _let_spend(record: Record) -> None:
     budget = record.body["budget"]
     for agent in record.body["agents"]:
+        if record.store.agents.get(agent) is None:
+            raise LookupError(f"there is no agent or team {agent}")
         row = BudgetAgent(record.fold.book_id, agent, budget, record.index)
         record.store.budget_agents.add((agent, budget), row)
 
@@ -188,6 +190,9 @@ def _run_denial(record: Record) -> None:
 
 
 def _unit(record: Record) -> None:
+    request = record.body["request"]
+    record.expect("unit", request["name"])
+    record.expect("digits", request["digits"])
     row = Unit(record.fold.book_id, record.body["unit"], record.body["digits"], record.index)
     record.store.units.add(row.name, row)
 

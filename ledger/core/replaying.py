@@ -12,7 +12,7 @@ from ledger.core.affording import cap_of, sought
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import canonical_bytes
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
-from ledger.core.judging import Asking, judge, judge_run
+from ledger.core.judging import Asking, judge, judge_run, unjudged
 from ledger.core.planning import run_meters, subject_of
 from ledger.core.policy import Subject
 from ledger.core.principal import lineage
@@ -24,19 +24,29 @@ DECISIONS: Final = frozenset(("hold", "denial", "approval_requested", "extension
 """Kinds of records that carry a decision."""
 
 
-def check_decision(record: Record) -> None:
-    """Note a difference where the record's decision is not the one that the facts before it give. To be called before
-    the record changes any row."""
+def decide_again(record: Record) -> dict[str, Any] | None:
+    """The decision that the facts before the record give; None where none was due and none is recorded. To be called
+    before the record changes any row."""
     body = record.body
     if body["kind"] in ("run", "run_denial"):
         found = _run(record)
-        if not found and "decision" not in body:
-            return
-    elif body["kind"] == "extension" or body.get("command") == "extend":
-        found = _extension(record)
-    else:
-        found = _authorization(record)
-    said = body.get("decision", {})
+        return None if not found and "decision" not in body else found
+    if body["kind"] == "extension" or body.get("command") == "extend":
+        return _extension(record)
+    return _authorization(record)
+
+
+def check_decision(record: Record) -> None:
+    """Note a difference where the record's decision is not the one that the facts before it give, or let who watches
+    the fold compare them. To be called before the record changes any row."""
+    found = decide_again(record)
+    if found is None:
+        return
+    watcher = record.fold.watcher
+    if watcher is not None:
+        watcher(record, found)
+        return
+    said = record.body.get("decision", {})
     if canonical_bytes(found) != canonical_bytes(said):
         record.differ("the decision is not what the rules give on the facts before it", found, said)
 
@@ -97,16 +107,19 @@ def _authorization(record: Record) -> dict[str, Any]:
     partial = bool(request.get("partial_ok", False)) and not afford
     cap = _cap(record, run, currency, record.index) if stranger is None else None
     wanted, in_all = sought(atoms, available=available, held=held, cap=cap, partial_ok=partial, afford=afford)
-    labels = tuple((key, value) for key, value in request.get("labels", ()))
-    subject = Subject(
-        agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
-    )  # fmt: skip
     plan = plan_of(fold, agent, name)
-    asking = Asking(
-        subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
-        atoms_of(request.get("least", "0")),
-    )  # fmt: skip
-    judgement = judge(plan, asking, fold.store.counters.get)
+    if plan.policies or in_all is not None:
+        labels = tuple((key, value) for key, value in request.get("labels", ()))
+        subject = Subject(
+            agent, name, run, request["category"], request["payee"], request.get("resource"), currency, labels
+        )  # fmt: skip
+        asking = Asking(
+            subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
+            atoms_of(request.get("least", "0")),
+        )  # fmt: skip
+        judgement = judge(plan, asking, fold.store.counters.get)
+    else:
+        judgement = unjudged(wanted)
     if judgement.tiers and not request.get("accept_pending", False):
         judgement.denials.append(approval_verdict(judgement.tiers))
     if "barred" in request:

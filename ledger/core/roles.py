@@ -58,6 +58,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "rotate_webhook": _ADMIN_ONLY,
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
+    "redact": _ADMIN_ONLY,
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),

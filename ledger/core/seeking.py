@@ -60,7 +60,7 @@ class Seeker:
 
     def _prior_subject(self, asked: command.Command, prior: PriorAnswer) -> None:
         """A repeated authorization is answered by the state its hold is in now."""
-        if isinstance(asked, command.Authorize):
+        if isinstance(asked, command.Authorize) and prior.body:
             subject = parse(prior.body).get("authorization")
             if subject is not None:
                 self.authorization(subject)

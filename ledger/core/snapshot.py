@@ -17,6 +17,7 @@ from ledger.core.counter import Counter
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -24,6 +25,8 @@ from ledger.core.webhook import Webhook
 CACHE_ENTRIES: Final = 20_000
 AUTHORIZATION_ENTRIES: Final = 4_000
 COUNTER_ENTRIES: Final = 20_000
+BODY_ENTRIES: Final = 2_000
+"""Bodies are the largest facts, and few commands look at any."""
 NEVER: Final = 2**63 - 1
 K = TypeVar("K")
 V = TypeVar("V")
@@ -80,7 +83,8 @@ class Known(Generic[K, V]):
 
 
 class PriorAnswer(NamedTuple):
-    """What an idempotency key was answered with: the digest of the request and the record."""
+    """What an idempotency key was answered with: the digest of the request and the record, whose body is empty where it
+    has been archived."""
 
     request_digest: bytes
     log_index: int
@@ -137,7 +141,8 @@ class Snapshot:
     delegations_to: Known[str, tuple[str, ...]] = field(default_factory=Known)
     renewals: Known[str, Renewal] = field(default_factory=Known)
     open_children: Known[str, tuple[str, ...]] = field(default_factory=Known)
-    bodies: Known[int, bytes] = field(default_factory=Known)
+    bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
+    redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
@@ -157,5 +162,5 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks, self.signing_keys,
+            self.idempotency, self.webhooks, self.signing_keys, self.redactions,
         )  # fmt: skip

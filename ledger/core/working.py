@@ -38,8 +38,6 @@ _MONEY_STATUS: Final = {
     "digits": Status.AMOUNT_TOO_PRECISE,
     "range": Status.AMOUNT_TOO_LARGE,
 }
-
-
 ANSWERING_KINDS: Final = ("hold", "extension", "approval_requested")
 """Records that answer with a hold, which a repeat must not revive."""
 _ROW_TABLES: Final = (
@@ -127,6 +125,8 @@ class Batch(Overlay):
                 Status.IDEMPOTENCY_MISMATCH,
                 "this Idempotency-Key was used for another request; use a new key for a new request",
             )
+        if not prior.body:
+            refuse(Status.RECORD_ARCHIVED, f"record {prior.log_index}, which answered this, has been archived")
         body = parse(prior.body)
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
         if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:
@@ -172,7 +172,9 @@ class Batch(Overlay):
     def salted(self, asked: Command, principal: str, field: str, text: str) -> str:
         """The digest that stands in the log for a free text; the text itself goes beside the log when the
         command is concluded."""
-        salt = text_salt(self.snapshot.text_secret, principal, asked.idempotency_key, field)
+        # What has no idempotency key is never repeated: a salt for each record, so that none outlives its text.
+        scope = asked.idempotency_key or f"\x00{self.index}"
+        salt = text_salt(self.snapshot.text_secret, principal, scope, field)
         self.texts.append((field, salt, text))
         return text_digest(salt, text)
 
@@ -380,6 +382,7 @@ class Batch(Overlay):
             self.book_id, head.size, head.root, after,
             {name: rows for name, rows in inserts.items() if rows},
             {name: rows for name, rows in updates.items() if rows},
+            {name: keys for name, keys in self.deletes.items() if keys},
             touched,
             {pair: answer.leaf_hash for pair, answer in self.answers.items()},
             {} if self.settings_changed else self.standings,

@@ -34,7 +34,7 @@ from ledger.services.errors import (
 )
 from ledger.services.queue import Result
 from ledger.services.sources import Sources
-from ledger.storage.errors import Busy, CommitUnknown, Conflict, SchemaOutdated, StorageError, Unavailable
+from ledger.storage.errors import Busy, CommitUnknown, Conflict, NoRoom, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.writer import BookWriter, open_writer
 
 ATTEMPTS_MAX: Final = 8
@@ -188,6 +188,10 @@ class BatchWriter:
                 self._forget(book_id)
                 self._unless_lost(lost, error)
                 raise DatabaseUnavailable(f"the database is not one of this version ({error})") from error
+            except NoRoom as error:
+                self._forget(book_id)
+                self._unless_lost(lost, error)
+                raise DatabaseUnavailable(str(error)) from error
             except Unavailable as error:
                 self._drop_connection(book_id)
                 if disconnected and lost is None:

@@ -19,16 +19,19 @@ from ledger.storage.queries_approvals import approvals_of, votes_on
 from ledger.storage.queries_authorizations import authorization
 from ledger.storage.queries_log import record, texts_of, unit
 from ledger.storage.queries_policies import policy, policy_version
+from ledger.storage.queries_texts import redacted_at
 
 RECORDS_MAX: Final = 200
 
 
 class Told(NamedTuple):
-    """One record about the authorization: its body, and the free texts beside it by field."""
+    """One record about the authorization: its body, the free texts beside it by field, and by field the record that
+    redacted another."""
 
     record: LogRecord
     body: dict[str, Any]
     texts: dict[str, str]
+    redacted: dict[str, int]
 
 
 class PolicyThen(NamedTuple):
@@ -92,7 +95,7 @@ def _told(connection: Connection, book_id: int, index: int) -> Told:
     if found is None:
         raise LookupError(f"record {index} is named by the one after it and is not there")
     texts = {text.field: text.content for text in texts_of(connection, book_id, index)}
-    return Told(found, parse(found.body), texts)
+    return Told(found, parse(found.body), texts, redacted_at(connection, book_id, [index]).get(index, {}))
 
 
 def _then(connection: Connection, book_id: int, name: str, version: int, digest: str, *rest: str) -> PolicyThen:

@@ -18,7 +18,14 @@ from ledger.services.verify_book import Order, verify_book
 from ledger.services.verify_findings import BookReport
 from ledger.services.verify_log import RecordCheck
 from ledger.services.verify_parallel import jobs_worth, verify_in_processes
-from ledger.storage.proof_reader import Connect, ProofReader, books_by_table, names_of_books, open_database
+from ledger.storage.proof_reader import (
+    Connect,
+    ProofReader,
+    books_by_table,
+    names_of_books,
+    open_database,
+    tables_of_no_book,
+)
 
 DIFFERENCES_DEFAULT: Final = 10
 
@@ -48,6 +55,8 @@ def verify_books(
     keys: tuple[VerifierKey, ...] = (),
     state: Path | None = None,
     jobs: int | None = 1,
+    without_texts: bool = False,
+    archives: Path | None = None,
 ) -> Iterator[BookReport]:
     """Verify every book of a migrated database, or the one named ``book``; a report for each, as it is done.
 
@@ -55,10 +64,14 @@ def verify_books(
     exist are looked for too: their report has the id and no name. ``against`` are checkpoints to compare the logs with
     (``proofs`` of consistency may lead to them; ``keys`` are trusted in place of those on record); ``since`` are those
     up to which a finished state in ``state`` is trusted. ``state`` is a directory. ``jobs`` processes at most work on
-    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them. Raises NoSuchBook, SinceLacks,
-    StateUnusable, and StorageError when the database cannot be had.
+    books (None: as many as are worth starting); with more than one, ``checks`` must be such as can be sent to them.
+    ``without_texts`` only counts free texts that are gone without a redaction on record, as in a copy without texts.
+    Ranges that were detached are read from the archives in ``archives``, a directory.
+
+    Raises NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit, and StorageError when the database cannot
+    be had.
     """
-    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state)
+    order = Order(differences_max, leaves_only, checks, against, since, proofs, keys, state, without_texts, archives)
     engine = open_database(database_url)
     try:
         if jobs != 1:
@@ -112,7 +125,7 @@ def _chosen(names: dict[int, str], book: str | None, order: Order) -> list[tuple
     for book_id, name in chosen:
         if order.since and not claims_of(order.since, book_id):
             raise SinceLacks(f"no checkpoint is given with --since for book {name}: name one book with --book")
-    return sorted(chosen, key=lambda item: (item[1], item[0]))
+    return sorted(chosen, key=lambda item: (item[1], str(item[0])))
 
 
 def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int) -> Iterator[BookReport]:
@@ -124,7 +137,10 @@ def _stray_reports(connect: Connect, names: dict[int, str], differences_max: int
             if book_id not in names:
                 strays.setdefault(book_id, []).append(table)
     known = names_of_books(connect) if strays else {}
-    for book_id, tables in sorted(strays.items()):
+    for book_id, tables in sorted(strays.items(), key=lambda item: str(item[0])):
         if book_id not in known:
             found = [Difference(table, "rows of a book that does not exist") for table in tables]
             yield BookReport(book_id, "", 0, "", False, 0, 0, 0.0, found[:differences_max])
+    found = [Difference(table, "rows of no book at all") for table in tables_of_no_book(connect)]
+    if found:
+        yield BookReport(0, "", 0, "", False, 0, 0, 0.0, found[:differences_max])

@@ -20,6 +20,7 @@ from ledger.core.merkle import leaf_hash
 from ledger.core.notes import VerifierKey
 from ledger.core.signing_key import SigningKey
 from ledger.core.tiles import TileFold
+from ledger.services.archived_reader import with_archives
 from ledger.services.verify_against import FORKED, Against, Claim, Consistency, Verdict, claims_of
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_leaves import recompute_leaves
@@ -30,6 +31,7 @@ from ledger.services.verify_rows import row_differences
 from ledger.services.verify_spend import SpendCheck
 from ledger.services.verify_state import BookState, Finished, StateUnusable
 from ledger.services.verify_stored_tree import roots_before, stored_tree
+from ledger.services.verify_texts import settle_texts
 from ledger.storage import checkpoint_rows
 from ledger.storage.proof_reader import ProofReader, Standing
 from ledger.storage.scratch import Scratch
@@ -52,13 +54,15 @@ class Order:
     proofs: tuple[Consistency, ...] = ()
     keys: tuple[VerifierKey, ...] = ()
     state: Path | None = None
+    without_texts: bool = False
+    archives: Path | None = None
 
 
 def verify_book(
     reader: ProofReader, book_id: int, name: str, order: Order, progress: Progress | None = None
 ) -> BookReport:
-    """Verify one book. Raises StateUnusable, StorageError."""
-    return _Work(reader, book_id, name, order, progress).run()
+    """Verify one book. Raises StateUnusable, ArchiveNeeded, ArchiveUnfit, StorageError."""
+    return _Work(with_archives(reader, order.archives), book_id, name, order, progress).run()
 
 
 class _Work:
@@ -90,11 +94,18 @@ class _Work:
         return self._leaves(started) if self._order.leaves_only else self._whole(started)
 
     def _report(
-        self, started: float, records: int, root: str, complete: bool, texts: int, texts_missing: int
+        self,
+        started: float,
+        records: int,
+        root: str,
+        complete: bool,
+        texts: int,
+        texts_missing: int,
+        texts_redacted: int = 0,
     ) -> BookReport:
         return BookReport(
             self._book_id, self._name, records, root, complete, texts, texts_missing, time.monotonic() - started,
-            self._findings.differences, self._trusted, self._resumed, self._verdicts,
+            self._findings.differences, self._trusted, self._resumed, self._verdicts, texts_redacted,
         )  # fmt: skip
 
     def _tell(self, done: int, total: int) -> None:
@@ -150,6 +161,7 @@ class _Work:
         log = LogPass(
             self._reader, scratch, self._book_id, self._findings,
             progress=self._tell, checks=(*self._order.checks, spend), tree_checks=(tables, self._against),
+            without_texts=self._order.without_texts,
         )  # fmt: skip
         complete = finished = False
         try:
@@ -188,7 +200,7 @@ class _Work:
             state.discard()
         self._name = self._name or (log.fold.book.name if log.fold.book is not None else "")
         root = log.frontier.root().hex()
-        return self._report(started, log.position, root, complete, log.texts, log.texts_missing)
+        return self._report(started, log.position, root, complete, log.texts, log.texts_missing, log.texts_redacted)
 
     def _state(self) -> tuple[BookState | None, Finished | None]:
         if self._order.state is None:
@@ -245,6 +257,7 @@ class _Work:
         self._compare_book(standing, log)
         if log.followed:
             compare_projections(self._reader, scratch, log, findings)
+            settle_texts(self._reader, scratch, log, findings)
             spend.finish()
         if log.whole:
             tables.finish(log.position)

@@ -31,7 +31,8 @@ class Findings:
 class BookReport:
     """What verify says about one book. ``records`` and ``root`` (hex) are those that were recomputed; ``complete`` is
     False when the work stopped early because of what was found; ``texts`` and ``texts_missing`` count free texts that
-    stand beside the log and match it, and those of which the log has the digest only; ``trusted`` is how many records
+    stand beside the log and match it, and those that are gone without a redaction on record, ``texts_redacted`` those
+    that are gone with one; ``trusted`` is how many records
     an earlier state or checkpoint stands for, which were not read again, and ``resumed`` how many an interrupted run
     had read; ``verdicts`` say what signed checkpoints make of the log."""
 
@@ -47,6 +48,7 @@ class BookReport:
     trusted: int = 0
     resumed: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
+    texts_redacted: int = 0
 
     @property
     def agrees(self) -> bool:

@@ -6,6 +6,8 @@
     ├── Conflict           the head moved, a deadlock, a serialization failure: decide again from a fresh snapshot
     ├── CommitUnknown      the connection was lost while committing: ask the idempotency keys on a new connection
     ├── Refused            a constraint of the database refused a row: a bug in what was decided, nothing was written
+    ├── NoRoom             no partition takes the next records, and none could be made: nothing was written
+    ├── RecordArchived     what was asked for was detached from the database and stands in an archive
     ├── BookMissing        the book that was asked for is not in this database
     ├── SchemaOutdated     the tables are not those of this version: run ``bursar migrate``
     └── UnsupportedUrl     the database URL names something that Bursar cannot use
@@ -37,6 +39,14 @@ class CommitUnknown(StorageError):
 
 class Refused(StorageError):
     """A constraint refused a row. Nothing was written."""
+
+
+class NoRoom(StorageError):
+    """No partition takes the next records, and this role could make none. Nothing was written."""
+
+
+class RecordArchived(StorageError):
+    """The records that were asked for were detached into an archive. The message names it."""
 
 
 class BookMissing(StorageError):

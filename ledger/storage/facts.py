@@ -21,6 +21,7 @@ from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
@@ -69,6 +70,7 @@ LOOKUPS: Final = (
     Lookup("renewals", changeset.RENEWALS, (("budget",),)),
     Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
+    Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -271,6 +273,10 @@ def _put_bodies(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.bodies, facts.needs.bodies, {row[1]: bytes(row[place]) for row in rows})
 
 
+def _put_redactions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.redactions, facts.needs.redactions, {(row[1], row[2]): Redaction(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -282,7 +288,8 @@ def _put_signing_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None
 
 
 def _put_idempotency(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
-    found = {facts.digests[row[0]]: PriorAnswer(*row[1:]) for row in rows}
+    # A record that is not there has been archived: the key is used all the same.
+    found = {facts.digests[row[0]]: PriorAnswer(row[1], row[2], row[3] or b"", row[4] or b"") for row in rows}
     _put(snapshot.idempotency, facts.needs.idempotency, found)
 
 
@@ -314,5 +321,6 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "renewals": _put_renewals,
     "open_children": _put_open_children,
     "bodies": _put_bodies,
+    "redactions": _put_redactions,
     IDEMPOTENCY: _put_idempotency,
 }

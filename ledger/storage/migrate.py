@@ -1,6 +1,7 @@
 """Bringing a database to the tables of this version, and telling whether it has them.
 
-Invariant: an upgrade happens whole or not at all, on both databases, and never starts from a working directory or an
+Invariant: an upgrade happens whole or not at all, on both databases (what ``partitioning.prepare`` does before is no
+part of it: a check that all rows keep, and that nothing else looks at), and never starts from a working directory or an
 ini file: the revisions are those installed beside this code.
 """
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 import migrations
 from ledger.storage.engine import create_migration_engine
+from ledger.storage.partitioning import WIDTH_DEFAULT, prepare
 
 _REVISIONS: Final = Path(migrations.__file__).parent
 
@@ -29,13 +31,19 @@ def configuration() -> Config:
     return config
 
 
-def upgrade(database_url: str) -> None:
-    """Make or change the tables until they are this version's. Raises StorageError."""
+def upgrade(database_url: str, *, partition_records: int = WIDTH_DEFAULT) -> None:
+    """Make or change the tables until they are this version's. Raises StorageError.
+
+    ``partition_records`` is how many log indexes a partition has on PostgreSQL; it counts where the tables become
+    partitions, and never again.
+    """
     engine = create_migration_engine(database_url)
     try:
+        prepare(engine, partition_records)
         with engine.begin() as connection:
             config = configuration()
             config.attributes["connection"] = connection
+            config.attributes["partition_records"] = partition_records
             command.upgrade(config, "head")
     finally:
         engine.dispose()

@@ -21,7 +21,7 @@ from ledger.core.changeset import Changeset, TableSpec
 from ledger.core.needs import Needs
 from ledger.storage import postgresql_arrays
 from ledger.storage.engine import APPLICATION_NAME, connection_info, raise_translated, storage_error
-from ledger.storage.errors import CommitUnknown, Unavailable
+from ledger.storage.errors import CommitUnknown, Conflict, NoRoom, Unavailable
 from ledger.storage.facts import IDEMPOTENCY, IDEMPOTENCY_COLUMNS, LOOKUPS, Facts, Lookup, Opening, digests_of
 from ledger.storage.postgresql_arrays import ArrayType, encode
 from ledger.storage.tables import metadata
@@ -78,6 +78,16 @@ def _update_statement(spec: TableSpec) -> bytes:
     ).encode()
 
 
+def _delete_statement(spec: TableSpec) -> bytes:
+    """Parameters: an array for each key column but the book, then the book."""
+    key = spec.key[1:]
+    match = " AND ".join(f"t.{column} = v.{column}" for column in key)
+    return (
+        f"DELETE FROM {spec.name} t USING {_unnest(spec, key)} v({', '.join(key)})"
+        f" WHERE t.book_id = %b::bigint AND {match}"
+    ).encode()
+
+
 def _lookup_statement(lookup: Lookup) -> bytes:
     """Parameters, per alternative: an array for each key column, then the book."""
     columns = ", ".join(f"t.{column}" for column in lookup.table.columns)
@@ -103,6 +113,10 @@ _UPDATES: Final = tuple(
     for spec in tables.TABLES
     if spec.mutable and len(spec.key) > 1
 )
+_DELETES: Final = tuple(
+    (spec.name, _delete_statement(spec), tuple(_types_of(spec)[name] for name in spec.key[1:]))
+    for spec in tables.DELETABLE
+)
 _LOOKUPS: Final = tuple(
     (lookup, _lookup_statement(lookup), tuple(_types_of(lookup.table)[name] for name in lookup.keys[0]))
     for lookup in LOOKUPS
@@ -111,8 +125,8 @@ _LOOK_UP_IDEMPOTENCY: Final = (
     f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM unnest(%b::bytea[]) w(digest)"
     " CROSS JOIN LATERAL (SELECT * FROM idempotency_keys t"
     " WHERE t.book_id = %b::bigint AND t.digest = w.digest LIMIT 1) i"
-    " CROSS JOIN LATERAL (SELECT r.body, r.leaf_hash FROM log_records r"
-    " WHERE r.book_id = i.book_id AND r.log_index = i.log_index LIMIT 1) l"
+    " LEFT JOIN LATERAL (SELECT r.body, r.leaf_hash FROM log_records r"
+    " WHERE r.book_id = i.book_id AND r.log_index = i.log_index LIMIT 1) l ON true"
 ).encode()
 
 _LOCK_HEAD: Final = (
@@ -146,6 +160,7 @@ _READ_RENEWALS: Final = (
     b"SELECT budget, next_at FROM renewals WHERE book_id = %b::bigint AND next_at IS NOT NULL"
     b" ORDER BY next_at, budget LIMIT %b::bigint"
 )
+_ADD_PARTITIONS: Final = b"SELECT bursar_add_partitions(%b::bigint)"
 _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 
@@ -258,6 +273,7 @@ class PostgresqlWriter:
             with self._connection.pipeline():
                 self._send_changes(changeset, text_secret)
         except psycopg.Error as error:
+            self._make_room(error, changeset)
             raise_translated(error)
 
     def commit(self) -> None:
@@ -274,7 +290,27 @@ class PostgresqlWriter:
                 self._send_changes(changeset, text_secret)
                 self._send(b"COMMIT")
         except psycopg.Error as error:
+            self._make_room(error, changeset)
             self._raise_after_commit(error)
+
+    def _make_room(self, error: psycopg.Error, changeset: Changeset) -> None:
+        """Where no partition takes a row, make one and raise Conflict, so that the batch is decided again; or NoRoom.
+
+        Partitions are made ahead of time elsewhere. This is for when that has not run.
+        """
+        # A row that a CHECK refuses has the same code, and the constraint's name beside it.
+        if error.sqlstate != "23514" or error.diag.constraint_name is not None:
+            return
+        self.rollback()
+        try:
+            self._connection.execute(_ADD_PARTITIONS, (Int8(changeset.head.size),))
+        except psycopg.Error as refused:
+            why = refused.diag.message_primary or str(refused)
+            raise NoRoom(
+                f"no partition takes the next records, and this role could make none ({why}): "
+                "run 'bursar partitions create' as the owner of the tables"
+            ) from refused
+        raise Conflict("a partition was missing and has been made") from error
 
     def _raise_after_commit(self, error: psycopg.Error) -> None:
         if self._connection.closed or isinstance(storage_error(error), Unavailable):
@@ -307,6 +343,11 @@ class PostgresqlWriter:
             if rows:
                 columns = list(zip(*rows, strict=True))
                 self._send(statement, (*map(encode, types, columns), Int8(len(rows))))
+        for name, statement, types in _DELETES:
+            keys = changeset.deletes.get(name)
+            if keys:
+                columns = list(zip(*keys, strict=True))[1:]
+                self._send(statement, (*map(encode, types, columns), book_id))
 
     def rollback(self) -> None:
         """See ``BookWriter``."""

@@ -66,11 +66,13 @@ _BEFORE: Final = tuple((spec.name, _astray_statement(spec, "log_index < 0")) for
 
 class Standing(NamedTuple):
     """The head and the book at one moment, without the book's id, as stored (None: not there), and what stands where
-    nothing may: (table, log index) pairs before the first record or behind the last."""
+    nothing may: (table, log index) pairs before the first record or behind the last; and which of the tables of head
+    and book have more than one row."""
 
     head: Row | None
     book: Row | None
     astray: tuple[tuple[str, int], ...]
+    twice: tuple[str, ...] = ()
 
 
 class LogPage(NamedTuple):
@@ -88,6 +90,11 @@ class ProofReader:
         self._connect = connect
         self._book_id = book_id
 
+    @property
+    def connect(self) -> Connect:
+        """What gives connections to the database."""
+        return self._connect
+
     def standing(self) -> Standing:
         """The book's head and settings, read at one moment."""
         with self._connect() as connection:
@@ -99,7 +106,9 @@ class ProofReader:
         size = heads[0][0] if heads else 0
         astray = [(name, row[0]) for name, behind in _BEHIND for row in self._rows(connection, behind, size=size)]
         astray += [(name, row[0]) for name, before in _BEFORE for row in self._rows(connection, before)]
-        return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray))
+        stored = ((changeset.HEADS.name, heads), (changeset.BOOKS.name, books))
+        twice = tuple(name for name, rows in stored if len(rows) > 1)
+        return Standing(heads[0] if heads else None, books[0] if books else None, tuple(astray), twice)
 
     def size(self) -> int:
         """How many records the head counts, 0 where it does not say."""
@@ -110,9 +119,18 @@ class ProofReader:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, int]]:
-        """A short transaction, and the book's id: for what is read of the tables of proofs."""
+        """A short transaction, and the book's id: for what is read of the tables of proofs. Bytes that are no text are
+        read as such, with surrogates in their place."""
         with self._connect() as connection:
-            yield connection, self._book_id
+            driver: Any = connection.connection.driver_connection
+            if not isinstance(driver, sqlite3.Connection):
+                yield connection, self._book_id
+                return
+            before, driver.text_factory = driver.text_factory, _any_text
+            try:
+                yield connection, self._book_id
+            finally:
+                driver.text_factory = before
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """Log records, transfers and texts of log indexes from ``start`` to before ``stop``."""
@@ -160,17 +178,16 @@ class ProofReader:
             with self._connect() as connection:
                 page = self._rows(connection, statement, **place)
 
-    def rows_at_head(self, wanted: Sequence[tuple[TableSpec, Row]]) -> tuple[Standing, list[Row | None]]:
-        """The standing of the book, and at the same moment rows by primary key, None where there is none. At most
-        ``KEYS_PER_TRANSACTION`` keys."""
+    def rows_at_head(self, wanted: Sequence[tuple[TableSpec, Row]]) -> tuple[Standing, list[list[Row]]]:
+        """The standing of the book, and at the same moment the rows of each primary key: one, or none, or several where
+        the database has lost its constraints. At most ``KEYS_PER_TRANSACTION`` keys."""
         with self._connect() as connection:
             standing = self._standing(connection)
-            found: list[Row | None] = []
+            found: list[list[Row]] = []
             for spec, key in wanted:
                 match = " AND ".join(f"{column} = :key{at}" for at, column in enumerate(spec.key[1:]))
                 statement = text(f"SELECT {_columns(spec)} FROM {spec.name} WHERE book_id = :book AND {match}")
-                rows = self._rows(connection, statement, **{f"key{at}": value for at, value in enumerate(key)})
-                found.append(rows[0] if rows else None)
+                found.append(self._rows(connection, statement, **{f"key{at}": value for at, value in enumerate(key)}))
             return standing, found
 
     def rows(self, connection: Connection, statement: str, **values: Any) -> list[Row]:
@@ -215,7 +232,10 @@ def names_of_books(connect: Connect) -> dict[int, str]:
     for table in (changeset.HEADS.name, changeset.LOG_RECORDS.name):
         names.update(dict.fromkeys(_book_ids(connect, table), ""))
     with connect() as connection:
-        names.update({row[0]: row[1] for row in connection.execute(text("SELECT book_id, name FROM books"))})
+        # Compared byte by byte later on; here a name is what a report is called, and no bytes stop the work.
+        named = "CAST(name AS BLOB)" if connection.dialect.name == "sqlite" else "name"
+        for book_id, name in connection.execute(text(f"SELECT book_id, {named} FROM books WHERE book_id IS NOT NULL")):
+            names[book_id] = name.decode(errors="replace") if isinstance(name, bytes) else name or ""
     return names
 
 
@@ -223,6 +243,17 @@ def books_by_table(connect: Connect) -> Iterator[tuple[str, list[int]]]:
     """Each table, and the ids of the books that have rows in it. Raises StorageError."""
     for name in metadata.tables:
         yield name, _book_ids(connect, name)
+
+
+def tables_of_no_book(connect: Connect) -> list[str]:
+    """Tables with a row that has no book id at all, which only a database without its constraints has. Raises
+    StorageError."""
+    with connect() as connection:
+        return [
+            name
+            for name in metadata.tables
+            if connection.execute(text(f"SELECT 1 FROM {name} WHERE book_id IS NULL LIMIT 1")).one_or_none() is not None
+        ]
 
 
 def _book_ids(connect: Connect, table: str) -> list[int]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ledger.core.account import Account
+from ledger.storage.archive_rows import last_range, refuse_archived
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.queries_log import size_at
 from ledger.storage.sums import halves, whole
@@ -129,7 +130,9 @@ def stretch_of(side: Column[int], account_no: int, low: Place, high: Place) -> t
     """Transfers of one side of an account from place ``low`` (included) to ``high`` (not included).
 
     Compared as a row, and ordered by all of its columns, only the index of that side serves: with the account as a
-    plain equality, a planner without statistics would rather walk the whole book backwards by its primary key.
+    plain equality, a planner without statistics would rather walk the whole book backwards by its primary key. For
+    the same reason the log index does not stand beside the row once more, by which PostgreSQL could tell partitions
+    behind the moment: each partition's index is descended once instead.
     """
     row = tuple_(side, transfers.c.log_index, transfers.c.position)
     return (
@@ -139,7 +142,8 @@ def stretch_of(side: Column[int], account_no: int, low: Place, high: Place) -> t
 
 
 def balance_at_size(connection: Connection, book_id: int, account_no: int, size: int) -> int:
-    """The balance (debits less credits, in atoms) after the first ``size`` records of the log."""
+    """The balance (debits less credits, in atoms) after the first ``size`` records of the log. Raises RecordArchived
+    for a size within an archive."""
     places = []
     for side, balance in (
         (transfers.c.debit_no, transfers.c.debit_balance),
@@ -155,7 +159,37 @@ def balance_at_size(connection: Connection, book_id: int, account_no: int, size:
         places.append(select(newest))
     last = union_all(*places).subquery()
     statement = select(last.c.balance).order_by(last.c.log_index.desc(), last.c.position.desc()).limit(1)
-    return connection.execute(statement).scalar_one_or_none() or 0
+    found = connection.execute(statement).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    archived = last_range(connection, book_id)
+    if archived is None:
+        return 0
+    if size < archived.stop:
+        refuse_archived(connection, book_id, size)
+    return _balance_before(connection, book_id, account_no, size)
+
+
+def _balance_before(connection: Connection, book_id: int, account_no: int, size: int) -> int:
+    """The balance after ``size`` records of an account whose last transfer by then is archived: what its next transfer
+    started from, or what it has now where none came."""
+    found = []
+    for side, balance, sign in (
+        (transfers.c.debit_no, transfers.c.debit_balance, 1),
+        (transfers.c.credit_no, transfers.c.credit_balance, -1),
+    ):
+        row = connection.execute(
+            select(transfers.c.log_index, transfers.c.position, balance, transfers.c.amount)
+            .where(transfers.c.book_id == book_id, *stretch_of(side, account_no, (size, 0), _LAST))
+            .order_by(side, transfers.c.log_index, transfers.c.position)
+            .limit(1)
+        ).one_or_none()
+        if row is not None:
+            found.append((row[0], row[1], row[2] - sign * row[3]))
+    if found:
+        return int(min(found)[2])
+    statement = select(accounts.c.balance).where(accounts.c.book_id == book_id, accounts.c.account_no == account_no)
+    return int(connection.execute(statement).scalar_one_or_none() or 0)
 
 
 def balance_at(connection: Connection, book_id: int, account_no: int, moment: int, *, basis: Basis = "recorded") -> int:
@@ -189,7 +223,9 @@ def list_postings(
     limit: int = 50,
 ) -> Page[Posting]:
     """An account's postings in the order of the log, continuing after a (log_index, position); ``recorded_from``
-    (included) and ``recorded_to`` (not included) in microseconds."""
+    (included) and ``recorded_to`` (not included) in microseconds. Newest first, the list ends with the oldest that is
+    not archived; oldest first, a list that would begin in an archive raises RecordArchived, and so does a moment whose
+    records are archived."""
     low, high = _FIRST, _LAST
     if recorded_from is not None:
         low = (size_at(connection, book_id, recorded_from - 1), 0)
@@ -199,6 +235,8 @@ def list_postings(
         high = min(high, after)
     elif after is not None:
         low = max(low, (after[0], after[1] + 1))
+    if not newest_first:
+        refuse_archived(connection, book_id, low[0])
     statement = _postings(book_id, account_no, (low, high), newest_first=newest_first, limit=bounded(limit))
     rows = connection.execute(statement).all()
     return page_of(rows, limit, lambda row: Posting(*row), lambda item: (item.log_index, item.position))

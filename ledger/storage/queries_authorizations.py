@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, un
 
 from ledger.core.authorization import STATES, Authorization
 from ledger.core.run import Run, RunTotal
+from ledger.storage.archive_rows import last_range, refuse_archived
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import authorizations, log_records, run_totals, runs
@@ -114,13 +115,17 @@ def _of_any_state(conditions: list[ColumnElement[bool]], limit: int) -> Any:
 
 
 def _first_index(connection: Connection, book_id: int, recorded_at: int) -> int:
-    """The index of the first record written at ``recorded_at`` or later; past the log's end when there is none."""
+    """The index of the first record written at ``recorded_at`` or later; past the log's end when there is none.
+    Raises RecordArchived for a moment whose records are archived."""
     statement = (
         select(log_records.c.log_index)
         .where(log_records.c.book_id == book_id, log_records.c.recorded_at >= recorded_at)
         .order_by(log_records.c.recorded_at, log_records.c.log_index)
         .limit(1)
     )
+    archived = last_range(connection, book_id)
+    if archived is not None and recorded_at <= archived.last_recorded_at:
+        refuse_archived(connection, book_id, archived.stop - 1)
     found = connection.execute(statement).scalar_one_or_none()
     return 2**62 if found is None else found
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from ledger.core.authorization import Authorization
 from ledger.core.policy_row import Policy
 from ledger.core.run import Run
+from ledger.storage.archive_rows import last_range, refuse_archived
 from ledger.storage.tables import agents, authorizations, book_heads, budgets, log_records, policies, runs, units
 
 KEYS_PER_STATEMENT: Final = 500
@@ -61,7 +62,11 @@ def paths(connection: Connection, book_id: int) -> tuple[dict[str, str], dict[st
 
 
 def first_index_at(connection: Connection, book_id: int, moment: int) -> int | None:
-    """The index of the first record at or after ``moment`` (microseconds), or None."""
+    """The index of the first record at or after ``moment`` (microseconds), or None. Raises RecordArchived where it, or
+    records behind it, are archived."""
+    archived = last_range(connection, book_id)
+    if archived is not None and moment <= archived.last_recorded_at:
+        refuse_archived(connection, book_id, archived.stop - 1)
     statement = (
         select(log_records.c.log_index)
         .where(log_records.c.book_id == book_id, log_records.c.recorded_at >= moment)
@@ -118,13 +123,16 @@ def bodies_of(connection: Connection, book_id: int, *, start: int, stop: int) ->
 
 
 def bodies_at(connection: Connection, book_id: int, indexes: Sequence[int]) -> dict[int, bytes]:
-    """Bodies by log index."""
+    """Bodies by log index. Raises RecordArchived."""
     found: dict[int, bytes] = {}
     for at in range(0, len(indexes), KEYS_PER_STATEMENT):
         statement = select(log_records.c.log_index, log_records.c.body).where(
             log_records.c.book_id == book_id, log_records.c.log_index.in_(indexes[at : at + KEYS_PER_STATEMENT])
         )
         found.update({row[0]: bytes(row[1]) for row in connection.execute(statement)})
+    for index in indexes:
+        if index not in found:
+            refuse_archived(connection, book_id, index)
     return found
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 from ledger.core.authorization import OPEN_STATES, Authorization
 from ledger.core.canonical import parse
 from ledger.core.spend_line import ENDING_KINDS, ended_hold
+from ledger.storage.archive_rows import refuse_archived
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.queries_authorizations import authorizations_at
 from ledger.storage.tables import authorizations, book_heads, log_records
@@ -111,7 +112,8 @@ def _ended_unwritten(connection: Connection, book_id: int, start: int, size: int
 
 
 def holds_then(connection: Connection, book_id: int, holds: Sequence[OpenHold], *, size: int) -> list[HoldThen]:
-    """How each of some holds stood after the first ``size`` records, in the same order; for a page of them."""
+    """How each of some holds stood after the first ``size`` records, in the same order; for a page of them. Raises
+    RecordArchived."""
     bodies: dict[int, dict[str, Any]] = {}
     waiting = {hold.opened_index: hold.latest_index for hold in holds}
     for _ in range(_CHAIN_MAX):
@@ -124,6 +126,7 @@ def holds_then(connection: Connection, book_id: int, holds: Sequence[OpenHold], 
         following = {}
         for opened, index in waiting.items():
             if index not in read:
+                refuse_archived(connection, book_id, index)
                 raise LookupError(f"record {index} is missing; run 'bursar verify'")
             if index < size:
                 bodies[opened] = read[index]

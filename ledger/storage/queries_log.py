@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.journal import LogRecord, Text
+from ledger.storage.archive_rows import last_range, refuse_archived
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import book_heads, book_secrets, books, log_records, names, texts, units
 
@@ -47,9 +48,11 @@ def head(connection: Connection, book_id: int) -> Head | None:
 
 
 def record(connection: Connection, book_id: int, log_index: int) -> LogRecord | None:
-    """One log record, or None."""
+    """One log record, or None. Raises RecordArchived."""
     statement = select(log_records).where(log_records.c.book_id == book_id, log_records.c.log_index == log_index)
     row = connection.execute(statement).one_or_none()
+    if row is None:
+        refuse_archived(connection, book_id, log_index)
     return None if row is None else LogRecord(*row)
 
 
@@ -73,7 +76,10 @@ def list_records(
     limit: int = 50,
 ) -> Page[LogRecord]:
     """Log records from index ``start`` to before ``stop``, of any of ``kinds`` (none: all), continuing after the
-    index ``after``."""
+    index ``after``. Newest first, the list ends with the oldest that is not archived; oldest first, a list that would
+    begin in an archive raises RecordArchived."""
+    if not newest_first:
+        refuse_archived(connection, book_id, max(start, 0 if after is None else after + 1))
     index = log_records.c.log_index
     statement = select(log_records).where(log_records.c.book_id == book_id, index >= start)
     if stop is not None:
@@ -89,7 +95,8 @@ def list_records(
 
 
 def size_at(connection: Connection, book_id: int, recorded_at: int) -> int:
-    """How many records the book had when the clock showed ``recorded_at`` (microseconds), that moment included."""
+    """How many records the book had when the clock showed ``recorded_at`` (microseconds), that moment included. Raises
+    RecordArchived for a moment whose records are archived."""
     statement = (
         select(log_records.c.log_index)
         .where(log_records.c.book_id == book_id, log_records.c.recorded_at <= recorded_at)
@@ -97,7 +104,14 @@ def size_at(connection: Connection, book_id: int, recorded_at: int) -> int:
         .limit(1)
     )
     last = connection.execute(statement).scalar_one_or_none()
-    return 0 if last is None else last + 1
+    if last is not None:
+        return int(last) + 1
+    archived = last_range(connection, book_id)
+    if archived is None:
+        return 0
+    if recorded_at < archived.last_recorded_at:
+        refuse_archived(connection, book_id, archived.stop - 1)
+    return archived.stop
 
 
 def texts_of(connection: Connection, book_id: int, log_index: int) -> list[Text]:

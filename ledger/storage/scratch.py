@@ -24,9 +24,12 @@ from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
+from ledger.storage.scratch_texts import TABLES as TEXT_TABLES
+from ledger.storage.scratch_texts import ScratchTexts
 
 ENTRIES: Final = 10_000
 PAGE_ROWS: Final = 2_000
@@ -187,7 +190,9 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
+        self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
         found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'idempotency_keys_digest'").fetchone()
         self._indexed = found is not None
@@ -203,7 +208,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts,
+            self.agent_counts, self.redactions,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:
@@ -326,7 +331,7 @@ class Scratch:
 
 def layout() -> str:
     """A digest of the tables and columns that this version makes: another one's file is not gone on from."""
-    tables = ";".join(f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES)
+    tables = ";".join([f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES] + [*TEXT_TABLES])
     return hashlib.sha256(tables.encode()).hexdigest()[:16]
 
 

@@ -49,6 +49,10 @@ _INSERTED: Final = tuple(spec for spec in tables.TABLES if spec is not tables.HE
 _UPDATES: Final = tuple(
     (spec.name, _update_statement(spec)) for spec in tables.TABLES if spec.mutable and spec is not tables.HEADS
 )
+_DELETES: Final = tuple(
+    (spec.name, f"DELETE FROM {spec.name} WHERE {' AND '.join(f'{column} = ?' for column in spec.key)}")
+    for spec in tables.DELETABLE
+)
 _READ_HEAD: Final = f"SELECT {', '.join(tables.HEADS.columns)} FROM book_heads WHERE book_id = ?"
 _INSERT_HEAD: Final = _insert_statement(tables.HEADS)
 _MOVE_HEAD: Final = (
@@ -94,7 +98,7 @@ def _lookup_statement(lookup: Lookup, places: int) -> str:
 def _idempotency_statement(places: int) -> str:
     return (
         f"SELECT {', '.join(IDEMPOTENCY_COLUMNS)} FROM idempotency_keys i"
-        " CROSS JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
+        " LEFT JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
         f" WHERE i.book_id = ? AND i.digest IN ({', '.join('?' * places)})"
     )
 
@@ -240,6 +244,18 @@ class SqliteWriter:
             rows = updates.get(name)
             if rows and connection.executemany(statement, rows).rowcount != len(rows):
                 raise Conflict(f"rows of {name} to be updated are not there")
+        if changeset.deletes:
+            self._delete(changeset)
+
+    def _delete(self, changeset: Changeset) -> None:
+        """Delete rows of side tables, overwriting what they held: what is free in the file says nothing of it."""
+        connection = self._connection
+        connection.execute("PRAGMA secure_delete = ON")
+        try:
+            for name, statement in _DELETES:
+                connection.executemany(statement, changeset.deletes.get(name, ()))
+        finally:
+            connection.execute("PRAGMA secure_delete = OFF")
 
     def _insert(self, spec: TableSpec, rows: list[Row]) -> None:
         execute = self._connection.execute

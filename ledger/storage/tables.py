@@ -26,12 +26,14 @@ from sqlalchemy import (
 
 from ledger.core import account, approval, authorization, book, changeset, policy_row, principal, signing_key
 from ledger.core.changeset import SIDE, TableSpec
+from ledger.core.deriving import TEXT_FIELDS
 
 metadata: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ck": "%(table_name)s_%(constraint_name)s"})
 
 # The same order of text on both databases, and the cheaper comparison: names and ids are ASCII.
 _TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")
 _SMALL_ROWS: Final = {"sqlite_with_rowid": False}
+_BY_LOG_INDEX: Final = {"postgresql_partition_by": "RANGE (log_index)"}
 
 
 def _listed(column: str, values: Iterable[str]) -> CheckConstraint:
@@ -109,6 +111,7 @@ log_records: Final = _table(
     # Lists of what finance and admins booked. Holds and settlements, which are nearly all records, are not in it.
     _index("log_records_finance", "kind", "log_index", where=" OR ".join(f"kind = '{kind}'" for kind in _FINANCE)),
     _index("log_records_renewals", "subject", "log_index", where="kind = 'renewal'"),
+    **_BY_LOG_INDEX,
 )  # fmt: skip
 
 transfers: Final = _table(
@@ -122,6 +125,7 @@ transfers: Final = _table(
     _index("transfers_debit_backdated", "debit_no", "effective_at", where="effective_at <> recorded_at"),
     _index("transfers_credit_backdated", "credit_no", "effective_at", where="effective_at <> recorded_at"),
     **_SMALL_ROWS,
+    **_BY_LOG_INDEX,
 )  # fmt: skip
 
 idempotency_keys: Final = _table(
@@ -335,6 +339,14 @@ signing_keys: Final = _table(
     **_SMALL_ROWS,
 )  # fmt: skip
 
+redactions: Final = _table(
+    changeset.REDACTIONS,
+    _big("log_index"), _text("field"), _big("created_index"),
+    _listed("field", TEXT_FIELDS),
+    _check("redacted_later", "created_index > log_index"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
 webhook_endpoints: Final = _table(
     changeset.WEBHOOKS,
     _text("id"), _text("url"), _text("events"), _text("secret"), _text("previous_secret", null=True),
@@ -358,4 +370,4 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 """Tables whose rows triggers on both databases protect against UPDATE and DELETE."""
 
 # At the end, because it declares its tables in the metadata above.
-from ledger.storage import tables_finance, tables_proofs, tables_webhooks  # noqa: E402, F401
+from ledger.storage import tables_archives, tables_finance, tables_proofs, tables_webhooks  # noqa: E402, F401

@@ -76,13 +76,16 @@ def ends_with_zero(process: subprocess.Popen[str], *, seconds: float) -> str:
 
 
 def test_one_line_when_ready_and_nothing_else(book: tuple[str, str]) -> None:
-    """Requests are answered once the line is there; the end is quiet."""
+    """Requests are answered once the line is there; the end is quiet. That the role of these tests owns PostgreSQL is
+    told before."""
     with serving(book[0]) as (process, port):
         answer = httpx.get(f"http://127.0.0.1:{port}/v1/me", headers={"authorization": f"Bearer {book[1]}"})
         assert answer.json()["role"] == "admin"
         process.send_signal(signal.SIGTERM)
         rest, log = process.communicate(timeout=20)
-        assert (process.returncode, rest, log) == (0, "", "")
+        told = [line for line in log.splitlines() if "give the server a role of its own" not in line]
+        assert (process.returncode, rest, told) == (0, "", [])
+        assert (len(log.splitlines()) == 1) == book[0].startswith("postgresql")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

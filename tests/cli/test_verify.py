@@ -99,3 +99,34 @@ def test_what_could_not_run_ends_with_status_2(books_url: str, tmp_path: Path) -
         result = CliRunner().invoke(command, arguments)
         assert result.exit_code == 2, arguments
         assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--since", "kept.txt"], "name the directory that it kept with --state, or add --leaves-only"),
+        (["--state", "kept", "--leaves-only"], "--leaves-only keeps nothing: leave out --state"),
+        (["--against", "not-there.txt"], "not-there.txt cannot be read: No such file"),
+        (["--against", "-"], "- cannot be read as a checkpoint"),
+        (["--key", "no key"], "--key: a verifier key is written name+id+key"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_status_2(books_url: str, arguments: list[str], words: str) -> None:
+    """And says what to change; nothing was verified."""
+    result = CliRunner().invoke(command, ["--database-url", books_url, *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_several_processes_say_the_same_in_the_same_order(books_url: str) -> None:
+    """As one does, but for the time it took; also what is wrong with one book, and what belongs to none."""
+    change(books_url, "UPDATE persons SET created_index = 0 WHERE book_id = (SELECT min(book_id) FROM books)")
+    change(books_url, "INSERT INTO units SELECT 5, 'stray', 2, 0")
+
+    def said(*arguments: str) -> tuple[int, list[dict[str, object]]]:
+        result = CliRunner().invoke(command, ["--database-url", books_url, "--json", *arguments])
+        books = json.loads(result.stdout)["books"]
+        return result.exit_code, [book | {"seconds": 0} for book in books]
+
+    assert said("--jobs", "1") == said("--jobs", "3")
+    assert [book["book"] for book in said("--jobs", "2")[1]] == ["acme", "zenith", ""]

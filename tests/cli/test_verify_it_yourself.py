@@ -37,6 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     proof = CliRunner().invoke(bursar, ["prove", held], env=environment)
     assert proof.exit_code == 0
     (made / "proof.json").write_text(proof.stdout, encoding="utf-8")
+    bundle = CliRunner().invoke(bursar, ["export", str(made / "acme.tar.gz")], env=environment)
+    assert bundle.exit_code == 0
     listed = CliRunner().invoke(bursar, ["checkpoint", "keys", "list", "--json"], env=environment)
     key = parse_verifier_key(json.loads(listed.stdout)["verifier_key"])
     (made / "key.pem").write_text(public_pem(key.public_key), encoding="utf-8")
@@ -90,6 +92,18 @@ def test_the_whole_log(folder: Path) -> None:
     assert [size, root] == checkpoint[1:3]
 
 
+def test_the_bundle(folder: Path) -> None:
+    """sha256sum gives the leaf of record 3, twenty lines the root in the checkpoint; not those of changed records."""
+    printed = run(folder, 4).stdout.split()
+    records = folder / "acme" / "records" / "000000000000.ndjson"
+    written = records.read_bytes()
+    assert printed[0] == leaf_hash(written.split(b"\n")[3]).hex()
+    assert len([line for line in BLOCKS[5][1].splitlines() if line.strip()]) <= 20
+    assert run(folder, 5).stdout == "True\n"
+    records.write_bytes(written.replace(b"crawler", b"crawled", 1))
+    assert run(folder, 5).stdout == "False\n"
+
+
 def test_every_block_is_run() -> None:
     """A block that is added gets a test."""
-    assert [language for language, _ in BLOCKS] == ["bash", "python", "bash", "python"]
+    assert [language for language, _ in BLOCKS] == ["bash", "python", "bash", "python", "bash", "python"]

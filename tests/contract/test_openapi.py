@@ -45,6 +45,7 @@ QUERIES = {
     "/v1/proofs/inclusion": {"index": 1, "position": 0},
     "/v1/proofs/consistency": {"first": 1},
     "/v1/proofs/record": {"index": 1},
+    "/v1/texts": {"before": "2100-01-01"},
     "/v1/statements": {"scope": "book", "period": "2026"},
 }
 
@@ -116,6 +117,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/policies/check"): ("admin", POLICY, {}),
     ("post", "/v1/policies/{policy}/rollback"): ("admin", {"version": 1, "reason": "a typo"}, {}),
     ("post", "/v1/policies/{policy}/retire"): ("admin", {"reason": "over"}, {"policy": "retiring"}),
+    ("post", "/v1/redactions"): ("admin", {"fields": ["intent"], "ground": "erasure", "reason": "asked for"}, {}),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
@@ -160,6 +162,9 @@ def test_a_success_is_as_documented(
         served.office.make(f"/v1/authorizations/{spent}/settle", {"amount": USD_1}, key=served.keys["agent"])
         prices = {"old_price": {"output": "2"}, "new_price": {"output": "1"}, "reason": "mistyped"}
         body = {"authorization": spent, "settled": USD_1, "amount": USD_1 | {"amount": "0.50"}} | prices
+    if path == "/v1/redactions":
+        spoken = served.office.make("/v1/authorizations", SPEND | {"intent": "a name"}, key=served.keys["agent"])
+        body = {**SUCCESSES[method, path][1], "authorization": spoken["id"]}
     if path == "/v1/checkpoints/cosignatures":
         body = cosigned(served.office.send("GET", "/v1/checkpoints/latest").json["note"])
     headers = {"Authorization": f"Bearer {served.keys[role]}"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ledger.core.canonical import idempotency_digest
 from ledger.core.command import (
     AddName,
     Adjust,
@@ -192,6 +193,15 @@ def closed(world: World) -> World:
     return world
 
 
+def archived(world: World) -> World:
+    """The same world, where the request under key ``bound`` was answered by a record that is archived."""
+    place = (1, idempotency_digest("agent:crawler", "bound"))
+    if place not in world.tables["idempotency_keys"]:
+        held_key(world)
+    del world.tables["log_records"][1, world.tables["idempotency_keys"][place].log_index]
+    return world
+
+
 def full(world: World) -> World:
     """The same world with a parent budget nearly as large as can be, and an empty child ``child``."""
     room = f"{9223372036 - 100}.854775807"
@@ -211,6 +221,7 @@ ALONE: dict[Status, Scene] = {
     Status.AMOUNT_TOO_LARGE: lambda w: authorize(w, amount="9223372036.854775808"),
     Status.AMOUNT_NOT_POSITIVE: lambda w: authorize(w, amount="0"),
     Status.IDEMPOTENCY_MISMATCH: lambda w: (held_key(w), authorize(w, amount="6", idempotency_key="bound"))[1],
+    Status.RECORD_ARCHIVED: lambda w: authorize(archived(w), idempotency_key="bound"),
     Status.REPLAY_CLOSED: lambda w: authorize(closed(w), idempotency_key="bound"),
     Status.REPLAYED: lambda w: (held_key(w), authorize(w, idempotency_key="bound"))[1],
     Status.ROLE_PRINCIPAL_MISMATCH: lambda w: create_key(w, role="finance", agent="crawler"),
@@ -291,9 +302,10 @@ BOTH: dict[tuple[Status, Status], Scene] = {
         held_key(w),
         authorize(w, amount="0", idempotency_key="bound"),
     )[1],
-    (Status.IDEMPOTENCY_MISMATCH, Status.REPLAY_CLOSED): lambda w: authorize(
-        closed(w), amount="6", idempotency_key="bound"
+    (Status.IDEMPOTENCY_MISMATCH, Status.RECORD_ARCHIVED): lambda w: authorize(
+        archived(w), amount="6", idempotency_key="bound"
     ),
+    (Status.RECORD_ARCHIVED, Status.REPLAY_CLOSED): lambda w: authorize(archived(closed(w)), idempotency_key="bound"),
     (Status.IDEMPOTENCY_MISMATCH, Status.ROLE_PRINCIPAL_MISMATCH): lambda w: (
         w.do(AddName, w.admin, kind="payee", name="z", idempotency_key="admin"),
         create_key(w, role="agent", person="paul", idempotency_key="admin"),

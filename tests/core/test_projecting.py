@@ -20,6 +20,7 @@ from ledger.core.invariants import (
 )
 from ledger.core.journal import KINDS
 from ledger.core.projecting import HANDLERS, Fold
+from ledger.core.projecting_record import Record
 from tests.support.every_kind import play
 from tests.support.ledger import Ledger
 from tests.support.memory_rows import TABLES as FOLDED
@@ -111,6 +112,17 @@ def name_of(body: dict[str, Any]) -> str:
 
 
 CHANGES = (
+    ("hold", ("by", "principal"), "agent:reader"),
+    ("hold", ("by", "key"), "key_00000000000000000000000000"),
+    ("allocation", ("by",), {"principal": "person:owner"}),
+    ("allocation", ("request", "operation"), "settled"),
+    ("charge", ("effective_at",), "2026-11-02T09:00:02.000000Z"),
+    ("unit", ("digits",), 1),
+    ("approval_requested", ("approvals", 0, "approvers"), '["person:quinn"]'),
+    ("approval_requested", ("approvals", 0, "quorum"), 1),
+    ("approval_requested", ("approvals", 0, "rule"), "boss"),
+    ("approval_requested", ("approvals", 0, "policy"), "house"),
+    ("approval_requested", ("approvals", 0, "id"), "apr_00000000000000000000000000"),
     ("hold", ("approved",), "1"),
     ("hold", ("amount",), "1"),
     ("hold", ("request", "amount"), "1"),
@@ -265,6 +277,26 @@ def test_a_body_that_cannot_be_followed_is_refused(
     bodies[at][field] = value
     with pytest.raises(error):
         folded(bodies[: at + 1])
+
+
+def test_a_key_that_ended_asks_for_nothing(ledger: Ledger) -> None:
+    """Revoked, expired, or of a role that may not: noted, but for what a gateway reports of calls that it made."""
+    bodies = ledger.bodies()
+    revoked = next(body for body in bodies if body["kind"] == "key_revocation")
+    admin = next(body["key"] for body in bodies if body["kind"] == "key" and body["principal"] == "person:alice")
+    for changes, words in (
+        ({"by": {"key": revoked["key"], "principal": "agent:crawler"}}, "valid no more"),
+        ({"by": {"key": admin, "principal": "person:alice"}}, "its role may not do"),
+    ):
+        fold, _, _ = folded(bodies)
+        made = copy.deepcopy(revoked) | {"index": len(bodies), "time": bodies[-1]["time"]} | changes
+        record = Record(fold, len(bodies), made, columns_of(made, Clock()))
+        record.check_key()
+        assert [words in difference.what for difference in fold.differences] == [True]
+        fold.differences.clear()
+        made["request"] = made["request"] | {"operation": "settle"}
+        record.check_key()
+        assert fold.differences == []
 
 
 def test_a_second_settlement_after_the_final_one_is_noted(ledger: Ledger) -> None:

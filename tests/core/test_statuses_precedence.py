@@ -122,6 +122,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
+    "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
     "adopt_signing_key": {"public_key": b"\x11" * 32, "name": "bursar/test"},
     "grant_approval": {"approval": "APPROVAL"},
     "refuse_approval": {"approval": "APPROVAL"},
@@ -144,6 +145,9 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "key" in written:
         digest = world.key("agent", "writer").key_digest
         written["key"] = next(row.id for row in world.rows("api_keys") if row.digest == digest)
+    if written.get("texts") == "INTENT":
+        asked = world.authorize(world.crawler, "1", intent="a ticket")
+        written["texts"] = ((asked.log_index, "intent"),)
     if written.get("webhook") == "WEBHOOK":
         made = world.do(KINDS["register_webhook"], world.admin, **FIELDS["register_webhook"])
         written["webhook"] = (made.body or {})["webhook"]

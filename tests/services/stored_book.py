@@ -16,6 +16,7 @@ import psycopg
 from ledger.core.changeset import APPEND_ONLY
 from ledger.storage.engine import connection_info, parse_url
 from ledger.storage.migrate import upgrade
+from ledger.storage.partitioning import WIDTH_DEFAULT
 from ledger.storage.tables import metadata
 from tests.support.every_kind import LiveLedger, play
 from tests.support.spend import write_lines
@@ -33,8 +34,19 @@ class StoredBook:
         play(ledger)
         ledger.close()
         write_lines(database_url)
-        self.book_id = ledger.book.book_id
-        url = parse_url(database_url)
+        self._open(ledger.book.book_id)
+
+    @classmethod
+    def beside(cls, database_url: str, book_id: int) -> StoredBook:
+        """As of a book that is there already."""
+        made = cls.__new__(cls)
+        made.url = database_url
+        made._open(book_id)
+        return made
+
+    def _open(self, book_id: int) -> None:
+        self.book_id = book_id
+        url = parse_url(self.url)
         self._connection: Any
         if url.drivername == "sqlite":
             self._connection = sqlite3.connect(Path(str(url.database)), isolation_level=None)
@@ -49,9 +61,14 @@ class StoredBook:
         self._place = "%s"
         for spec in APPEND_ONLY:
             self._connection.execute(f"ALTER TABLE {spec.name} DISABLE TRIGGER USER")
+        # Whoever owns the tables can make room for records anywhere.
+        behind = self._connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'log_records'::regclass")
+        self._connection.execute(
+            "SELECT bursar_make_partition(%s, %s)", (behind.fetchone()[0] * WIDTH_DEFAULT, 2**63 - 1)
+        )
         named = self._connection.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
-            " AND connamespace = 'public'::regnamespace"
+            " AND connamespace = 'public'::regnamespace AND coninhcount = 0"
         ).fetchall()
         for table, constraint in named:
             self._connection.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"')
@@ -84,6 +101,15 @@ class StoredBook:
         rows[at] |= changes
         with self.with_rows(table, rows):
             yield
+
+    def everything(self) -> dict[str, list[Row]]:
+        """The rows of every table."""
+        return {name: self.rows(name) for name in metadata.tables}
+
+    def put_everything(self, rows: dict[str, list[Row]]) -> None:
+        """Make these the rows of every table: what restoring a copy does."""
+        for name in metadata.tables:
+            self.put(name, rows[name])
 
     def set_last(self, table: str, column: str, value: str) -> None:
         """Set a column of the last row to what a piece of SQL gives."""

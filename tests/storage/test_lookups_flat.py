@@ -38,7 +38,7 @@ def filled(postgres_server) -> Iterator[PostgresqlWriter]:
     upgrade(url)
     engine = create_migration_engine(url)
     with engine.begin() as connection:
-        for table in ("log_records", "idempotency_keys", "authorizations", "transfers", "accounts"):
+        for table in ("log_records_p0", "idempotency_keys", "authorizations", "transfers_p0", "accounts"):
             connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
     writer = open_writer(url)
     assert isinstance(writer, PostgresqlWriter)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -24,7 +27,16 @@ def test_upgrade_leads_to_the_metadata(migrated_url: str) -> None:
     engine = create_migration_engine(migrated_url)
     with engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True, "target_metadata": metadata}
-        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        assert differences_left(connection, **options) == []
+
+
+def differences_left(connection: Connection, **options: Any) -> list[Any]:
+    """What Alembic would still change. It takes partitions for tables that nobody declared; their parents count."""
+    partitions = set()
+    if connection.dialect.name == "postgresql":
+        partitions = set(connection.execute(text("SELECT relname FROM pg_class WHERE relispartition")).scalars())
+    options["include_name"] = lambda name, kind, _: kind != "table" or name not in partitions
+    return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
 def test_upgrade_makes_the_same_rules(migrated_url: str) -> None:
@@ -49,14 +61,15 @@ def declared_rules(connection: Connection) -> set[str]:
         parts = (part for sql in rows if "alembic_version" not in sql for part in [sql])
         return {" ".join(sorted(re.split(r",\s*\n\s*|\(\s*\n\s*|\n", sql))).replace("\t", "") for sql in parts}
     query = """
-        SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
-         WHERE connamespace = 'public'::regnamespace
-        UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
-        UNION SELECT relname || ' ' || coalesce(array_to_string(reloptions, ','), '') FROM pg_class
-         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        WITH declared AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace AND NOT relispartition)
+        SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(o.oid) FROM pg_constraint o
+         JOIN declared c ON c.oid = conrelid
+        UNION SELECT pg_get_indexdef(c.oid) FROM declared c WHERE relkind IN ('i', 'I')
+        UNION SELECT relname || ' ' || coalesce(array_to_string(reloptions, ','), '')
+         || coalesce(pg_get_partkeydef(c.oid), '') FROM declared c WHERE relkind IN ('r', 'p')
         UNION SELECT attrelid::regclass || ' ' || attname || ' ' || attcollation::regcollation FROM pg_attribute
-         JOIN pg_class c ON c.oid = attrelid
-         WHERE attcollation <> 0 AND NOT attisdropped AND relnamespace = 'public'::regnamespace AND relkind = 'r'
+         JOIN declared c ON c.oid = attrelid
+         WHERE attcollation <> 0 AND NOT attisdropped AND relkind IN ('r', 'p')
     """
     return {rule for rule in connection.execute(text(query)).scalars() if "alembic_version" not in rule}
 
@@ -98,19 +111,24 @@ def test_webhooks_can_be_taken_out_and_put_back(database_url: str) -> None:
     migrate.upgrade(database_url)
     engine = create_migration_engine(database_url)
     with engine.begin() as connection:
-        whole = set(connection.dialect.get_table_names(connection))
+        whole = tables_of(connection)
         config = migrate.configuration()
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
     with engine.connect() as connection:
-        rest = set(connection.dialect.get_table_names(connection))
+        rest = tables_of(connection)
     assert whole - rest >= {"webhook_endpoints", "webhook_events", "webhook_deliveries", "webhook_secrets"}
     assert {"log_records", "transfers", "counters", "policies"} <= rest
     assert not migrate.is_current(engine)
     migrate.upgrade(database_url)
     with engine.connect() as connection:
-        assert set(connection.dialect.get_table_names(connection)) == whole
+        assert tables_of(connection) == whole
     engine.dispose()
+
+
+def tables_of(connection: Connection) -> set[str]:
+    """The names of tables, without those of partitions, whose bounds depend on when they were made."""
+    return {name for name in connection.dialect.get_table_names(connection) if not re.search(r"_p\d+$", name)}
 
 
 def test_metering_comes_to_rows_that_are_there_and_goes_again(database_url: str) -> None:
@@ -222,7 +240,7 @@ def test_runs_and_keys_keep_their_rows(database_url: str) -> None:
         assert "cap" not in names
     migrate.upgrade(database_url)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert differences_left(connection) == []
         assert connection.execute(old_runs).all() == runs
     engine.dispose()
 
@@ -248,3 +266,35 @@ def test_history_cannot_be_changed(migrated_url: str, book_writer: BookWriter, t
         pytest.raises((Refused, DBAPIError), match=f"{table} is append-only: {verb} is"),
     ):
         connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("table", ["log_records", "transfers"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT OR REPLACE INTO {table} SELECT * FROM {table}",
+        "REPLACE INTO {table} SELECT * FROM {table}",
+        "UPDATE OR REPLACE {table} SET recorded_at = 1",
+        "INSERT INTO {table} SELECT * FROM {table} WHERE true ON CONFLICT DO UPDATE SET recorded_at = 1",
+    ],
+)
+def test_history_cannot_be_replaced(tmp_path: Path, table: str, statement: str) -> None:
+    """SQLite replaces a row without its DELETE trigger, whatever a connection has set; the row in the way is seen
+    before."""
+    from ledger.core.needs import Needs
+    from ledger.storage.writer import open_writer
+    from tests.storage import rows
+
+    url = f"sqlite:///{tmp_path}/b.db"
+    migrate.upgrade(url)
+    writer = open_writer(url)
+    writer.begin(rows.BOOK_ID, Needs())
+    writer.write_and_commit(rows.setup(), text_secret=rows.SECRET)
+    writer.begin(rows.BOOK_ID, rows.needs())
+    writer.write_and_commit(rows.holds(rows.SETUP_SIZE, 2))
+    writer.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "b.db")) as connection:
+        with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
+            connection.execute(statement.format(table=table))
+        connection.rollback()
+        assert connection.execute(f"SELECT count(*) FROM {table} WHERE recorded_at = 1").fetchone() == (0,)

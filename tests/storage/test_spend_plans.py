@@ -53,7 +53,7 @@ def reader(migrated_url: str) -> Iterator[Connection]:
     side = SideWriter(migrated_url)
     with side.transaction() as connection:
         if connection.dialect.name == "postgresql":
-            for table in (*WATCHED, "log_records"):
+            for table in ("spend_lines", "spend_days", "spend_holds", "authorizations"):
                 connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
         connection.execute(insert(spend_lines), [line(index) for index in range(1, ROWS)])
         connection.execute(insert(authorizations), [authorization(index) for index in range(1, ROWS)])
@@ -157,9 +157,13 @@ def test_every_page_is_a_stretch_of_its_index(reader: Connection, monkeypatch: p
     for name, (ask, indexes) in asks(reader).items():
         plan = plans(reader, ask)
         for index in indexes:
+            if not sqlite and index.startswith("transfers"):
+                # Each partition has an index of another name.
+                continue
             assert (index if sqlite or index != "PRIMARY" else "_pkey") in plan, (name, index, plan)
         for table in WATCHED:
             assert f"Seq Scan on {table}" not in plan, (name, plan)
+            assert f"Bitmap Heap Scan on {table}_p" not in plan, (name, plan)
             assert f"SCAN {table}" not in plan, (name, plan)
         if sqlite:
             assert "PRIMARY KEY (book_id=?)\n" not in f"{plan}\n", (name, plan)

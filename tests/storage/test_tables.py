@@ -48,5 +48,5 @@ def test_every_declared_table_is_here() -> None:
     proofs = {"merkle_tiles", "checkpoints", "checkpoint_cosignatures", "checkpoint_turns", "signing_secrets"}
     alerts = {"watch_cursors", "watch_states", "webhook_deliveries", "webhook_events", "webhook_health"}
     behind_the_log = {"spend_lines", "spend_days", "spend_holds", "spend_cursor"}
-    secrets = {"book_secrets", "webhook_secrets"}
+    secrets = {"book_secrets", "webhook_secrets", "log_archives"}
     assert set(ALL) == {spec.name for spec in TABLES} | secrets | alerts | proofs | behind_the_log

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from ledger.core.changeset import TABLES, row_of
 from ledger.core.needs import Needs
 from ledger.core.principal import Key
+from ledger.core.redaction import Redaction
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import Busy, CommitUnknown, Conflict, Refused, SchemaOutdated, StorageError, Unavailable
@@ -122,6 +123,7 @@ EVERYTHING: dict[str, set[object]] = {
     "renewals": {"research", "none"},
     "open_children": {"research", "papers"},
     "bodies": {0, 99},
+    "redactions": {(0, "intent"), (0, "reason")},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -217,6 +219,8 @@ def assert_control_known(known: Snapshot) -> None:
     assert research.frozen is False
     assert (known.open_children["research"], known.open_children["papers"]) == (("papers",), ())
     assert (known.bodies[0], known.bodies[99]) == (rows.record(0).body, None)
+    assert known.redactions[0, "intent"] == Redaction(BOOK, 0, "intent", 1)
+    assert known.redactions[0, "reason"] is None
 
 
 def test_renewals_are_told_by_when_they_are_due(book_writer: BookWriter) -> None:

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
+from ledger.core.book import book_code
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
@@ -35,9 +36,11 @@ from ledger.core.command import (
 )
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_redactions import Redact
 from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
 from ledger.core.outcome import Outcome
+from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
@@ -45,7 +48,7 @@ from tests.support import every_budget, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
-class _Clock(Sources):
+class Clock(Sources):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -59,8 +62,8 @@ class _Clock(Sources):
 class LiveLedger(Ledger):
     """A book in a migrated database, driven through the authorizer."""
 
-    def __init__(self, database_url: str, name: str = "acme") -> None:
-        self.sources = _Clock()
+    def __init__(self, database_url: str, name: str = "acme", *, sources: Clock | None = None) -> None:
+        self.sources = sources or Clock()
         self._made = 0
         opened = open_new_book(database_url, name=name, currency="USD", timezone="Europe/Paris", sources=self.sources)
         self.book = opened.book
@@ -122,6 +125,7 @@ def play(ledger: Ledger) -> None:
     _approve(ledger, crawler)
     _tell(ledger)
     _sign(ledger)
+    _redact(ledger, crawler)
     _administer(ledger, crawler)
 
 
@@ -277,7 +281,8 @@ def _tell(ledger: Ledger) -> None:
 
 def _sign(ledger: Ledger) -> None:
     """A key that signs checkpoints, and the one that replaces it."""
-    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name="bursar/acme-test")
+    origin = origin_of("", ledger.book.name, book_code(ledger.book.book_id))
+    made = ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(range(32)), name=origin)
     first = str((made.body or {})["signing_key"])
     ledger.do(AdoptSigningKey, ledger.admin, public_key=bytes(32), name="other", replaces=first)
 
@@ -293,3 +298,20 @@ def _administer(ledger: Ledger, crawler: Caller) -> None:
     key = str((made.body or {})["key"])
     ledger.do(RotateKey, admin, key=key, digest=ledger._digest(), overlap_seconds=60)
     ledger.do(RevokeKey, admin, key=key, reason="leaked")
+
+
+def _redact(ledger: Ledger, crawler: Caller) -> None:
+    """Free texts that were removed: one by its record, two at once of a charge, and by age the reason of the first."""
+    admin, finance = ledger.admin, ledger.key("finance", "fay")
+    asked = ledger.authorize(crawler, "0.01", budget="research", intent="mail jane@example.com")
+    charged = ledger.do(
+        Charge, finance, budget="research", amount="0.01", currency="USD", category="inference", payee="openai",
+        reason="found on the invoice of Jane", evidence='{"invoice":"4711"}',
+    )  # fmt: skip
+    about = str((charged.body or {})["authorization"])
+    by_record = ledger.do(Redact, admin, texts=((asked.log_index, "intent"),), record=asked.log_index, reason="a name")
+    both = ((charged.log_index, "evidence"), (charged.log_index, "reason"))
+    by_charge = ledger.do(Redact, admin, texts=both, authorization=about, reason="she asked", ground="erasure")
+    old = ((by_record.log_index, "reason"),)
+    by_age = ledger.do(Redact, admin, texts=old, before=OPENED_AT * 2, fields=("reason",), reason="long ago")
+    assert [one.status.value for one in (by_record, by_charge, by_age)] == ["done"] * 3

@@ -196,8 +196,9 @@ class Ledger:
             bound = self.tables["idempotency_keys"].get((1, idempotency_digest(*pair)))
             answer = None
             if bound is not None:
-                record = self.tables["log_records"][1, bound.log_index]
-                answer = PriorAnswer(bound.request_digest, bound.log_index, record.body, record.leaf_hash)
+                record = self.tables["log_records"].get((1, bound.log_index))
+                said = (record.body, record.leaf_hash) if record is not None else (b"", b"")
+                answer = PriorAnswer(bound.request_digest, bound.log_index, *said)
             snapshot.idempotency.put(pair, answer)
 
     def _read_plain(self, needs: Needs, snapshot: Snapshot) -> None:
@@ -247,6 +248,9 @@ class Ledger:
                 entity = rows[tuple(values[len(spec.mutable) :])]
                 for column, value in zip(spec.mutable, values, strict=False):
                     setattr(entity, column, value)
+        for name, keys in changeset.deletes.items():
+            for key in keys:
+                del self.tables[name][key]
         for record in changeset.inserts.get("log_records", ()):
             assert is_canonical(record[6]), record[6]
         self.tables["book_heads"][(1,)] = copy.copy(changeset.head)
@@ -319,7 +323,7 @@ class Ledger:
 
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
-    "renewals open_children bodies signing_keys"
+    "renewals open_children bodies signing_keys redactions"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",
@@ -335,6 +339,7 @@ ID_PREFIXES = {
     "create_budget": "bud",
     "open_run": "run",
     "register_webhook": "whk",
+    "redact": "rdc",
 }
 
 

@@ -84,6 +84,7 @@ def print_approval(item: dict[str, Any]) -> None:
     for name in ("resource", "run", "intent"):
         if request[name] is not None:
             lines.append((name, request[name]))
+    lines += _redacted(request)
     lines += [(f"label {name}", value) for name, value in request["labels"].items()]
     lines += [
         ("rule", f"{item['policy']} version {item['version']}, {item['rule']}"),
@@ -95,7 +96,7 @@ def print_approval(item: dict[str, Any]) -> None:
     lines += [("vote", _vote_line(vote)) for vote in item["votes"]]
     if item.get("forced"):
         forced = item["forced"]
-        lines.append(("forced", f"by {forced['by']} at {moment(forced['at'])}: {forced['reason'] or '(removed)'}"))
+        lines.append(("forced", f"by {forced['by']} at {moment(forced['at'])}: {forced['reason'] or _gone(forced)}"))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -104,10 +105,21 @@ def print_approval(item: dict[str, Any]) -> None:
     _console().print(table)
 
 
+def _redacted(item: dict[str, Any]) -> list[tuple[str, object]]:
+    """A line for each free text that was removed."""
+    return [(name, f"(redacted by log record {index})") for name, index in (item.get("redacted") or {}).items()]
+
+
+def _gone(item: dict[str, Any]) -> str:
+    """What stands in the place of a reason that is not there."""
+    index = (item.get("redacted") or {}).get("reason")
+    return "(removed)" if index is None else f"(redacted by log record {index})"
+
+
 def _vote_line(vote: dict[str, Any]) -> str:
     who = vote["person"] if vote["person"] == vote["seat"] else f"{vote['person']} in place of {vote['seat']}"
     what = "granted" if vote["verdict"] == "grant" else "refused"
-    why = f": {vote['reason']}" if vote["reason"] else ""
+    why = f": {vote['reason'] or _gone(vote)}" if vote["reason"] or vote.get("redacted") else ""
     return f"{who} {what} at {moment(vote['at'])}{why}"
 
 

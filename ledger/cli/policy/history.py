@@ -56,6 +56,7 @@ def _versions(owner: Owner, name: str) -> list[dict[str, Any]]:
     from ledger.storage.paging import LIMIT_MAX
     from ledger.storage.queries_log import texts_at
     from ledger.storage.queries_policies import list_versions
+    from ledger.storage.queries_texts import redacted_at
 
     live = owner.live(name).policy
     rows: list[PolicyVersion] = []
@@ -68,9 +69,11 @@ def _versions(owner: Owner, name: str) -> list[dict[str, Any]]:
                 break
             after = int(page.after[0])
         reasons: dict[int, str] = {}
+        redacted: dict[int, dict[str, int]] = {}
         for at in range(0, len(rows), LIMIT_MAX):
             indexes = [row.created_index for row in rows[at : at + LIMIT_MAX]]
             reasons |= texts_at(connection, owner.book_id, indexes, "reason")
+            redacted |= redacted_at(connection, owner.book_id, indexes)
     lines = []
     for row in rows:
         line: dict[str, Any] = {
@@ -84,5 +87,7 @@ def _versions(owner: Owner, name: str) -> list[dict[str, Any]]:
         }
         if row.created_index in reasons:
             line["reason"] = reasons[row.created_index]
+        elif row.created_index in redacted:
+            line["reason"] = f"(redacted by log record {redacted[row.created_index]['reason']})"
         lines.append(line)
     return lines
