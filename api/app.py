@@ -111,6 +111,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
     context.alerting.start()
     context.checkpointing.start()
     context.growing.start()
+    context.lining.start()
     if context.gateway is not None:
         await context.gateway.start()
     tasks = [
@@ -126,6 +127,7 @@ async def _lifespan(inner: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         if context.gateway is not None:
             await context.gateway.stop(float(context.settings.shutdown_seconds))
+        await asyncio.to_thread(context.lining.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         await asyncio.to_thread(context.checkpointing.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         await asyncio.to_thread(context.growing.stop, deadline_seconds=ALERTS_STOP_SECONDS)
         await asyncio.to_thread(context.authorizer.stop, deadline_seconds=float(context.settings.shutdown_seconds))

@@ -30,7 +30,9 @@ from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
+from ledger.services.lining import Lining
 from ledger.services.sources import ParsedKey, Sources
+from ledger.services.statements.making import Statements
 from ledger.storage import queries_log
 from ledger.storage.side_writer import SideWriter
 
@@ -101,6 +103,13 @@ class Context:
             on_result=metrics.checkpoint,
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
+        self.statements = Statements(engine, self.side)
+        self.lining = Lining(
+            engine,
+            self.statements.liner,
+            poll_seconds=settings.lines_poll_seconds,
+            on_behind=metrics.lines_behind.set,
+        )
         self.gateway: Gateway | None = None
         self._units: Recent[tuple[int, str], int] = Recent(UNITS_CACHED)
         self._handover: Handover | None = None

@@ -117,6 +117,12 @@ class Metrics:
             multiprocess_mode="livemax",
             registry=self.registry,
         )
+        self.lines_behind = Gauge(
+            "bursar_lines_behind_records",
+            "Log records that no statement line was written for yet.",
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
         self.gateway = GatewayMetrics(self.registry)
         self._statuses: Tally[tuple[str, int]] = Tally()
         self._seconds: dict[str, float] = {}

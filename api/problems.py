@@ -193,6 +193,9 @@ EDGE_ROWS: Final[Mapping[str, Row]] = {
     ),
     "cosignature_invalid": Row(422, "Cosignature invalid", "Send the note as it was served, with the witness's line."),
     "proof_unavailable": Row(503, "Proof unavailable", "The proof cannot be made now; ask again, or verify.", 5),
+    "statement_unavailable": Row(
+        503, "Statement unavailable", "The statement cannot be made now; ask again, or verify.", 5
+    ),
     "unauthenticated": Row(401, "Key missing or malformed", "Send Authorization: Bearer with a whole Bursar key."),
     "rate_limited": Row(429, "Too many requests", "Send requests with this key more slowly; nothing was recorded.", 1),
     "overloaded": Row(503, "Overloaded", "The queue is full and nothing was recorded; ask again.", 1),

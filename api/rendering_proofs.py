@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.core.moment import SECOND, moment_text
-from ledger.core.notes import ED25519, VerifierKey, parse_checkpoint, parse_note, unpack_cosignature
+from ledger.core.moment import moment_text
+from ledger.core.notes import ED25519, VerifierKey, parse_checkpoint, parse_note
 from ledger.core.outcome import Outcome
 from ledger.core.signing_key import SigningKey, current_key
-from ledger.services.checkpoints import cosigned_note
+from ledger.services.cosigning import cosigned_note, readable
 from ledger.services.ed25519 import public_pem
 from ledger.services.proving import Consistency, Inclusion
 from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
@@ -28,8 +28,9 @@ def checkpoint_shown(stored: StoredCheckpoint, cosigned: list[StoredCosignature]
         "keys": [signature.id.hex() for signature in note.signatures],
         "note": cosigned_note(stored, cosigned),
         "cosignatures": [
-            {"name": one.name, "key": one.key, "seen_at": moment_text(unpack_cosignature(one.signature)[0] * SECOND)}
-            for one in cosigned
+            {"name": seen.line.name, "key": seen.key, "seen_at": moment_text(seen.seen_at)}
+            for seen in map(readable, cosigned)
+            if seen is not None
         ],
         "created_at": moment_text(stored.created_at),
     }

@@ -17,6 +17,8 @@ from annotated_types import Ge, Le
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ledger.core.signing_key import ORIGIN_PREFIX_MAX
+
 ENVIRONMENT_PREFIX = "BURSAR_"
 
 
@@ -120,6 +122,13 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Let webhooks go to private, loopback and link-local addresses."
     )
+    lines_poll_seconds: int = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="How often the lines that statements are made of are written behind the log; 0 leaves it to other "
+        "processes, and to whoever asks for a statement.",
+    )
     checkpoint_interval_seconds: int = Field(
         default=60,
         ge=0,
@@ -128,7 +137,7 @@ class Settings(BaseSettings):
     )
     checkpoint_origin: str | None = Field(
         default=None,
-        max_length=128,
+        max_length=ORIGIN_PREFIX_MAX,
         pattern=r"^[!-*,-~]+$",
         description="What the origin of checkpoints begins with, such as ledger.example.com; fixed with a book's first "
         "signing key.",

@@ -4,7 +4,7 @@
     python -m bench --smoke                everything tiny, under a minute: does the harness run?
     python -m bench --only authorize       one scenario (may be repeated)
     python -m bench --seconds 10           longer runs; five interleaved rounds each
-    python -m bench --growth 10000000      the long history of the growth scenario, in transfers
+    python -m bench --growth 10000000      the long history of growth and finance, in transfers
     python -m bench --only gateway --peer NAME=URL [--peer-key NAME=KEY] [--peer-model NAME=MODEL] [--upstream-port P]
     python -m bench --calibrate            only the load generator's own ceiling
     python -m bench --json PATH            where the report goes as JSON (default bench/results/latest.json)

@@ -18,6 +18,7 @@ from api.routes import (
     redactions,
     setting_up,
     spending,
+    statements,
 )
 from api.routes import webhooks as webhook_routes
 
@@ -32,6 +33,7 @@ ROUTERS: Final = (
     finance_lists.router,
     approvals.router,
     accounts.router,
+    statements.router,
     webhook_routes.router,
     log.router,
     checkpoints.router,

@@ -29,13 +29,16 @@ from api.schemas.proofs import (
     SigningKeyRequest,
 )
 from api.writing import Writing, asking, body_of, response_of, writing
-from ledger.core.notes import COSIGNATURE, NoteInvalid, Signature, VerifierKey, parse_note, parse_verifier_key
+from ledger.core import roles
+from ledger.core.command_signing import AdoptSigningKey
+from ledger.core.notes import parse_note
 from ledger.core.outcome import Status
-from ledger.services.checkpoints import SigningRefused, cosigned_note
-from ledger.services.ed25519 import is_signed_by
+from ledger.services.checkpoints import KeyNotRecorded, SigningRefused
+from ledger.services.cosigning import CosignatureInvalid, check_cosignature, cosigned_note
 from ledger.services.tiling import ProofUnavailable
 from ledger.storage import checkpoint_rows
 from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
+from ledger.storage.errors import StorageError
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["checkpoints"])
 Write = Annotated[Writing, Depends(writing)]
@@ -50,6 +53,8 @@ def proof_problems() -> Iterator[None]:
     """What keeps a checkpoint or a proof from being made, as problems with the sentence that says why."""
     try:
         yield
+    except KeyNotRecorded as error:
+        raise ProblemError(Status.WRONG_STATE.value, str(error), facts={"state": "no_key"}) from error
     except SigningRefused as error:
         raise ProblemError("checkpoint_refused", str(error)) from error
     except ProofUnavailable as error:
@@ -110,11 +115,12 @@ def list_checkpoints(request: Request, limit: Limit = 50, cursor: Cursor = None)
 
 @router.post("/checkpoints", status_code=201, response_model=CheckpointView)
 def make_checkpoint(request: Request, ask: Ask) -> Response:
-    """Have the log as it is now signed. While nothing happens in the book, it is the same checkpoint again."""
+    """Have the log as it is now signed. While nothing happens in the book, it is the same checkpoint again. The first
+    one records the key that signs, which takes an admin where the server has not signed by itself yet."""
     with reading(request, "make_checkpoint", again=True) as read:
-        book_id = read.book_id
+        book_id, adopts = read.book_id, roles.allowed(AdoptSigningKey.operation, read.key.role)
     with proof_problems():
-        stored = context_of(request).checkpointer.make(book_id)
+        stored = context_of(request).checkpointer.make(book_id, adopts=adopts)
     with context_of(request).engine.connect() as connection:
         cosigned = checkpoint_rows.cosignatures(connection, book_id, [stored.size]).get(stored.size, [])
     return response_of(json_reply(201, checkpoint_shown(stored, cosigned)))
@@ -127,27 +133,20 @@ async def rotate_signing_key(
     """Make another key sign checkpoints: a new one, or the one that the server was started with. The log names it; what
     was signed before stays good."""
 
-    def prepare() -> object:
-        with reading(request, "adopt_signing_key", again=True):
-            pass
-        return context_of(request).checkpointer.new_command(write.key.book_id, **write.who)
+    checkpointer, book_id = context_of(request).checkpointer, write.key.book_id
+
+    def prepare() -> AdoptSigningKey:
+        with reading(request, AdoptSigningKey.operation, again=True), proof_problems():
+            return checkpointer.new_command(book_id, **write.who)
+
+    def settle() -> None:
+        with contextlib.suppress(StorageError):
+            checkpointer.forget_unnamed(book_id, command.public_key)
 
     command = await asyncio.to_thread(prepare)
-    return await write.decide(command)  # type: ignore[arg-type]
-
-
-def _cosignature(asked: CosignRequest) -> tuple[str, VerifierKey, Signature]:
-    """(text, witness's key, its signature) of what was sent, once the signature was checked. Raises ProblemError."""
-    try:
-        key, note = parse_verifier_key(asked.key), parse_note(asked.note)
-    except NoteInvalid as error:
-        raise ProblemError("cosignature_invalid", str(error)) from error
-    if key.algorithm != COSIGNATURE:
-        raise ProblemError("cosignature_invalid", "the key is not one of a witness: its type is cosignature/v1")
-    for signature in note.signatures:
-        if is_signed_by(key, note.text, signature):
-            return note.text, key, signature
-    raise ProblemError("cosignature_invalid", f"the note has no valid signature of {key.name}+{key.id.hex()}")
+    answered = await write.decide(command)
+    await asyncio.to_thread(settle)
+    return answered
 
 
 @router.post("/checkpoints/cosignatures", status_code=201, response_model=CheckpointView)
@@ -156,17 +155,21 @@ def add_cosignature(
 ) -> Response:
     """Keep a witness's cosignature (C2SP tlog-cosignature v1) beside the checkpoint that it is of, once it was
     verified; the note is then served with it."""
-    text, key, signature = _cosignature(asked)
     context = context_of(request)
+    now = context.sources.now_us()
+    try:
+        given = check_cosignature(asked.key, asked.note, now=now)
+    except CosignatureInvalid as error:
+        raise ProblemError("cosignature_invalid", str(error)) from error
     with reading(request, "cosign_checkpoint", again=True) as read:
         book_id = read.book_id
-        size = int(text.split("\n")[1]) if text.count("\n") > 2 and text.split("\n")[1].isdecimal() else 0
-        stored = checkpoint_rows.of_size(read.connection, book_id, size)
-    if stored is None or parse_note(stored.note).text != text:
+        stored = checkpoint_rows.of_size(read.connection, book_id, given.checkpoint.size)
+    if stored is None or parse_note(stored.note).text != given.text:
         raise ProblemError("cosignature_invalid", "the note is of no checkpoint of this book")
-    given = StoredCosignature(stored.size, key.text(), key.name, signature.signature)
+    kept_at = max(now, stored.created_at)
+    kept = StoredCosignature(stored.size, given.key.text(), given.key.name, given.signature.signature, kept_at)
     with context.side.transaction() as connection:
-        if not checkpoint_rows.add_cosignature(connection, book_id, given, now=context.sources.now_us()):
+        if not checkpoint_rows.add_cosignature(connection, book_id, kept):
             raise ProblemError(
                 Status.WRONG_STATE.value,
                 f"a checkpoint keeps {checkpoint_rows.COSIGNATURES_MAX} cosignatures at most",

@@ -19,12 +19,14 @@ from api.routes.answers import PROBLEMS
 from api.routes.checkpoints import proof_problems
 from api.schemas.proofs import ConsistencyView, InclusionView, ProofFileView
 from ledger.core.canonical import parse
+from ledger.core.ids import ALPHABET, BODY_LENGTH
 from ledger.core.journal import LogRecord
 from ledger.core.outcome import Status
 from ledger.services.proving import OutsideLog
 from ledger.services.proving_records import (
     NotCovered,
     Subject,
+    line_of,
     prove_records,
     record_at,
     records_of_authorization,
@@ -38,7 +40,10 @@ Index = Annotated[int | None, Query(ge=0, le=INDEX_MAX, description="Index of th
 Position = Annotated[
     int | None, Query(ge=0, le=POSITION_MAX, description="Position of a transfer in the record: a statement's line.")
 ]
-AuthorizationId = Annotated[str | None, Query(max_length=64, description="Id of an authorization or charge.")]
+AuthorizationId = Annotated[
+    str | None,
+    Query(pattern=f"^(?:auth|chg)_[{ALPHABET}]{{{BODY_LENGTH}}}$", description="Id of an authorization or charge."),
+]
 PUBLIC_KINDS = frozenset(("signing_key",))
 """Records that every key may see: whoever verifies needs them."""
 
@@ -67,8 +72,10 @@ def _subject(read: Reading, index: int | None, position: int | None, authorizati
             # The first record says whose it is; what finance did to it later is part of its story.
             own = _is_own(read, subject.records[0])
         else:
-            subject = record_at(read.connection, read.book_id, index or 0, position)
+            subject = record_at(read.connection, read.book_id, index or 0)
             own = _is_own(read, subject.records[0])
+            if own and position is not None:
+                subject = line_of(subject, position)
     except OutsideLog as error:
         raise ProblemError(Status.NOT_FOUND.value, str(error)) from error
     if not own:

@@ -42,6 +42,7 @@ from ledger.storage.watch_rows import listeners
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["webhooks"])
 Write = Annotated[Writing, Depends(writing)]
 Ask = Annotated[Writing, Depends(asking)]
+PRINTABLE = "^[ -~]*$"
 WebhookId = Annotated[str, Path(max_length=64, description="Id of an endpoint.")]
 EventId = Annotated[str, Path(max_length=64, description="Id of an event.")]
 
@@ -223,7 +224,13 @@ def list_events(
     limit: Limit = 50,
     cursor: Cursor = None,
     type: Annotated[
-        str | None, Query(max_length=64, json_schema_extra={"enum": [*EVENT_TYPES, None]}, description="Of this type.")
+        str | None,
+        Query(
+            max_length=64,
+            pattern=PRINTABLE,
+            json_schema_extra={"enum": [*EVENT_TYPES, None]},
+            description="Of this type.",
+        ),
     ] = None,
 ) -> Response:
     """List events, newest first. There are events from when the book had its first endpoint, as long as they are
@@ -250,7 +257,12 @@ def replay_event(
     event: EventId,
     ask: Ask,
     webhook: Annotated[
-        str | None, Query(max_length=64, description="To this endpoint only; left out: to all that ask for its type.")
+        str | None,
+        Query(
+            max_length=64,
+            pattern=PRINTABLE,
+            description="To this endpoint only; left out: to all that ask for its type.",
+        ),
     ] = None,
 ) -> Response:
     """Send an event again, under the same webhook-id, as if for the first time."""

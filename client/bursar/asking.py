@@ -2,12 +2,14 @@
 
 Owns the options ``--url`` and ``--key`` and the sentences of what goes wrong. Invariants: a request that changes the
 book carries an Idempotency-Key, a new one unless its verb gives one, and is repeated with that same key while the
-server says to ask again; the key of whoever asks is never printed. A verb ends with 1 when the server refuses, and with
-2 when it cannot be asked.
+server says to ask again; the key of whoever asks is never printed; of an answer no more is read than fits in memory,
+and nothing is shown that could control a terminal. A verb ends with 1 when the server refuses, and with 2 when it
+cannot be asked.
 """
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ ATTEMPTS_MAX: Final = 5
 RETRY_SECONDS_MAX: Final = 5.0
 TIMEOUT_SECONDS: Final = 30.0
 PAGE_ITEMS: Final = 200
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+"""More than any answer to a verb has, unpacked."""
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -51,7 +55,12 @@ class Refused(click.ClickException):
 
     def __init__(self, problem: dict[str, Any]) -> None:
         self.code = str(problem.get("code", ""))
-        super().__init__(f"{problem.get('detail', problem.get('title', 'the server refused'))} ({self.code})")
+        super().__init__(_plain(f"{problem.get('detail', problem.get('title', 'the server refused'))} ({self.code})"))
+
+
+def _plain(text: str) -> str:
+    """Text of a server as it can be shown, whoever wrote it."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class Remote:
@@ -85,6 +94,26 @@ class Remote:
                 return
             query["cursor"] = page["next_cursor"]
 
+    @contextmanager
+    def download(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+        """The bytes of an answer as they come, however many. Raises Refused or CannotAsk, also while they are read when
+        the server ends before it is done."""
+        for attempt in range(1, self._attempts_max + 1):
+            try:
+                with self._client.stream("GET", path, params=query) as response:
+                    if response.status_code < 400:
+                        yield response.iter_bytes()
+                        return
+                    response.read()
+                    if response.status_code != 503 or attempt == self._attempts_max:
+                        _content(response, response.content)
+            except httpx.TransportError as error:
+                raise CannotAsk(
+                    f"{self._client.base_url} did not answer to the end: {error or type(error).__name__}"
+                ) from error
+            time.sleep(_told_seconds(response))
+        raise CannotAsk("the server did not answer")
+
     def post(self, path: str, body: dict[str, Any], *, idempotency_key: str | None = None) -> Any:
         """Have something changed; what is None in ``body`` is left out. A key that the caller gives makes a later run
         of the same verb a repetition of this request. Raises Refused or CannotAsk."""
@@ -98,7 +127,8 @@ class Remote:
         for attempt in range(1, self._attempts_max + 1):
             last = attempt == self._attempts_max
             try:
-                response = self._client.request(method, path, json=body, params=query, headers=headers)
+                with self._client.stream(method, path, json=body, params=query, headers=headers) as response:
+                    told = _read(response)
             except httpx.TransportError as error:
                 if last or isinstance(error, httpx.ConnectError):
                     raise CannotAsk(
@@ -106,8 +136,10 @@ class Remote:
                     ) from error
                 time.sleep(min(0.2 * attempt, RETRY_SECONDS_MAX))
                 continue
+            except httpx.HTTPError as error:
+                raise CannotAsk(f"{self._client.base_url} answers what cannot be read: {error}") from error
             if response.status_code != 503 or last:
-                return _content(response)
+                return _content(response, told)
             time.sleep(_told_seconds(response))
         raise CannotAsk("the server did not answer")
 
@@ -118,10 +150,20 @@ def _told_seconds(response: httpx.Response) -> float:
     return min(float(told), RETRY_SECONDS_MAX) if told.isascii() and told.isdigit() else 1.0
 
 
-def _content(response: httpx.Response) -> Any:
+def _read(response: httpx.Response) -> bytes:
+    """The body, unpacked. Raises CannotAsk for one that is too long."""
+    body = bytearray()
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > ANSWER_BYTES_MAX:
+            raise CannotAsk(f"{response.url} answered with more than {ANSWER_BYTES_MAX} bytes; is it a Bursar server?")
+    return bytes(body)
+
+
+def _content(response: httpx.Response, body: bytes) -> Any:
     try:
-        content = response.json()
-    except ValueError as error:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise CannotAsk(
             f"{response.url} answered {response.status_code} with what is not JSON; is it a Bursar server?"
         ) from error

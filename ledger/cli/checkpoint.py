@@ -60,11 +60,12 @@ def pair_of(key_file: Path | None) -> SigningPair | None:
 def desk(database_url: str, book: str | None, key_file: Path | None, origin: str) -> Iterator[tuple[Desk, BookLine]]:
     """What signs, and the book; errors as sentences."""
     from ledger.core.notes import is_key_name
+    from ledger.core.signing_key import ORIGIN_PREFIX_MAX
     from ledger.services.checkpoints import CheckpointSettings
     from ledger.services.owner_checkpoints import owner_desk
 
-    if origin and not is_key_name(origin):
-        raise BadValue("--origin is printable ASCII without space and plus")
+    if origin and not (is_key_name(origin) and len(origin) <= ORIGIN_PREFIX_MAX):
+        raise BadValue(f"--origin is printable ASCII without space and plus, of at most {ORIGIN_PREFIX_MAX} characters")
     pair = pair_of(key_file)
     with errors_in_one_line():
         require_file(database_url)
@@ -96,6 +97,7 @@ def command(
     if context.invoked_subcommand is not None:
         return
     with desk(database_url, book, key_file, origin) as (made, chosen):
+        made.checkpointer.tiler.extend_to_end(chosen.book_id)
         stored = made.checkpointer.make(chosen.book_id)
     if as_json:
         click.echo(

@@ -70,6 +70,13 @@ def errors_in_one_line() -> Iterator[None]:
         ) from error
 
 
+def plain(value: Any) -> str:
+    """What somebody who is not trusted wrote, with nothing in it that controls a terminal."""
+    if not isinstance(value, str):
+        return ascii(value)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in value)
+
+
 def sentence(error: BaseException) -> str:
     """An error's message on one line."""
     return " ".join(str(error).split()) or type(error).__name__

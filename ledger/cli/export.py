@@ -51,6 +51,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="With the free texts (intent, reason, evidence), or only their digests.",
 )
+@click.option(
+    "--archive",
+    "archives",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    envvar="BURSAR_ARCHIVE",
+    metavar="DIRECTORY",
+    help="The directory with the archives into which records were detached (bursar partitions).",
+)
 @click.option("--plain", is_flag=True, help="Do not compress: the same bytes whatever version of zlib there is.")
 @click.option("--force", is_flag=True, help="Write over files that exist.")
 @click.option(
@@ -71,6 +80,7 @@ def command(
     first: int,
     size: int | None,
     texts: bool,
+    archives: Path | None,
     plain: bool,
     force: bool,
     secrets_file: Path | None,
@@ -93,6 +103,8 @@ def command(
       bursar export acme-2.tar.gz --book acme --from 4711
       bursar export backup.tar.gz --secrets backup.secrets
     """
+    from ledger.services.archive_files import ArchiveUnfit
+    from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.bundle_archive import Compressed
     from ledger.services.bundle_export import OutsideBook, plan_export, write_bundle
     from ledger.services.secrets_file import packed_secrets
@@ -107,12 +119,16 @@ def command(
             raise BadValue(str(error)) from error
         with _target(file) as target, progress_bar("exporting") as tell:
             packed = None if plain else Compressed(target)
-            digest = write_bundle(
-                made,
-                plan,
-                packed or target,
-                progress=lambda done, total: tell(chosen.name, done, total) if tell is not None else None,
-            )
+            try:
+                digest = write_bundle(
+                    made,
+                    plan,
+                    packed or target,
+                    archives=archives,
+                    progress=lambda done, total: tell(chosen.name, done, total) if tell is not None else None,
+                )
+            except (ArchiveNeeded, ArchiveUnfit) as error:
+                raise BadValue(str(error)) from error
             if packed is not None:
                 packed.finish()
         if secrets_file is not None:

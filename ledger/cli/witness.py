@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bursar import CannotAsk, Refused, Remote, remote
-from ledger.cli.database import BadValue
+from ledger.cli.database import BadValue, plain
 
 if TYPE_CHECKING:
     from ledger.services.ed25519 import SigningPair
@@ -71,6 +71,7 @@ def command() -> None:
       bursar witness https://ledger.example.com --state acme.witness --once
       bursar witness https://ledger.example.com --state acme.witness --every 60s --cosign-key witness.pem
       bursar witness compare acme.witness other.witness
+      bursar witness alarms acme.witness --acknowledge >> alarms.jsonl
     """
 
 
@@ -85,8 +86,9 @@ def command() -> None:
     help="A key of the book, of any role; an auditor's or an admin's where cosignatures are sent back.",
 )  # fmt: skip
 @click.option(
-    "--key", "trusted", multiple=True, metavar="VKEY",
-    help="A verifier key to trust; left out, the one that the server names at the first look.",
+    "--key", "trusted", multiple=True, metavar="VKEY[@SIZE]",
+    help="A verifier key to trust; left out, the one that the server names at the first look. Behind one that leaked "
+    "stands the size of the largest log that it may have signed.",
 )  # fmt: skip
 @click.option("--once", is_flag=True, help="Look once and end. This is the default.")
 @click.option("--every", default=None, metavar="TIME", help="Look again and again, such as every 60s or 5m.")
@@ -144,30 +146,55 @@ def _look(
     printed: bool,
     on_alarm: str | None,
 ) -> None:
-    from ledger.services.witness_state import WitnessState, write_state
+    from ledger.services.witness_state import StateBusy, WitnessState, locked
     from ledger.services.witnessing import Alarm, Refusal, Witness
 
-    state = _state(state_file) or WitnessState()
-    _trust(state, trusted)
-    witness = Witness(_Server(server), state)
     try:
-        if not state.keys:
-            click.echo(f"trusting at first sight: {witness.trust_first().text()}", err=True)
-        checkpoint, learned = witness.look()
+        with locked(state_file):
+            state = _state(state_file) or WitnessState()
+            _trust(state, trusted)
+            witness = Witness(_Server(server), state)
+            try:
+                if not state.keys:
+                    click.echo(f"trusting at first sight: {witness.trust_first().text()}", err=True)
+                checkpoint, learned = witness.look()
+            except Alarm as alarm:
+                # It must be heard whatever becomes of the file.
+                _shout(alarm, on_alarm)
+                try:
+                    _keep(state_file, state)
+                except CannotAsk as error:
+                    click.echo(f"{error.message}; the evidence: {json.dumps(alarm.content())}", err=True)
+                sys.exit(1)
+            _keep(state_file, state)
+    except StateBusy as error:
+        raise CannotAsk(str(error)) from error
     except Refusal as error:
         raise CannotAsk(f"there is nothing to see yet: {error}") from error
-    except Alarm as alarm:
-        write_state(state_file, state)
-        _shout(alarm, on_alarm)
-        sys.exit(1)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CannotAsk(f"the server answers as no Bursar server does: {type(error).__name__}: {error}") from error
-    write_state(state_file, state)
+        raise CannotAsk(
+            f"the server answers as no Bursar server does: {type(error).__name__}: {plain(str(error))}"
+        ) from error
     for key in learned:
         click.echo(f"the signing key was rotated, on record: now trusting {key.text()}", err=True)
     click.echo(f"ok: {checkpoint.origin}  {checkpoint.size} records  root {checkpoint.root.hex()}", err=printed)
+    if state.alarms:
+        click.echo(
+            f"{len(state.alarms)} alarms are kept in {state_file}: bursar witness alarms {state_file} shows them",
+            err=True,
+        )
     if pair is not None:
         _cosign(server, pair, name, state.note, printed=printed)
+
+
+def _keep(state_file: Path, state: WitnessState) -> None:
+    """Write the state. Raises CannotAsk: without it, the next look would not know of this one."""
+    from ledger.services.witness_state import write_state
+
+    try:
+        write_state(state_file, state)
+    except OSError as error:
+        raise CannotAsk(f"{state_file} cannot be written: {error.strerror}") from error
 
 
 def _cosign(server: Remote, pair: SigningPair, name: str, note: str, *, printed: bool) -> None:
@@ -184,7 +211,7 @@ def _cosign(server: Remote, pair: SigningPair, name: str, note: str, *, printed:
 
 
 def _shout(alarm: Alarm, on_alarm: str | None) -> None:
-    click.echo(f"ALARM {alarm.kind}: {alarm}", err=True)
+    click.echo(f"ALARM {alarm.kind}: {plain(str(alarm))}", err=True)
     if on_alarm is None:
         return
     told = json.dumps(alarm.content()).encode()
@@ -192,6 +219,27 @@ def _shout(alarm: Alarm, on_alarm: str | None) -> None:
         subprocess.run(shlex.split(on_alarm), input=told, check=True, timeout=ALARM_SECONDS_MAX)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         click.echo(f"the command for alarms failed: {error}", err=True)
+
+
+@command.command(name="alarms")
+@click.argument("state_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--acknowledge", is_flag=True, help="Take them out of the file, now that they are printed.")
+def alarms_verb(state_file: Path, acknowledge: bool) -> None:
+    """Print the alarms that are kept in a state file, with their evidence: a line of JSON each."""
+    from ledger.services.witness_state import StateBusy, locked
+
+    try:
+        with locked(state_file):
+            state = _state(state_file)
+            if state is None:
+                raise BadValue(f"there is no file {state_file}")
+            for alarm in state.alarms:
+                click.echo(json.dumps(alarm))
+            if acknowledge and state.alarms:
+                state.alarms = []
+                _keep(state_file, state)
+    except StateBusy as error:
+        raise CannotAsk(str(error)) from error
 
 
 @command.command(name="compare")
@@ -233,15 +281,24 @@ def _state(path: Path) -> WitnessState | None:
 
 
 def _trust(state: WitnessState, trusted: tuple[str, ...]) -> None:
-    from ledger.core.notes import ED25519, NoteInvalid, parse_verifier_key
+    from ledger.core.notes import ED25519, NoteInvalid, parse_trusted_keys
 
     try:
-        keys = [parse_verifier_key(text) for text in trusted]
+        keys, ended = parse_trusted_keys(trusted)
     except NoteInvalid as error:
         raise BadValue(str(error)) from error
     if any(key.algorithm != ED25519 for key in keys):
         raise BadValue("--key names a witness's key; a log's own key is meant")
     state.keys += [key for key in keys if key not in state.keys]
+    for key, size in ended.items():
+        state.end(key, size)
+    try:
+        state.checkpoint  # noqa: B018
+    except NoteInvalid as error:
+        raise BadValue(
+            f"what was seen last is not to be trusted then: {error}. Keep the state file, which is the evidence, and "
+            "begin with a new one"
+        ) from error
 
 
 def _pair(file: Path | None, name: str) -> SigningPair | None:

@@ -30,6 +30,8 @@ def adopt_signing_key(batch: Batch, asked: AdoptSigningKey) -> Outcome:
         refuse(Status.WRONG_STATE, f"the key that signs now is {signing or 'none'}", state=signing or "none")
     name = current.name if current is not None else asked.name
     identity = key_id(name, ED25519, asked.public_key).hex()
+    if identity == signing:
+        refuse(Status.WRONG_STATE, f"key {identity} signs already", state=identity)
     if any(key.id == identity for key in known):
         refuse(Status.WRONG_STATE, f"key {identity} signed before and was replaced; make a new one", state="replaced")
     row = SigningKey(

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 SECOND: Final = 1_000_000
+MOMENT_MAX: Final = 253_402_300_799 * SECOND
+"""The last second of the year 9999: what stands behind it cannot be written."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STEP: Final = timedelta(microseconds=1)
 

@@ -1,8 +1,9 @@
 """Signed notes and checkpoints as text: what is signed, by whom, and how it is written down.
 
 Owns the forms of C2SP signed-note (text, signature lines, key ids, verifier keys), tlog-checkpoint (origin, size, root)
-and tlog-cosignature v1 (what a witness signs). Invariants: what is parsed and written again has the same bytes; nothing
-here signs or verifies, so a second algorithm is another type byte and one more signature line, and no other change.
+and tlog-cosignature v1 (what a witness signs). Invariants: what is parsed and written again has the same bytes; names
+of keys and logs that were parsed are printable, so that they can be shown; nothing here signs or verifies, so a second
+algorithm is another type byte and one more signature line, and no other change.
 """
 
 import base64
@@ -25,6 +26,10 @@ SIGNATURE_BYTES: Final = 64
 NAME_LENGTH_MAX: Final = 255
 NOTE_BYTES_MAX: Final = 65_536
 SIGNATURES_MAX: Final = 64
+SIZE_MAX: Final = 2**53
+"""Records that a checkpoint can be of: what a JSON number carries, and no log comes near."""
+COSIGNED_AHEAD_SECONDS_MAX: Final = 3_600
+"""How far a witness's clock may be ahead of that of whoever keeps its cosignature."""
 _NAME: Final = re.compile(r"[!-*,-~]+")
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _SIGNATURE_START: Final = "\u2014 "
@@ -78,6 +83,31 @@ def parse_verifier_key(text: str) -> VerifierKey:
     return key
 
 
+def parse_trusted_key(text: str) -> tuple[VerifierKey, int | None]:
+    """Read a verifier key with the largest log that it signs: ``name+id+key@SIZE``, or without ``@SIZE`` for a key that
+    was not replaced. Raises NoteInvalid."""
+    # Base64 has no @, and a size has no +, so an @ in the key's name is never taken for this one.
+    written, mark, size = text.strip().rpartition("@")
+    if not mark or "+" in size:
+        return parse_verifier_key(text), None
+    if not _DECIMAL.fullmatch(size) or int(size) > SIZE_MAX:
+        raise NoteInvalid("what stands behind the @ of a key is how many records the largest log has that it signs")
+    return parse_verifier_key(written), int(size)
+
+
+def parse_trusted_keys(texts: Iterable[str]) -> tuple[list[VerifierKey], dict[VerifierKey, int]]:
+    """(keys, the largest log of those that were replaced) of what is trusted, as ``parse_trusted_key`` reads each; of a
+    key that is named twice, the smallest size counts. Raises NoteInvalid."""
+    keys: list[VerifierKey] = []
+    ended: dict[VerifierKey, int] = {}
+    for key, size in map(parse_trusted_key, texts):
+        if key not in keys:
+            keys.append(key)
+        if size is not None:
+            ended[key] = min(size, ended.get(key, size))
+    return keys, ended
+
+
 class Signature(NamedTuple):
     """One signature line: the key's name, its id (4 bytes), and what follows the id."""
 
@@ -117,6 +147,10 @@ def parse_note(written: str) -> Note:
         raise NoteInvalid("the last line of a signed note ends with a newline")
     if any(character < " " and character != "\n" for character in text):
         raise NoteInvalid("the text of a note has no control characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise NoteInvalid("the text of a note is Unicode, and this one holds half a character") from error
     signatures = [_parse_signature(line) for line in lines[:-1].split("\n")]
     if len(signatures) > SIGNATURES_MAX:
         raise NoteInvalid(f"a note has at most {SIGNATURES_MAX} signatures")
@@ -125,8 +159,8 @@ def parse_note(written: str) -> Note:
 
 def _parse_signature(line: str) -> Signature:
     name, _, packed = line.removeprefix(_SIGNATURE_START).partition(" ")
-    if not line.startswith(_SIGNATURE_START) or not name or "+" in name:
-        raise NoteInvalid("a signature line is written: em dash, space, name of the key, space, base64")
+    if not line.startswith(_SIGNATURE_START) or not is_key_name(name):
+        raise NoteInvalid("a signature line is written: em dash, space, printable name of the key, space, base64")
     raw = _decoded(packed, "a signature line")
     if len(raw) <= KEY_ID_BYTES:
         raise NoteInvalid("a signature line has a key id of 4 bytes and a signature behind it")
@@ -135,9 +169,13 @@ def _parse_signature(line: str) -> Signature:
 
 def _decoded(packed: str, what: str) -> bytes:
     try:
-        return base64.b64decode(packed.encode(), validate=True)
+        raw = base64.b64decode(packed.encode(), validate=True)
     except (binascii.Error, ValueError) as error:
         raise NoteInvalid(f"{what} holds something that is not base64") from error
+    if base64.b64encode(raw).decode() != packed:
+        # Bits that count for nothing could be set in many ways, and two notes that say the same would differ.
+        raise NoteInvalid(f"{what} holds base64 that is not written as its bytes are")
+    return raw
 
 
 class Checkpoint(NamedTuple):
@@ -158,10 +196,10 @@ def parse_checkpoint(text: str) -> Checkpoint:
     if len(lines) < 4 or lines[-1]:
         raise NoteInvalid("a checkpoint has three lines: origin, size, root")
     origin, size, packed = lines[:3]
-    if not origin:
-        raise NoteInvalid("the origin of a checkpoint is empty")
-    if not _DECIMAL.fullmatch(size):
-        raise NoteInvalid("the size in a checkpoint is no decimal number")
+    if not is_key_name(origin):
+        raise NoteInvalid("the origin of a checkpoint is printable ASCII without space and plus")
+    if not _DECIMAL.fullmatch(size) or int(size) > SIZE_MAX:
+        raise NoteInvalid(f"the size in a checkpoint is no decimal number of at most {SIZE_MAX}")
     root = _decoded(packed, "the root of a checkpoint")
     if len(root) != HASH_SIZE:
         raise NoteInvalid(f"the root in a checkpoint has {len(root)} bytes, not {HASH_SIZE}")

@@ -16,6 +16,8 @@ ALGORITHMS: Final = (ALGORITHM_ED25519,)
 """What checkpoints are signed with. A second one gets a name here, a type byte in ``core.notes``, and a line of its own
 in each note."""
 ORIGIN_DEFAULT: Final = "bursar"
+ORIGIN_PREFIX_MAX: Final = 128
+"""Characters with which an origin may begin, so that with the longest name of a book it still names a key."""
 
 
 @dataclass(slots=True)

@@ -43,6 +43,7 @@ ROLLING: Final[dict[str, tuple[int, int]]] = {
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _EPOCH_WEEKDAY: Final = date(1970, 1, 1).weekday()
 _STEP: Final = timedelta(microseconds=1)
+_ONE_DAY: Final = timedelta(days=1)
 # "localtime" means another zone on each machine, and "Factory" that nobody has chosen one.
 _NO_REAL_ZONES: Final = frozenset(("localtime", "Factory"))
 # How far ahead the next opening is sought: a week, and a day for a change of the clocks.
@@ -105,6 +106,22 @@ def rolling_first_bucket(*, width: int, count: int, now: int) -> int:
 def bucket_leaves_at(*, width: int, count: int, bucket: int) -> int:
     """The first ``now``, in microseconds, at which a rolling window no longer counts this bucket."""
     return (bucket + count + 1) * width - 1
+
+
+def day_start(timezone: str, day: date) -> int:
+    """The first instant of a day, in microseconds: as ``calendar_bounds`` has it. A date that a zone skips starts where
+    the next one does. Raises ZoneInfoNotFoundError for an unknown zone."""
+    return _start_of_day(timezone, day)
+
+
+def date_at(timezone: str, now: int) -> date:
+    """The date whose day, as ``calendar_bounds`` has it, contains ``now``. Raises ZoneInfoNotFoundError for an unknown
+    zone."""
+    day = datetime.fromtimestamp(now // SECOND, _zone(timezone)).date()
+    while now >= _start_of_day(timezone, day + _ONE_DAY):
+        # The clocks went back over midnight: the wall shows yesterday again, but the next day has begun.
+        day += _ONE_DAY
+    return day
 
 
 def hours_open(hours: Hours, timezone: str, now: int) -> tuple[bool, int | None]:

@@ -7,6 +7,7 @@ the checkpoint of that size; a page is read at a time, in a short transaction, w
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ledger.core.bundle import (
@@ -25,13 +26,14 @@ from ledger.core.canonical import parse
 from ledger.core.changeset import POLICY_VERSIONS
 from ledger.core.merkle import Frontier, leaf_hash
 from ledger.core.signing_key import current_key
+from ledger.services.archived_reader import with_archives
 from ledger.services.bundle_archive import ArchiveWriter, Writable
 from ledger.services.checkpoints import SigningRefused
 from ledger.services.errors import UnknownBook
 from ledger.services.owner_checkpoints import Desk
 from ledger.services.tiling import LogDamaged
-from ledger.services.verify_log import LogSource
 from ledger.storage import checkpoint_rows, queries_bundle, queries_log
+from ledger.storage.archive_rows import ranges
 from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.proof_reader import ProofReader, Row
 
@@ -111,15 +113,16 @@ def write_bundle(
     plan: ExportPlan,
     target: Writable,
     *,
-    source: LogSource | None = None,
+    archives: Path | None = None,
     progress: Callable[[int, int], None] = NO_PROGRESS,
 ) -> str:
-    """Write the archive, not compressed; its SHA-256 in hex. ``source`` is where records are read from, if not the
-    database. Raises LogDamaged, StorageError; what was written by then is no bundle."""
+    """Write the archive, not compressed; its SHA-256 in hex. ``archives`` is the directory with records that were
+    detached from the database. Raises LogDamaged, ArchiveNeeded, ArchiveUnfit, StorageError; what was written by then
+    is no bundle."""
     manifest = plan.manifest
     book_id = manifest.book.book_id
     reader = ProofReader(desk.engine.connect, book_id)
-    log = source or reader
+    log = _with_archives(reader, manifest.first, archives)
     archive = ArchiveWriter(target)
     archive.add(MANIFEST, manifest.packed())
     if plan.note is not None:
@@ -137,6 +140,13 @@ def write_bundle(
         raise LogDamaged("the records do not lead to the root in the book's head; run 'bursar verify' to see which")
     archive.add_lines(POLICIES, _policy_lines(desk, reader, book_id, manifest.size))
     return archive.finish()
+
+
+def _with_archives(reader: ProofReader, first: int, archives: Path | None) -> ProofReader:
+    """The reader, with archives only where the records from ``first`` on need them."""
+    with reader.reading() as (connection, book_id):
+        needed = any(part.stop > first for part in ranges(connection, book_id))
+    return with_archives(reader, archives) if needed else reader
 
 
 def _record_lines(rows: list[Row], start: int, stop: int, frontier: Frontier) -> list[bytes]:

@@ -103,7 +103,7 @@ def import_bundles(
         prepare()
         check_free(database_url, paths)
         try:
-            with loading(database_url) as loader:
+            with loading(database_url, size=made.log.position) as loader:
                 _write(loader, made, paths, own, None if secrets is None else secrets[1])
                 loader.commit()
         except Refused as error:

@@ -60,34 +60,45 @@ class Checkpointing:
             self._thread.join(deadline_seconds)
 
     def look(self) -> int:
-        """Sign every book whose log has grown and whose checkpoint is due; how many. Raises StorageError."""
+        """Sign every book whose log has grown and whose checkpoint is due; how many. What goes wrong with one book is
+        logged and counted, and the others have their turn. Raises StorageError where not even the books can be read."""
         with self._engine.connect() as connection:
             books = checkpoint_rows.active_books(connection)
         signed = 0
         for book in books:
             if self._stopping.is_set():
                 break
-            self._checkpointer.tiler.extend(book.book_id)
-            with self._side.transaction() as connection:
-                interval = self._interval_seconds * SECOND
-                mine = checkpoint_rows.take_turn(
-                    connection, book.book_id, now=self._sources.now_us(), interval=interval
-                )
-            if mine:
-                signed += self._make(book.book_id)
+            try:
+                signed += self._look_at(book.book_id)
+            except Busy:
+                # Somebody decides. There is no hurry here.
+                LOGGER.debug("the database was busy; book %s will be looked at again", book.book_id)
+            except SigningRefused as refused:
+                LOGGER.error("book %s is not signed: %s", book.book_id, refused)
+                self._on_result("refused")
+            except Exception as error:
+                unknown = None if isinstance(error, (StorageError, ServiceError)) else error
+                LOGGER.warning("book %s will be signed later: %s", book.book_id, error, exc_info=unknown)
+                self._on_result("failed")
         return signed
 
-    def _make(self, book_id: int) -> int:
+    def _look_at(self, book_id: int) -> int:
+        """Extend the tiles of a book, and sign it if it is this process's turn; how many checkpoints that made."""
+        lacking: ServiceError | None = None
         try:
-            self._checkpointer.make(book_id)
-        except SigningRefused as refused:
-            LOGGER.error("book %s is not signed: %s", book_id, refused)
-            self._on_result("refused")
-            return 0
+            self._checkpointer.tiler.extend(book_id)
         except ServiceError as error:
-            LOGGER.warning("book %s will be signed later: %s", book_id, error)
-            self._on_result("failed")
+            # Whether the log is damaged is for the proof to say, which the checkpoint needs, and once an interval.
+            lacking = error
+        with self._side.transaction() as connection:
+            mine = checkpoint_rows.take_turn(
+                connection, book_id, now=self._sources.now_us(), interval=self._interval_seconds * SECOND
+            )
+        if not mine:
             return 0
+        if lacking is not None:
+            LOGGER.warning("tiles of book %s are not written: %s", book_id, lacking)
+        self._checkpointer.make(book_id)
         self._on_result("signed")
         return 1
 

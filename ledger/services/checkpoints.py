@@ -2,10 +2,11 @@
 
 Owns ``Checkpointer``: which key signs, making a checkpoint, rotating the key. Invariants: only a committed head is
 signed; nothing is signed that is not shown to extend the last checkpoint, so a log that was cut or rewritten under a
-server stays without a signature of it; the key that signs is the one that the log names; a private half is in no
-message.
+server stays without a signature of it, and what is unavailable for another reason is not said to be so; the key that
+signs is the one that the log names, whatever is kept under its name; a private half is in no message.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -15,17 +16,18 @@ from sqlalchemy import Engine
 from ledger.core.book import Book, Head, book_code
 from ledger.core.command import Caller, Command
 from ledger.core.command_signing import AdoptSigningKey
-from ledger.core.notes import Checkpoint, Note, Signature, parse_note, parse_verifier_key
+from ledger.core.notes import Checkpoint, Note, is_key_name
 from ledger.core.outcome import Outcome, Status
 from ledger.core.proofs import ProofInvalid, check_consistency
 from ledger.core.signing_key import SigningKey, current_key, origin_of
-from ledger.services.ed25519 import SigningPair
+from ledger.services.ed25519 import KeyUnusable, SigningPair
 from ledger.services.errors import ServiceError, UnknownBook
 from ledger.services.proving import Prover
 from ledger.services.sources import Sources
-from ledger.services.tiling import ProofUnavailable, Tiler
+from ledger.services.tiling import LogDamaged, ProofUnavailable, Tiler
 from ledger.storage import checkpoint_rows, queries_log
-from ledger.storage.checkpoint_rows import StoredCheckpoint, StoredCosignature
+from ledger.storage.checkpoint_rows import StoredCheckpoint
+from ledger.storage.errors import Busy
 from ledger.storage.side_writer import SideWriter
 
 ROUNDS_MAX: Final = 5
@@ -36,6 +38,10 @@ Decide = Callable[[int, Command], Outcome]
 
 class SigningRefused(ServiceError):
     """A checkpoint is not signed. The message says why, and what to do."""
+
+
+class KeyNotRecorded(ServiceError):
+    """The key that would sign is not in the log yet, and whoever asks may not record one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,10 @@ class Checkpointer:
         self._sources = sources
         self._settings = settings
 
-    def make(self, book_id: int) -> StoredCheckpoint:
-        """The checkpoint of the log as it is now, made unless it is there. Raises SigningRefused and other
-        ServiceError, StorageError."""
+    def make(self, book_id: int, *, adopts: bool = True) -> StoredCheckpoint:
+        """The checkpoint of the log as it is now, made unless it is there. Where the key that signs is not on record
+        yet, it is recorded, but for whoever changes nothing (not ``adopts``). Raises KeyNotRecorded then,
+        SigningRefused, ProofUnavailable and other ServiceError, StorageError."""
         for _ in range(ROUNDS_MAX):
             standing = self._standing(book_id)
             latest = standing.latest
@@ -80,13 +87,25 @@ class Checkpointer:
             key = current_key(standing.keys)
             pair = self._pair_of(book_id, key, standing.keys)
             if pair is None or key is None:
+                if not adopts:
+                    raise KeyNotRecorded(
+                        "the key that signs is not on record yet: the server records it with its next checkpoint, or "
+                        "an admin with POST /v1/checkpoints"
+                    )
                 self._adopt(book_id, standing, key)
                 continue
             made = self._sign(book_id, standing, key, pair)
             with self._side.transaction() as connection:
                 if checkpoint_rows.add(connection, book_id, made):
                     return made
-        raise SigningRefused("the log grew, or was signed by others, faster than it could be signed here; ask again")
+            with self._engine.connect() as connection:
+                stored = checkpoint_rows.of_size(connection, book_id, made.size)
+            if stored is not None and stored.root == made.root:
+                # Another process was first, with the same log.
+                return stored
+            if stored is not None:
+                raise SigningRefused(f"a checkpoint of {made.size} records is stored, and it is of another log")
+        raise ProofUnavailable("the key that signs was changed again and again in the meantime; ask again")
 
     def _standing(self, book_id: int) -> _Standing:
         with self._engine.connect() as connection:
@@ -111,7 +130,7 @@ class Checkpointer:
             check_consistency(
                 first=latest.size, second=head.size, first_root=latest.root, second_root=head.root, proof=shown.proof
             )
-        except (ProofInvalid, ProofUnavailable) as error:
+        except (ProofInvalid, LogDamaged) as error:
             raise SigningRefused(
                 f"the log does not extend its last checkpoint, of {latest.size} records, and is not signed: {error}"
             ) from error
@@ -143,15 +162,33 @@ class Checkpointer:
             return given
         with self._engine.connect() as connection:
             secret = checkpoint_rows.secret(connection, book_id, key.public_key)
-        return None if secret is None else SigningPair.from_der(secret)
+        if secret is None:
+            return None
+        try:
+            pair = SigningPair.from_der(secret)
+        except KeyUnusable:
+            pair = None
+        if pair is None or pair.public_key != key.public_key:
+            raise SigningRefused(
+                f"what is kept in signing_secrets for key {key.id} is not its private half: put it right from a "
+                "backup, or rotate to a new key"
+            )
+        return pair
 
     def new_command(self, book_id: int, *, caller: Caller, idempotency_key: str = "") -> AdoptSigningKey:
         """The command that makes another key sign: the one of the settings, or a new one that is then kept. Raises
-        UnknownBook, StorageError."""
+        SigningRefused, UnknownBook, StorageError. ``forget_unnamed`` takes the new one away again where the log does
+        not name it after all."""
         standing = self._standing(book_id)
         return self._command(book_id, standing, caller, idempotency_key)
 
     def _command(self, book_id: int, standing: _Standing, caller: Caller, idempotency_key: str = "") -> AdoptSigningKey:
+        name = origin_of(self._settings.origin, standing.book.name, book_code(book_id))
+        if not is_key_name(name):
+            raise SigningRefused(
+                f"the origin would be {len(name)} characters long, which no verifier takes, and it could not be "
+                "changed later: begin it with something shorter"
+            )
         pair = self._settings.pair
         if pair is None:
             pair = SigningPair.from_seed(self._sources.random_bytes(32))
@@ -166,19 +203,34 @@ class Checkpointer:
             caller=caller,
             idempotency_key=idempotency_key,
             public_key=pair.public_key,
-            name=origin_of(self._settings.origin, standing.book.name, book_code(book_id)),
+            name=name,
             replaces=None if key is None else key.id,
         )
 
+    def forget_unnamed(self, book_id: int, public_key: bytes) -> None:
+        """Take away a private half whose command was decided and left no key in the log: another was first, or the
+        request was a repetition. Raises StorageError."""
+        with self._engine.connect() as connection:
+            named = any(key.public_key == public_key for key in checkpoint_rows.keys(connection, book_id))
+        if not named and self._settings.pair is None:
+            with self._side.transaction() as connection:
+                checkpoint_rows.drop_secret(connection, book_id, public_key)
+
+    def _decided(self, book_id: int, command: AdoptSigningKey) -> Outcome:
+        outcome = self._decide(book_id, command)
+        with contextlib.suppress(Busy):
+            self.forget_unnamed(book_id, command.public_key)
+        return outcome
+
     def _adopt(self, book_id: int, standing: _Standing, key: SigningKey | None) -> None:
-        outcome = self._decide(book_id, self._command(book_id, standing, OWNER))
+        outcome = self._decided(book_id, self._command(book_id, standing, OWNER))
         # Another process may have been first; the next look at the log tells.
         if outcome.status not in (Status.DONE, Status.WRONG_STATE):
             raise SigningRefused(outcome.detail or "the signing key could not be recorded")
 
     def rotate(self, book_id: int) -> SigningKey:
         """Make another key sign, as the owner of the database. Raises SigningRefused and other ServiceError."""
-        outcome = self._decide(book_id, self.new_command(book_id, caller=OWNER))
+        outcome = self._decided(book_id, self.new_command(book_id, caller=OWNER))
         if outcome.status is not Status.DONE:
             raise SigningRefused(outcome.detail)
         key = current_key(self._standing(book_id).keys)
@@ -195,14 +247,11 @@ class Checkpointer:
         before = current_key(standing.keys, standing.latest.size) if standing.latest is not None else None
         if before is not None and before.id != key.id:
             # Whoever knows the old key only can follow to the new one: both sign the first checkpoint after a rotation.
-            old = self._kept(book_id, before)
+            old = None
+            with contextlib.suppress(SigningRefused):
+                old = self._kept(book_id, before)
             if old is not None:
                 signatures.append(old.sign(before.name, text))
         note = Note(text, tuple(signatures)).write()
-        return StoredCheckpoint(head.size, head.root, note, self._sources.now_us())
-
-
-def cosigned_note(stored: StoredCheckpoint, cosigned: list[StoredCosignature]) -> str:
-    """A checkpoint's note with the lines of the witnesses behind those of the log."""
-    lines = [Signature(one.name, parse_verifier_key(one.key).id, one.signature) for one in cosigned]
-    return parse_note(stored.note).with_signatures(lines).write()
+        # The clock may have been set back since the last record, and no checkpoint is older than what it covers.
+        return StoredCheckpoint(head.size, head.root, note, max(self._sources.now_us(), head.recorded_at))

@@ -4,7 +4,7 @@ Invariants: a private key leaves here as PKCS#8 only, for the one place that kee
 that does not verify is never taken for one by an unknown key.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +108,7 @@ def read_pair(*, file: Path | None, text: str | None) -> SigningPair | None:
     """The pair in a file or a text in PEM, None where neither is given. Raises KeyUnusable."""
     if text is not None:
         # Whoever keeps it on one line writes the line ends as a backslash and an n.
-        return SigningPair.from_pem(text.replace("\\n", "\n").encode())
+        return SigningPair.from_pem(text.replace("\\n", "\n").encode(errors="replace"))
     if file is None:
         return None
     try:
@@ -130,8 +130,9 @@ def is_signed_by(key: VerifierKey, text: str, signature: Signature) -> bool:
     """Whether a signature is a valid one of this key, of whichever of the two types the key is, over a note's text."""
     if (signature.name, signature.id) != (key.name, key.id):
         return False
-    message, given = text.encode(), signature.signature
+    given = signature.signature
     try:
+        message = text.encode()
         if key.algorithm == COSIGNATURE:
             timestamp, given = unpack_cosignature(given)
             message = cosigned_message(text, timestamp)
@@ -149,14 +150,20 @@ class Opened(NamedTuple):
     signers: tuple[VerifierKey, ...]
 
 
-def open_checkpoint(written: str, trusted: Sequence[VerifierKey]) -> Opened:
-    """Read a checkpoint that one at least of ``trusted`` has signed, under whose name its origin must stand; signatures
-    of other keys are passed over, and one that names a trusted key and is not its own is not (signed-note). Raises
-    NoteInvalid, with a sentence that says what is wrong.
+def open_checkpoint(
+    written: str, trusted: Sequence[VerifierKey], ended: Mapping[VerifierKey, int] | None = None
+) -> Opened:
+    """Read a checkpoint that the log's own key has signed: one of ``trusted`` that bears the origin as its name, and is
+    no witness's. Signatures of other keys are passed over, and one that names a trusted key and is not its own is not
+    (signed-note). ``ended`` has the keys that were replaced, with the size of the largest log
+    that each signs: what it signs of a longer one is passed over too. Raises NoteInvalid, with a sentence that says
+    what is wrong.
     """
+    ends = ended or {}
     note = parse_note(written)
     checkpoint = parse_checkpoint(note.text)
-    signers = []
+    signers: list[VerifierKey] = []
+    late: list[VerifierKey] = []
     for key in trusted:
         named = [signature for signature in note.signatures if (signature.name, signature.id) == (key.name, key.id)]
         if any(not is_signed_by(key, note.text, signature) for signature in named):
@@ -165,14 +172,22 @@ def open_checkpoint(written: str, trusted: Sequence[VerifierKey]) -> Opened:
                 "was signed, or never signed by this key"
             )
         if named:
-            signers.append(key)
+            (late if checkpoint.size > ends.get(key, checkpoint.size) else signers).append(key)
+    if late and not any(key.algorithm == ED25519 for key in signers):
+        raise NotSigned(
+            f"key {late[0].name}+{late[0].id.hex()} was replaced and signs no log of more than {ends[late[0]]} "
+            f"records; this checkpoint is of {checkpoint.size}"
+        )
     if not signers:
         raise NotSigned(
             f"none of the keys you trust ({_named(trusted)}) has signed this checkpoint; it names "
             f"{_named(note.signatures)}"
         )
-    if checkpoint.origin not in {key.name for key in signers}:
-        raise NoteInvalid(f"the checkpoint is of {checkpoint.origin}, and its signature is of another log's key")
+    if checkpoint.origin not in {key.name for key in signers if key.algorithm == ED25519}:
+        raise NoteInvalid(
+            f"the checkpoint is of {checkpoint.origin}, and no key of that log that you trust has signed it: the "
+            "signature is of another log's key or of a witness"
+        )
     return Opened(checkpoint, note, tuple(signers))
 
 

@@ -25,13 +25,13 @@ from ledger.core.proofs import (
     span_root,
     wanted_nodes,
 )
-from ledger.core.tiles import is_full, place_of
+from ledger.core.tiles import Tile, is_full, place_of
 from ledger.services.errors import UnknownBook
 from ledger.services.tiling import LogDamaged, NodeReader, TilePlace, Tiler, TilesMissing
 from ledger.storage import queries_log, tile_rows
 from ledger.storage.archive_rows import last_range
 
-ROUNDS_MAX: Final = 4
+ROUNDS_MAX: Final = 6
 Proof = TypeVar("Proof")
 
 
@@ -64,7 +64,7 @@ class _Known(NamedTuple):
     size: int
     root: bytes
     nodes: dict[Node, bytes]
-    leaf: bytes
+    leaves: dict[int, bytes]
 
 
 class _Wanted(NamedTuple):
@@ -92,19 +92,28 @@ class Prover:
     def inclusion(self, book_id: int, index: int, size: int | None = None) -> Inclusion:
         """Proof that record ``index`` is in the log of ``size`` records (None: as it is now). Raises OutsideLog,
         ProofUnavailable, StorageError."""
+        return self.inclusions(book_id, [index], size)[0]
 
-        def make(known: _Known, whole: int) -> Inclusion:
-            proof = make_proof(inclusion_spans(index, whole), known.nodes.__getitem__)
+    def inclusions(self, book_id: int, indexes: Sequence[int], size: int | None = None) -> list[Inclusion]:
+        """As ``inclusion``, of several records together: what their proofs have in common is read once."""
+
+        def make(known: _Known, whole: int) -> list[Inclusion]:
             root = self._root(known, whole)
-            check_inclusion(leaf=known.leaf, index=index, size=whole, proof=proof, root=root)
-            return Inclusion(index, whole, known.leaf, tuple(proof), root)
+            made = []
+            for index in indexes:
+                proof = make_proof(inclusion_spans(index, whole), known.nodes.__getitem__)
+                leaf = known.leaves.get(index, b"")
+                check_inclusion(leaf=leaf, index=index, size=whole, proof=proof, root=root)
+                made.append(Inclusion(index, whole, leaf, tuple(proof), root))
+            return made
 
         def spans(whole: int) -> _Wanted:
-            if not 0 <= index < whole:
-                raise OutsideLog(f"there is no record {index} in a log of {whole} records")
-            return _Wanted(inclusion_spans(index, whole), (whole,))
+            for index in indexes:
+                if not 0 <= index < whole:
+                    raise OutsideLog(f"there is no record {index} in a log of {whole} records")
+            return _Wanted([span for index in indexes for span in inclusion_spans(index, whole)], (whole,))
 
-        return self._make(book_id, size, spans, make, leaf=index)
+        return self._make(book_id, size, spans, make, leaves=indexes)
 
     def consistency(self, book_id: int, first: int, second: int | None = None) -> Consistency:
         """Proof that the log of ``first`` records is the beginning of that of ``second`` (None: as it is now). Raises
@@ -152,10 +161,10 @@ class Prover:
         spans: Callable[[int], _Wanted],
         make: Callable[[_Known, int], Proof],
         *,
-        leaf: int | None = None,
+        leaves: Sequence[int] = (),
     ) -> Proof:
-        made: dict[TilePlace, bytes] = {}
-        again = False
+        made: dict[TilePlace, Tile] = {}
+        healed = 0
         for _ in range(ROUNDS_MAX):
             with self._engine.connect() as connection:
                 head = queries_log.head(connection, book_id)
@@ -168,7 +177,7 @@ class Prover:
                 try:
                     reader = NodeReader(connection, book_id, head.size, made)
                     nodes = reader.read(wanted)
-                    found = _leaf(connection, book_id, reader, leaf) if leaf is not None else b""
+                    found = _leaves(connection, book_id, reader, leaves)
                 except TilesMissing as missing:
                     lacking: Sequence[TilePlace] = missing.places
                 else:
@@ -176,25 +185,26 @@ class Prover:
                     try:
                         return make(known, whole)
                     except ProofInvalid as error:
-                        if again:
+                        # First from what the tiles below hold, then from the leaves below.
+                        if healed == 2:
                             raise LogDamaged(
                                 f"the log does not lead to the root in its head; run 'bursar verify' ({error})"
                             ) from error
-                        lacking, again = _tiles_of(wanted, head.size), True
-            made |= self._tiler.make(book_id, lacking, again=again)
+                        lacking, healed = _tiles_of(wanted, head.size), healed + 1
+            made |= self._tiler.make(book_id, lacking, again=healed > 0, from_leaves=healed == 2)
         raise LogDamaged("tiles go away as they are written")
 
 
-def _leaf(connection: Connection, book_id: int, reader: NodeReader, index: int) -> bytes:
-    """A leaf hash: the record's own, or its tile's where the record is archived; empty where there is neither. Raises
+def _leaves(connection: Connection, book_id: int, reader: NodeReader, indexes: Sequence[int]) -> dict[int, bytes]:
+    """Leaf hashes: the records' own, or their tiles' where records are archived; none where there is neither. Raises
     TilesMissing, LogDamaged."""
-    rows = tile_rows.leaves(connection, book_id, index, index + 1)
-    if rows:
-        return rows[0][1]
-    archived = last_range(connection, book_id)
-    if archived is None or index >= archived.stop:
-        return b""
-    return reader.read([(0, index)])[0, index]
+    found = tile_rows.leaves_at(connection, book_id, indexes)
+    lacking = [index for index in indexes if index not in found]
+    archived = last_range(connection, book_id) if lacking else None
+    if archived is not None:
+        nodes = reader.read([(0, index) for index in lacking if index < archived.stop])
+        found |= {index: node for (_, index), node in nodes.items()}
+    return found
 
 
 def _tiles_of(nodes: list[Node], size: int) -> list[TilePlace]:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord
-from ledger.services.checkpoints import cosigned_note
+from ledger.services.cosigning import cosigned_note
 from ledger.services.proof_files import RECORDS_MAX, proof_content
 from ledger.services.proving import OutsideLog, Prover
 from ledger.storage import checkpoint_rows
@@ -46,20 +46,23 @@ def records_of_authorization(connection: Connection, book_id: int, reference: st
         index = parse(found[-1].body).get("previous")
     about: dict[str, Any] = {"authorization": row.id}
     if index is not None and index != row.created_index:
-        about["left_out"] = f"records between {row.created_index} and {found[-1].log_index}"
+        about["left_out"] = {"after": row.created_index, "before": found[-1].log_index}
     return Subject((_there(connection, book_id, row.created_index), *reversed(found)), about)
 
 
-def record_at(connection: Connection, book_id: int, index: int, position: int | None = None) -> Subject:
-    """One record; ``position`` names the transfer in it that a line of a statement is. Raises OutsideLog."""
-    found = _there(connection, book_id, index)
-    about: dict[str, Any] = {"index": index}
-    if position is not None:
-        transfers = parse(found.body).get("transfers", [])
-        if position >= len(transfers):
-            raise OutsideLog(f"record {index} has no transfer at position {position}")
-        about |= {"position": position, "transfer": transfers[position]}
-    return Subject((found,), about)
+def record_at(connection: Connection, book_id: int, index: int) -> Subject:
+    """One record. Raises OutsideLog."""
+    return Subject((_there(connection, book_id, index),), {"index": index})
+
+
+def line_of(subject: Subject, position: int) -> Subject:
+    """The transfer at ``position`` of the one record of ``subject``, which a line of a statement is. Raises OutsideLog:
+    ask only once it is known that whoever asks may know how many transfers the record has."""
+    (found,) = subject.records
+    transfers = parse(found.body).get("transfers", [])
+    if position >= len(transfers):
+        raise OutsideLog(f"record {found.log_index} has no transfer at position {position}")
+    return Subject(subject.records, subject.about | {"position": position, "transfer": transfers[position]})
 
 
 def _there(connection: Connection, book_id: int, index: int) -> LogRecord:
@@ -77,8 +80,8 @@ def prove_records(engine: Engine, prover: Prover, book_id: int, subject: Subject
         if stored is None or stored.size <= last:
             raise NotCovered(last)
         cosigned = checkpoint_rows.cosignatures(connection, book_id, [stored.size]).get(stored.size, [])
+    made = prover.inclusions(book_id, [one.log_index for one in subject.records], stored.size)
     proofs: Sequence[tuple[int, bytes, Sequence[bytes]]] = [
-        (one.log_index, one.body, prover.inclusion(book_id, one.log_index, stored.size).proof)
-        for one in subject.records
+        (one.log_index, one.body, proof.proof) for one, proof in zip(subject.records, made, strict=True)
     ]
     return proof_content(checkpoint=cosigned_note(stored, cosigned), records=proofs, about=subject.about)

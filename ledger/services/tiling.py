@@ -1,10 +1,12 @@
 """Tiles of the Merkle tree: written beside the log once complete, made again where they lack, read for proofs.
 
-Owns ``Tiler`` and ``NodeReader``. Invariants: a tile is made of the leaf hashes of the log or of tiles that were; no
-transaction is open longer than a page takes; nobody who asks for a proof has more than ``MADE_MAX`` tiles made.
+Owns ``Tiler`` and ``NodeReader``. Invariants: a tile is made of the leaf hashes of the log or of the hashes of the
+tiles below it, never of the roots that stand in their rows; no transaction is open longer than a page takes; nobody who
+asks for a proof has more than ``MADE_MAX`` tiles made, and what was made up to there is kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -42,6 +44,11 @@ class LogDamaged(ProofUnavailable):
     """The log has not the hashes that its head says. `bursar verify` names where."""
 
 
+class TilesDamaged(ProofUnavailable):
+    """Tiles are wrong at several levels of a long log. `bursar verify` names them, and whoever deletes them has them
+    made again."""
+
+
 class TilesMissing(LookupError):
     """Tiles that should be there and are not."""
 
@@ -54,7 +61,7 @@ class NodeReader:
     """Reads nodes of a book's tree of ``size`` leaves over one connection: one statement for all full tiles, and one
     for each level whose last tile is not full. ``made`` are tiles that are used before what is stored."""
 
-    def __init__(self, connection: Connection, book_id: int, size: int, made: dict[TilePlace, bytes]) -> None:
+    def __init__(self, connection: Connection, book_id: int, size: int, made: Mapping[TilePlace, Tile]) -> None:
         self._connection = connection
         self._book_id = book_id
         self._size = size
@@ -65,7 +72,7 @@ class NodeReader:
         places = {node: place_of(node) for node in nodes}
         wanted = sorted({(place.level, place.position) for place in places.values()})
         full = [at for at in wanted if is_full(*at, self._size)]
-        stored = {at: self._made[at] for at in full if at in self._made}
+        stored = {at: self._made[at].hashes for at in full if at in self._made}
         stored |= tile_rows.tiles(self._connection, self._book_id, [at for at in full if at not in stored])
         missing = [at for at in full if at not in stored]
         if missing:
@@ -87,22 +94,35 @@ class NodeReader:
         first = min(place.first for place in places)
         last = max(place.first + place.width for place in places)
         start, stop = position * TILE_HASHES + first, position * TILE_HASHES + last
-        return first, b"".join(children(self._connection, self._book_id, level, start, stop))
+        return first, b"".join(children(self._connection, self._book_id, level, start, stop, self._made))
 
 
-def children(connection: Connection, book_id: int, level: int, start: int, stop: int) -> list[bytes]:
-    """The hashes that stand in the tiles of a level from number ``start`` to before ``stop``: leaves, or roots of the
-    tiles below. Raises TilesMissing, LogDamaged."""
+def children(
+    connection: Connection,
+    book_id: int,
+    level: int,
+    start: int,
+    stop: int,
+    made: Mapping[TilePlace, Tile] = MappingProxyType({}),
+) -> list[bytes]:
+    """The hashes that stand in the tiles of a level from number ``start`` to before ``stop``: leaves, or the roots in
+    the rows of the tiles below, but for those in ``made``. What is made of them must be checked, because a row can be
+    wrong. Raises TilesMissing, LogDamaged."""
     if level == 0:
-        rows = tile_rows.leaves(connection, book_id, start, stop)
-        if [row[0] for row in rows] != list(range(start, stop)):
-            raise LogDamaged(f"a record between {start} and {stop - 1} is missing; run 'bursar verify'")
-    else:
-        rows = tile_rows.roots(connection, book_id, level - 1, start, stop)
-        there = {row[0] for row in rows}
-        missing = [(level - 1, at) for at in range(start, stop) if at not in there]
-        if missing:
-            raise TilesMissing(missing)
+        return _leaves(connection, book_id, start, stop)
+    roots = dict(tile_rows.roots(connection, book_id, level - 1, start, stop))
+    roots |= {at: made[level - 1, at].root for at in range(start, stop) if (level - 1, at) in made}
+    missing = [(level - 1, at) for at in range(start, stop) if at not in roots]
+    if missing:
+        raise TilesMissing(missing)
+    return [roots[at] for at in range(start, stop)]
+
+
+def _leaves(connection: Connection, book_id: int, start: int, stop: int) -> list[bytes]:
+    """The leaf hashes from ``start`` to before ``stop``. Raises LogDamaged."""
+    rows = tile_rows.leaves(connection, book_id, start, stop)
+    if [row[0] for row in rows] != list(range(start, stop)):
+        raise LogDamaged(f"a record between {start} and {stop - 1} is missing; run 'bursar verify'")
     return [row[1] for row in rows]
 
 
@@ -126,25 +146,41 @@ class Tiler:
             with self._engine.connect() as connection:
                 position = tile_rows.next_position(connection, book_id, level)
             while position < count and written < tiles_max:
-                stop = min(position + BATCH_TILES, count)
-                made = self._make(book_id, level, position, stop)
+                stop = position + 1 if level else min(position + BATCH_TILES, count)
+                made = self._upper(book_id, level, position) if level else self._lowest(book_id, position, stop)
                 with self._side.transaction() as connection:
                     tile_rows.add(connection, book_id, made)
                 written += len(made)
                 position = stop
         return written
 
-    def make(self, book_id: int, places: Iterable[TilePlace], *, again: bool = False) -> dict[TilePlace, bytes]:
+    def extend_to_end(self, book_id: int) -> None:
+        """Write every tile that the log has completed, however many: for whoever asks as the owner of the database, and
+        has the time. Raises StorageError, LogDamaged."""
+        try:
+            while self.extend(book_id):
+                pass
+        except Busy:
+            # Somebody decides. What lacks is made by whoever needs it.
+            pass
+
+    def make(
+        self, book_id: int, places: Iterable[TilePlace], *, again: bool = False, from_leaves: bool = False
+    ) -> dict[TilePlace, Tile]:
         """Make tiles that lack, with those below that lack too, and keep them; with ``again``, in place of those that
-        are kept. Returns the hashes of each. Raises ProofUnavailable when that is more than ``MADE_MAX``."""
-        done: dict[TilePlace, Tile] = {}
+        are kept, and with ``from_leaves`` all that is below them too. Raises ProofUnavailable when that is more than
+        ``MADE_MAX``: what was made up to there is kept, so that whoever asks again gets further."""
         wanted = sorted(set(places), reverse=True)
-        while wanted:
-            if len(done) + len(wanted) > MADE_MAX:
-                raise ProofUnavailable("the tree of this book is still being written beside its log; ask again")
+        if from_leaves and sum(_tiles_below(level) for level, _ in wanted) > MADE_MAX:
+            raise TilesDamaged(
+                "tiles of the tree are wrong at several levels; run 'bursar verify', delete the rows of merkle_tiles "
+                "that it names, and they are made again"
+            )
+        done: dict[TilePlace, Tile] = {}
+        while wanted and len(done) < MADE_MAX:
             level, position = wanted[-1]
             try:
-                done[level, position] = self._tile(book_id, level, position, done)
+                done[level, position] = self._tile(book_id, level, position, done, again=again, from_leaves=from_leaves)
                 wanted.pop()
             except TilesMissing as missing:
                 wanted += sorted(set(missing.places), reverse=True)
@@ -156,39 +192,60 @@ class Tiler:
         except Busy:
             # Somebody decides. What was made is used all the same, and kept by whoever needs it next.
             pass
-        return {at: tile.hashes for at, tile in done.items()}
+        if wanted:
+            raise ProofUnavailable("the tree of this book is still being written beside its log; ask again")
+        return done
 
-    def _tile(self, book_id: int, level: int, position: int, done: dict[TilePlace, Tile]) -> Tile:
-        start = position * TILE_HASHES
-        if level:
-            below = [done.get((level - 1, at)) for at in range(start, start + TILE_HASHES)]
-            if all(below):
-                return make_tile(level, position, b"".join(tile.root for tile in below if tile is not None))
+    def _tile(
+        self,
+        book_id: int,
+        level: int,
+        position: int,
+        done: Mapping[TilePlace, Tile],
+        *,
+        again: bool = False,
+        from_leaves: bool = False,
+    ) -> Tile:
+        """One tile, of the leaves or of the tiles below. Raises TilesMissing, LogDamaged, StorageError."""
+        start, stop = position * TILE_HASHES, (position + 1) * TILE_HASHES
         with self._engine.connect() as connection:
-            try:
-                hashes = children(connection, book_id, level, start, start + TILE_HASHES)
-            except TilesMissing as missing:
-                lacking = [at for at in missing.places if at not in done]
-                if lacking:
-                    raise TilesMissing(lacking) from missing
-                stored = dict(tile_rows.roots(connection, book_id, level - 1, start, start + TILE_HASHES))
-                hashes = [
-                    done[level - 1, at].root if (level - 1, at) in done else stored[at]
-                    for at in range(start, start + TILE_HASHES)
-                ]
-        return make_tile(level, position, b"".join(hashes))
+            if level == 0:
+                try:
+                    return make_tile(level, position, b"".join(_leaves(connection, book_id, start, stop)))
+                except LogDamaged:
+                    # Records that were taken out of the database are vouched for by the tile that is left of them.
+                    kept = tile_rows.tiles(connection, book_id, [(level, position)]) if again else {}
+                    if not kept:
+                        raise
+                    return make_tile(level, position, kept[level, position])
+            below = {at: done[level - 1, at].root for at in range(start, stop) if (level - 1, at) in done}
+            for at in range(start, stop, tile_rows.PAGE_TILES) if not from_leaves else ():
+                if not all(each in below for each in range(at, at + tile_rows.PAGE_TILES)):
+                    page = tile_rows.tile_page(connection, book_id, level - 1, at, at + tile_rows.PAGE_TILES)
+                    below = {tile.position: root_of(tile.hashes) for tile in page} | below
+        missing = [(level - 1, at) for at in range(start, stop) if at not in below]
+        if missing:
+            raise TilesMissing(missing)
+        return make_tile(level, position, b"".join(below[at] for at in range(start, stop)))
 
-    def _make(self, book_id: int, level: int, start: int, stop: int) -> list[Tile]:
-        for _ in range(LEVELS_MAX):
-            try:
-                with self._engine.connect() as connection:
-                    hashes = children(connection, book_id, level, start * TILE_HASHES, stop * TILE_HASHES)
-                break
-            except TilesMissing as missing:
-                self.make(book_id, missing.places)
-        else:
-            raise ProofUnavailable("tiles go away as they are written")
+    def _lowest(self, book_id: int, start: int, stop: int) -> list[Tile]:
+        """Tiles over leaves, side by side."""
+        with self._engine.connect() as connection:
+            leaves = _leaves(connection, book_id, start * TILE_HASHES, stop * TILE_HASHES)
         return [
-            make_tile(level, at, b"".join(hashes[(at - start) * TILE_HASHES : (at - start + 1) * TILE_HASHES]))
+            make_tile(0, at, b"".join(leaves[(at - start) * TILE_HASHES : (at - start + 1) * TILE_HASHES]))
             for at in range(start, stop)
         ]
+
+    def _upper(self, book_id: int, level: int, position: int) -> list[Tile]:
+        for _ in range(LEVELS_MAX):
+            try:
+                return [self._tile(book_id, level, position, {})]
+            except TilesMissing as missing:
+                self.make(book_id, missing.places)
+        raise ProofUnavailable("tiles go away as they are written")
+
+
+def _tiles_below(level: int) -> int:
+    """How many tiles a tile of a level stands on, itself included."""
+    return int((TILE_HASHES ** (level + 1) - 1) // (TILE_HASHES - 1))

@@ -58,7 +58,7 @@ class Consistency(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A checkpoint that somebody kept: where it was read (``source``), what it says, the note; and of a witness the
-    (size, root) that it saw before, and the keys that it trusts."""
+    (size, root) that it saw before, and the keys that it trusts, some of them (``ended``) up to logs of a size."""
 
     source: str
     origin: str
@@ -67,6 +67,7 @@ class Claim:
     note: str
     seen: tuple[tuple[int, bytes], ...] = ()
     keys: tuple[VerifierKey, ...] = ()
+    ended: tuple[tuple[VerifierKey, int], ...] = ()
 
     def is_of(self, book_id: int) -> bool:
         """Whether it is of this book's log: an origin ends with the code that no other book has."""
@@ -106,11 +107,12 @@ def read_claim(source: str, content: str) -> Claim:
         stated = parse_checkpoint(parse_note(state["note"]).text)
         seen = tuple((int(size), bytes.fromhex(root)) for size, root in state["seen"])
         keys = tuple(parse_verifier_key(key) for key in state["keys"])
+        ended = tuple((parse_verifier_key(key), int(end)) for key, end in state["ended"].items())
     except ClaimUnusable:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ClaimUnusable(f"{source} cannot be read as a checkpoint or a witness's state: {error}") from error
-    return Claim(source, stated.origin, stated.size, stated.root, state["note"], seen, keys)
+    return Claim(source, stated.origin, stated.size, stated.root, state["note"], seen, keys, ended)
 
 
 def read_consistency(source: str, content: str) -> Consistency:
@@ -174,7 +176,7 @@ class Against:
         known = current_key(on_record, claim.size)
         trusted = [*self.keys, *claim.keys] or ([known.verifier()] if known is not None else [])
         try:
-            open_checkpoint(claim.note, trusted)
+            open_checkpoint(claim.note, trusted, dict(claim.ended))
         except NotSigned as error:
             return _said(claim, UNKNOWN_KEY, f"{error}; name the log's key with --key")
         except NoteInvalid as error:

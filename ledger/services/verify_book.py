@@ -28,6 +28,7 @@ from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import ProofTables
 from ledger.services.verify_rows import row_differences
+from ledger.services.verify_spend import SpendCheck
 from ledger.services.verify_state import BookState, Finished, StateUnusable
 from ledger.services.verify_stored_tree import roots_before, stored_tree
 from ledger.services.verify_texts import settle_texts
@@ -156,9 +157,10 @@ class _Work:
         tables = ProofTables(
             self._reader, self._findings, lambda: list(scratch.all_signing_keys()) if log.followed else None
         )
+        spend = SpendCheck(self._reader, self._findings)
         log = LogPass(
             self._reader, scratch, self._book_id, self._findings,
-            progress=self._tell, checks=self._order.checks, tree_checks=(tables, self._against),
+            progress=self._tell, checks=(*self._order.checks, spend), tree_checks=(tables, self._against),
             without_texts=self._order.without_texts,
         )  # fmt: skip
         complete = finished = False
@@ -167,8 +169,9 @@ class _Work:
                 state.take_up(log, kept)
                 self._trusted = trusted.size if trusted is not None else 0
                 self._resumed = log.position - self._trusted
+            spend.follow(log.fold, log.position)
             if not log.position or self._is_gone_on_from(log):
-                self._prove(scratch, log, tables, state)
+                self._prove(scratch, log, tables, spend, state)
                 complete = log.followed
             self._judge()
             if (
@@ -231,8 +234,11 @@ class _Work:
             return True
         return False
 
-    def _prove(self, scratch: Scratch, log: LogPass, tables: ProofTables, state: BookState | None) -> None:
+    def _prove(
+        self, scratch: Scratch, log: LogPass, tables: ProofTables, spend: SpendCheck, state: BookState | None
+    ) -> None:
         def keep(*, now: bool = False) -> None:
+            spend.compare()
             if state is not None and log.followed and log.whole and not self._findings.differences:
                 state.keep(log, scratch, now=now)
 
@@ -252,6 +258,7 @@ class _Work:
         if log.followed:
             compare_projections(self._reader, scratch, log, findings)
             settle_texts(self._reader, scratch, log, findings)
+            spend.finish()
         if log.whole:
             tables.finish(log.position)
         if log.followed and not findings.differences:

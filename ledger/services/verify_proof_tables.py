@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from ledger.core.invariants import Difference, shown
-from ledger.core.notes import NoteInvalid, Signature, parse_verifier_key
+from ledger.core.moment import MOMENT_MAX
+from ledger.core.notes import Note, NoteInvalid
 from ledger.core.signing_key import SigningKey, current_key
 from ledger.core.tiles import LEVELS_MAX, Tile, full_tiles, split_hashes
+from ledger.services.cosigning import is_good
 from ledger.services.ed25519 import is_signed_by, open_checkpoint
 from ledger.services.verify_findings import Findings
 from ledger.storage import checkpoint_rows, tile_rows
@@ -37,6 +39,7 @@ class ProofTables:
         self._checkpoints: list[StoredCheckpoint] = []
         self._cosignatures: dict[int, list[StoredCosignature]] = {}
         self._keys: list[SigningKey] | None = []
+        self._recorded_at: dict[int, int] = {}
 
     def before(self, start: int, stop: int) -> Collection[int]:
         """Read what belongs to a page of leaves, in one short transaction; the sizes of checkpoints in it."""
@@ -51,6 +54,8 @@ class ProofTables:
             after = start if start else None
             with self._typed(CHECKPOINTS):
                 self._checkpoints = checkpoint_rows.between(connection, book_id, after, stop)
+                last = [stored.size - 1 for stored in self._checkpoints]
+                self._recorded_at = checkpoint_rows.recorded_at(connection, book_id, last) if last else {}
             with self._typed(COSIGNATURES):
                 sizes = [stored.size for stored in self._checkpoints]
                 self._cosignatures = checkpoint_rows.cosignatures(connection, book_id, sizes) if sizes else {}
@@ -120,15 +125,16 @@ class ProofTables:
         if stored.root != root:
             what = "is not the root of the log at that size"
             self._findings.add(Difference(CHECKPOINTS, what, None, size, "root", shown(root), shown(stored.root)))
+        earliest = self._recorded_at.get(stored.size - 1)
+        if earliest is not None and not earliest <= stored.created_at <= MOMENT_MAX:
+            what = "is before the last record that the checkpoint covers, or no moment"
+            found = str(stored.created_at)
+            self._findings.add(Difference(CHECKPOINTS, what, None, size, "created_at", found=found))
         if self._keys is None:
             return
         key = current_key(self._keys, stored.size)
         try:
-            if key is None:
-                raise NoteInvalid("the log names no key that signs at that size")
-            opened = open_checkpoint(stored.note, [key.verifier()])
-            if (opened.checkpoint.size, opened.checkpoint.root) != (stored.size, root):
-                raise NoteInvalid("it is of another log than this one at that size")
+            note = _check_note(stored, root, key, self._keys)
         except NoteInvalid as error:
             self._findings.add(Difference(CHECKPOINTS, f"is not good: {error}", None, size, "note"))
             return
@@ -139,8 +145,8 @@ class ProofTables:
                 if one.key == known:
                     self._findings.add(Difference(COSIGNATURES, "there is another of this witness", None, place))
                 known = one.key
-                if not _is_good(one, opened.note.text):
-                    what = "is no signature of the witness that it names"
+                if not is_good(one, note.text) or not stored.created_at <= one.created_at <= MOMENT_MAX:
+                    what = "is no signature of the witness that it names, or was not made when it says"
                     self._findings.add(Difference(COSIGNATURES, what, None, place))
 
 
@@ -152,11 +158,21 @@ def _first_leaf(expected: Tile, found: Tile) -> int | None:
     return expected.first_leaf + next(at for at, (one, other) in enumerate(pairs) if one != other)
 
 
-def _is_good(one: StoredCosignature, text: str) -> bool:
-    try:
-        key = parse_verifier_key(one.key)
-    except NoteInvalid:
-        return False
-    if (key.text(), key.name) != (one.key, one.name):
-        return False
-    return is_signed_by(key, text, Signature(key.name, key.id, one.signature))
+def _check_note(stored: StoredCheckpoint, root: bytes, key: SigningKey | None, keys: list[SigningKey]) -> Note:
+    """The note of a checkpoint: ``key``, which is that of its size, has signed it, and nobody else has but one of
+    ``keys`` from before. Raises NoteInvalid."""
+    if key is None:
+        raise NoteInvalid("the log names no key that signs at that size")
+    opened = open_checkpoint(stored.note, [key.verifier()])
+    if (opened.checkpoint.size, opened.checkpoint.root) != (stored.size, root):
+        raise NoteInvalid("it is of another log than this one at that size")
+    if opened.checkpoint.text() != opened.note.text:
+        raise NoteInvalid("it has lines that no checkpoint of this log has")
+    others = [line for line in opened.note.signatures if line.id != key.verifier().id]
+    if len(opened.note.signatures) - len(others) != 1 or len(others) > 1:
+        raise NoteInvalid("it has more signatures than the log makes")
+    earlier = [one.verifier() for one in keys if one.created_index < key.created_index]
+    for line in others:
+        if not any(is_signed_by(one, opened.note.text, line) for one in earlier):
+            raise NoteInvalid("it has a signature that is of none of the log's keys")
+    return opened.note

@@ -34,11 +34,11 @@ class BookLoader(Protocol):
 
 
 @contextlib.contextmanager
-def loading(database_url: str) -> Iterator[BookLoader]:
-    """A transaction on a migrated database, undone unless it was committed. Raises Busy, Unavailable,
-    UnsupportedUrl."""
+def loading(database_url: str, *, size: int) -> Iterator[BookLoader]:
+    """A transaction on a migrated database, with room for a log of ``size`` records, undone unless it was committed.
+    Raises Busy, Unavailable, UnsupportedUrl."""
     url = parse_url(database_url)
-    loader = _SqliteLoader(str(url.database)) if url.drivername == "sqlite" else _PostgresqlLoader(url)
+    loader = _SqliteLoader(str(url.database)) if url.drivername == "sqlite" else _PostgresqlLoader(url, size)
     try:
         yield loader
     finally:
@@ -90,13 +90,15 @@ class _SqliteLoader:
 
 
 class _PostgresqlLoader:
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, size: int) -> None:
         try:
             self._connection = psycopg.connect(
                 connection_info(url), autocommit=True, application_name=APPLICATION_NAME, connect_timeout=5
             )
             self._connection.execute("SET synchronous_commit = on")
             self._connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'".encode())
+            # In a transaction of its own: it asks for locks that nobody should wait behind for long.
+            self._connection.execute("SELECT bursar_add_partitions(%s)", (size,))
             self._connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         except psycopg.Error as error:
             raise_translated(error)

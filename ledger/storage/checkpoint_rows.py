@@ -6,12 +6,12 @@ a private half is read by whoever signs and by nothing else.
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, exists, func, select, update
+from sqlalchemy import Connection, Select, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.signing_key import SigningKey
 from ledger.storage.paging import Page, bounded, page_of
-from ledger.storage.tables import book_heads, signing_keys
+from ledger.storage.tables import book_heads, log_records, signing_keys
 from ledger.storage.tables_proofs import checkpoint_cosignatures, checkpoint_turns, checkpoints, signing_secrets
 
 COSIGNATURES_MAX: Final = 32
@@ -28,12 +28,14 @@ class StoredCheckpoint(NamedTuple):
 
 
 class StoredCosignature(NamedTuple):
-    """One row of ``checkpoint_cosignatures``, without its book: verifier key, its name, time and signature."""
+    """One row of ``checkpoint_cosignatures``, without its book: verifier key, its name, time and signature, and when
+    it was kept, in microseconds."""
 
     size: int
     key: str
     name: str
     signature: bytes
+    created_at: int
 
 
 class Active(NamedTuple):
@@ -70,6 +72,13 @@ def active_books(connection: Connection) -> list[Active]:
 def latest(connection: Connection, book_id: int) -> StoredCheckpoint | None:
     """The checkpoint of the largest size, or None."""
     row = connection.execute(_of_book(book_id).order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def before(connection: Connection, book_id: int, size: int) -> StoredCheckpoint | None:
+    """The checkpoint of the largest size below ``size``, or None."""
+    statement = _of_book(book_id).where(checkpoints.c.size < size).order_by(checkpoints.c.size.desc()).limit(1)
+    row = connection.execute(statement).one_or_none()
     return None if row is None else _stored(row)
 
 
@@ -122,12 +131,12 @@ def cosignatures(connection: Connection, book_id: int, sizes: list[int]) -> dict
     columns = checkpoint_cosignatures.c
     found: dict[int, list[StoredCosignature]] = {}
     statement = (
-        select(columns.size, columns.key, columns.name, columns.signature)
+        select(columns.size, columns.key, columns.name, columns.signature, columns.created_at)
         .where(columns.book_id == book_id, columns.size.in_(sizes))
         .order_by(columns.size, columns.key)
     )
     for row in connection.execute(statement):
-        found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3])))
+        found.setdefault(row[0], []).append(StoredCosignature(row[0], row[1], row[2], bytes(row[3]), row[4]))
     return found
 
 
@@ -136,7 +145,7 @@ def orphan(connection: Connection, book_id: int) -> StoredCosignature | None:
     columns = checkpoint_cosignatures.c
     signed = exists().where(checkpoints.c.book_id == book_id, checkpoints.c.size == columns.size)
     statement = (
-        select(columns.size, columns.key, columns.name, columns.signature)
+        select(columns.size, columns.key, columns.name, columns.signature, columns.created_at)
         .where(columns.book_id == book_id, ~signed)
         .order_by(columns.size, columns.key)
         .limit(1)
@@ -145,7 +154,7 @@ def orphan(connection: Connection, book_id: int) -> StoredCosignature | None:
     return None if row is None else StoredCosignature(*row)
 
 
-def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature, *, now: int) -> bool:
+def add_cosignature(connection: Connection, book_id: int, given: StoredCosignature) -> bool:
     """Keep a cosignature; one of the same key stays. False where there are too many of others."""
     columns = checkpoint_cosignatures.c
     others = connection.execute(
@@ -154,8 +163,17 @@ def add_cosignature(connection: Connection, book_id: int, given: StoredCosignatu
     if others >= COSIGNATURES_MAX:
         return False
     statement = _insert(connection, checkpoint_cosignatures).on_conflict_do_nothing()
-    connection.execute(statement, {"book_id": book_id, "created_at": now, **given._asdict()})
+    connection.execute(statement, {"book_id": book_id, **given._asdict()})
     return True
+
+
+def recorded_at(connection: Connection, book_id: int, indexes: list[int]) -> dict[int, int]:
+    """When records were recorded, by their indexes, in microseconds; of those that are there."""
+    columns = log_records.c
+    statement = select(columns.log_index, columns.recorded_at).where(
+        columns.book_id == book_id, columns.log_index.in_(indexes)
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def take_turn(connection: Connection, book_id: int, *, now: int, interval: int) -> bool:
@@ -186,6 +204,12 @@ def add_secret(connection: Connection, book_id: int, public_key: bytes, secret: 
     """Keep a private half (PKCS#8 DER) under its public half."""
     row = {"book_id": book_id, "id": public_key.hex(), "secret": secret, "created_at": now}
     connection.execute(_insert(connection, signing_secrets).on_conflict_do_nothing(), row)
+
+
+def drop_secret(connection: Connection, book_id: int, public_key: bytes) -> None:
+    """Take a private half away that no key of the log needs."""
+    columns = signing_secrets.c
+    connection.execute(delete(signing_secrets).where(columns.book_id == book_id, columns.id == public_key.hex()))
 
 
 def secret(connection: Connection, book_id: int, public_key: bytes) -> bytes | None:

@@ -190,6 +190,10 @@ class ProofReader:
                 found.append(self._rows(connection, statement, **{f"key{at}": value for at, value in enumerate(key)}))
             return standing, found
 
+    def rows(self, connection: Connection, statement: str, **values: Any) -> list[Row]:
+        """The rows that a statement about the book (``:book``) gives over a connection of ``reading``."""
+        return self._rows(connection, text(statement), **values)
+
     def _rows(self, connection: Connection, statement: Any, **values: Any) -> list[Row]:
         parameters = {"book": self._book_id, **values}
         try:

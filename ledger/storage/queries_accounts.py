@@ -126,7 +126,7 @@ def trial_balance(connection: Connection, book_id: int) -> TrialBalance | None:
     return TrialBalance(rows[0].size, rows[0].root, lines)
 
 
-def _stretch(side: Column[int], account_no: int, low: Place, high: Place) -> tuple[ColumnElement[bool], ...]:
+def stretch_of(side: Column[int], account_no: int, low: Place, high: Place) -> tuple[ColumnElement[bool], ...]:
     """Transfers of one side of an account from place ``low`` (included) to ``high`` (not included).
 
     Compared as a row, and ordered by all of its columns, only the index of that side serves: with the account as a
@@ -151,7 +151,7 @@ def balance_at_size(connection: Connection, book_id: int, account_no: int, size:
     ):
         newest = (
             select(transfers.c.log_index, transfers.c.position, balance.label("balance"))
-            .where(transfers.c.book_id == book_id, *_stretch(side, account_no, _FIRST, (size, 0)))
+            .where(transfers.c.book_id == book_id, *stretch_of(side, account_no, _FIRST, (size, 0)))
             .order_by(side.desc(), transfers.c.log_index.desc(), transfers.c.position.desc())
             .limit(1)
             .subquery()
@@ -180,7 +180,7 @@ def _balance_before(connection: Connection, book_id: int, account_no: int, size:
     ):
         row = connection.execute(
             select(transfers.c.log_index, transfers.c.position, balance, transfers.c.amount)
-            .where(transfers.c.book_id == book_id, *_stretch(side, account_no, (size, 0), _LAST))
+            .where(transfers.c.book_id == book_id, *stretch_of(side, account_no, (size, 0), _LAST))
             .order_by(side, transfers.c.log_index, transfers.c.position)
             .limit(1)
         ).one_or_none()
@@ -254,7 +254,7 @@ def _postings(
         order = (mine, transfers.c.log_index, transfers.c.position)
         stretch = (
             select(transfers, other.label("other_no"), balance.label("balance"), literal(sign).label("sign"))
-            .where(transfers.c.book_id == book_id, *_stretch(mine, account_no, *bounds))
+            .where(transfers.c.book_id == book_id, *stretch_of(mine, account_no, *bounds))
             .order_by(*((column.desc() for column in order) if newest_first else order))
             .limit(limit + 1)
             .subquery()

@@ -4,6 +4,7 @@ Invariant: a list is newest first by the log index of the record that made each 
 ``created_at``; so a page of any filter is a stretch of one index, and a period is a range of log indexes.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,14 @@ def authorization(connection: Connection, book_id: int, authorization_id: str) -
     )
     row = connection.execute(statement).one_or_none()
     return None if row is None else Authorization(*row)
+
+
+def authorizations_at(connection: Connection, book_id: int, ids: Collection[str]) -> dict[str, Authorization]:
+    """Id to authorization, of those that are there; for the few that a page refers to."""
+    if not ids:
+        return {}
+    statement = select(authorizations).where(authorizations.c.book_id == book_id, authorizations.c.id.in_(sorted(ids)))
+    return {row.id: Authorization(*row) for row in connection.execute(statement)}
 
 
 def list_authorizations(

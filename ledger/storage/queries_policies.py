@@ -4,9 +4,11 @@ Invariant: wherever an id is taken, the name is too; every list is bounded.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, or_, select
 
 from ledger.core.counter import Counter
 from ledger.core.planning import CounterKey
@@ -137,13 +139,17 @@ def bound_to(
 def counters_at(connection: Connection, book_id: int, keys: Sequence[CounterKey]) -> dict[CounterKey, Counter]:
     """Counters by (meter, key); what was never counted is absent."""
     found: dict[CounterKey, Counter] = {}
-    for at in range(0, len(keys), KEYS_PER_STATEMENT):
-        statement = select(counters).where(
-            counters.c.book_id == book_id,
-            tuple_(counters.c.meter, counters.c.key).in_(keys[at : at + KEYS_PER_STATEMENT]),
-        )
-        for row in connection.execute(statement):
-            found[row.meter, row.key] = Counter(*row)
+    # Meter by meter: SQLite reads every counter of the book for a list of pairs.
+    for meter, of_meter in groupby(sorted(keys), key=itemgetter(0)):
+        names = [key for _, key in of_meter]
+        for at in range(0, len(names), KEYS_PER_STATEMENT):
+            statement = select(counters).where(
+                counters.c.book_id == book_id,
+                counters.c.meter == meter,
+                counters.c.key.in_(names[at : at + KEYS_PER_STATEMENT]),
+            )
+            for row in connection.execute(statement):
+                found[row.meter, row.key] = Counter(*row)
     return found
 
 

@@ -63,6 +63,9 @@ def _verbs(table: Table) -> list[str]:
     name = table.name
     if name in APPEND_ONLY:
         return ["SELECT, INSERT"]
+    if table.info["sort"] != SIDE and name not in _MUTABLE:
+        # Written behind the log, and made again from it when what was there is taken away.
+        return ["SELECT, INSERT, UPDATE, DELETE"]
     if table.info["sort"] != SIDE:
         columns = ", ".join(_MUTABLE[name])
         return ["SELECT, INSERT"] + ([f"UPDATE ({columns})"] if columns else [])

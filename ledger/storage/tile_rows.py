@@ -7,7 +7,7 @@ by whoever made it again from the leaves.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.tiles import Tile
@@ -16,6 +16,7 @@ from ledger.storage.tables_proofs import merkle_tiles
 
 PAGE_TILES: Final = 64
 """Tiles in half a megabyte."""
+LOOKS_PER_STATEMENT: Final = 200
 
 
 def leaves(connection: Connection, book_id: int, start: int, stop: int) -> list[tuple[int, bytes]]:
@@ -27,6 +28,17 @@ def leaves(connection: Connection, book_id: int, start: int, stop: int) -> list[
         .order_by(columns.log_index)
     )
     return [(row[0], bytes(row[1])) for row in connection.execute(statement)]
+
+
+def leaves_at(connection: Connection, book_id: int, indexes: Sequence[int]) -> dict[int, bytes]:
+    """The leaf hashes of those of the records that are there; the caller bounds how many they are."""
+    if not indexes:
+        return {}
+    columns = log_records.c
+    statement = select(columns.log_index, columns.leaf_hash).where(
+        columns.book_id == book_id, columns.log_index.in_(indexes)
+    )
+    return {row[0]: bytes(row[1]) for row in connection.execute(statement)}
 
 
 def roots(connection: Connection, book_id: int, level: int, start: int, stop: int) -> list[tuple[int, bytes]]:
@@ -41,14 +53,22 @@ def roots(connection: Connection, book_id: int, level: int, start: int, stop: in
 
 
 def tiles(connection: Connection, book_id: int, places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-    """The hashes of those of the tiles (level, position) that are there, in one statement."""
-    if not places:
-        return {}
+    """The hashes of those of the tiles (level, position) that are there, in one statement for all of a proof."""
     columns = merkle_tiles.c
-    statement = select(columns.level, columns.position, columns.hashes).where(
-        columns.book_id == book_id, tuple_(columns.level, columns.position).in_(list(places))
-    )
-    return {(row[0], row[1]): bytes(row[2]) for row in connection.execute(statement)}
+    found: dict[tuple[int, int], bytes] = {}
+    # One look-up by the whole key for each: SQLite reads every tile of the book for a list of pairs, and PostgreSQL
+    # does where it has not counted them yet.
+    for at in range(0, len(places), LOOKS_PER_STATEMENT):
+        statement = union_all(
+            *(
+                select(columns.level, columns.position, columns.hashes).where(
+                    columns.book_id == book_id, columns.level == level, columns.position == position
+                )
+                for level, position in places[at : at + LOOKS_PER_STATEMENT]
+            )
+        )
+        found |= {(row[0], row[1]): bytes(row[2]) for row in connection.execute(statement)}
+    return found
 
 
 def tile_page(connection: Connection, book_id: int, level: int, start: int, stop: int) -> list[Tile]:

@@ -5,9 +5,11 @@ whatever processes read it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
 from ledger.core.alerts import SILENT_KINDS, Event, Memory, Place, event_id, payload_of
 from ledger.core.canonical import canonical_bytes, parse
@@ -111,20 +113,28 @@ def bodies(connection: Connection, book_id: int, start: int, limit: int) -> list
 def memory(connection: Connection, book_id: int, places: Collection[Place], currencies: Collection[str]) -> Memory:
     """What is remembered about ``places``, with the book's time zone and the digits of its units."""
     timezone = connection.execute(select(books.c.timezone).where(books.c.book_id == book_id)).scalar_one()
-    values: dict[Place, Any] = {}
-    listed = sorted(places)
-    for start in range(0, len(listed), _PLACES_PER_STATEMENT):
-        some = listed[start : start + _PLACES_PER_STATEMENT]
-        statement = select(watch_states.c.kind, watch_states.c.name, watch_states.c.value).where(
-            watch_states.c.book_id == book_id, tuple_(watch_states.c.kind, watch_states.c.name).in_(some)
-        )
-        for kind, name, value in connection.execute(statement):
-            values[kind, name] = parse(value.encode())
     scales = connection.execute(
         select(units.c.name, units.c.digits).where(units.c.book_id == book_id, units.c.name.in_(sorted(currencies)))
     )
     digits = {row.name: row.digits for row in scales}
-    return Memory(timezone=timezone, values=values, units=digits)
+    return Memory(timezone=timezone, values=values_at(connection, book_id, places), units=digits)
+
+
+def values_at(connection: Connection, book_id: int, places: Collection[Place]) -> dict[Place, Any]:
+    """What is remembered about places; what nothing is remembered of is absent."""
+    values: dict[Place, Any] = {}
+    # Kind by kind: SQLite reads everything that is remembered of the book for a list of pairs.
+    for kind, of_kind in groupby(sorted(places), key=itemgetter(0)):
+        names = [name for _, name in of_kind]
+        for start in range(0, len(names), _PLACES_PER_STATEMENT):
+            statement = select(watch_states.c.name, watch_states.c.value).where(
+                watch_states.c.book_id == book_id,
+                watch_states.c.kind == kind,
+                watch_states.c.name.in_(names[start : start + _PLACES_PER_STATEMENT]),
+            )
+            for name, value in connection.execute(statement):
+                values[kind, name] = parse(value.encode())
+    return values
 
 
 def listeners(connection: Connection, book_id: int) -> list[Listener]:

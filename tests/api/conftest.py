@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.databases import sqlite_url
 from tests.support.running_app import RunningApp
+from tests.support.signed_app import Signed
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,9 @@ def own_app(tmp_path: Path) -> Iterator[RunningApp]:
     """An app of a test's own, on SQLite."""
     with RunningApp(sqlite_url(tmp_path)) as app:
         yield app
+
+
+@pytest.fixture
+def signed(app_on: RunningApp) -> Signed:
+    """An app with an authorization that was settled, and a checkpoint of it, on either database."""
+    return Signed(app_on)

@@ -202,3 +202,16 @@ def test_a_batch_that_cannot_be_taken(acme: RunningApp, crawler: str, body: Any,
     """Too many items, none, or no list."""
     answer = acme.post("/v1/authorizations/batch", body, key=crawler)
     assert (answer.status, answer.code) == (422, code)
+
+
+def test_no_text_in_a_query_reaches_the_database_with_a_nul(app_on: RunningApp) -> None:
+    """PostgreSQL takes none, and what it refuses there would be our failure and not the client's."""
+    tried = 0
+    for path, methods in app_on.get("/openapi.json").json["paths"].items():
+        for given in methods.get("get", {}).get("parameters", []):
+            named = "/".join("x" if part.startswith("{") else part for part in path.split("/"))
+            if given["in"] == "query" and "{" not in given["name"]:
+                tried += 1
+                answer = app_on.get(f"{named}?{given['name']}=a%00b")
+                assert answer.status < 500, (path, given["name"])
+    assert tried > 30

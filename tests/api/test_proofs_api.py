@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from ledger.core.merkle import leaf_hash
-from ledger.core.notes import parse_note, parse_verifier_key
+from ledger.core.notes import parse_verifier_key
 from ledger.core.proofs import check_consistency, check_inclusion
-from ledger.services.ed25519 import SigningPair, open_checkpoint
+from ledger.services.ed25519 import open_checkpoint
 from ledger.services.proof_files import check_file
 from ledger.services.verify import verify_books
-from tests.support.running_app import RunningApp, authorization, usd
-from tests.support.witnesses import cosigned
-
-
-class Signed:
-    """An app with an agent, one settled authorization, and a checkpoint of it."""
-
-    def __init__(self, app: RunningApp) -> None:
-        self.app = app
-        self.crawler = app.make_agent("crawler", budget="research")
-        self.reader = app.make_agent("reader", budget="reading")
-        self.auditor = app.make("/v1/keys", {"role": "auditor", "person": "ada"})["key"]
-        self.spent = app.make("/v1/authorizations", authorization("1.00"), key=self.crawler)
-        self.id = self.spent["id"]
-        settled = app.post(f"/v1/authorizations/{self.id}/settle", {"amount": usd("0.50")}, key=self.crawler)
-        assert settled.status == 200
-        self.checkpoint = self.post_checkpoint()
-        self.key = parse_verifier_key(app.get("/v1/checkpoints/key").json["verifier_key"])
-
-    def post_checkpoint(self, key: str | None = None) -> Any:
-        """Have one made."""
-        answer = self.app.post("/v1/checkpoints", key=key)
-        assert answer.status == 201, answer.json
-        return answer.json
-
-
-@pytest.fixture
-def signed(app_on: RunningApp) -> Signed:
-    """On either database."""
-    return Signed(app_on)
+from ledger.storage.engine import create_engine
+from tests.support.running_app import RunningApp, authorization
+from tests.support.signed_app import Signed
 
 
 def test_a_checkpoint_is_made_read_and_listed(signed: Signed) -> None:
@@ -121,7 +94,7 @@ def test_a_proof_file_stands_alone(signed: Signed) -> None:
     assert leaf_hash(proved.records[0].packed).hex() == recorded["leaf_hash"]
     line = app.get(f"/v1/proofs/record?index={proved.records[0].index}&position=0").json
     assert line["about"]["position"] == 0
-    assert check_file(json.dumps(line).encode(), [signed.key]).position == 0
+    assert check_file(json.dumps(line).encode(), [signed.key]).about.position == 0
 
 
 def test_an_agent_proves_its_own_records_only(signed: Signed) -> None:
@@ -193,43 +166,38 @@ def test_a_rotation_over_http(signed: Signed) -> None:
     assert report.verified
 
 
-def test_a_witness_cosigns(signed: Signed) -> None:
-    """Its line is served in the note; a second time changes nothing; the log's own signature stays good."""
-    app = signed.app
-    asked = cosigned(signed.checkpoint["note"])
-    answer = app.post("/v1/checkpoints/cosignatures", asked, key=signed.auditor)
-    assert answer.status == 201, answer.json
-    assert app.post("/v1/checkpoints/cosignatures", asked).json == answer.json
-    assert answer.json["cosignatures"] == [
-        {"name": "w.example.com", "key": asked["key"], "seen_at": "2023-11-14T22:13:20.000000Z"}
-    ]
-    latest = app.get("/v1/checkpoints/latest").json
-    assert latest["note"] == asked["note"]
-    keys = [signed.key, parse_verifier_key(asked["key"])]
-    assert len(open_checkpoint(latest["note"], keys).signers) == 2
-    proved = app.get("/v1/proofs/record?index=0").body
-    assert len(check_file(proved, keys).signers) == 2
+def test_who_changes_nothing_records_no_key(app_on: RunningApp) -> None:
+    """An auditor and finance get checkpoints once a key is on record, and a sentence before; an admin records it."""
+    people = {role: app_on.make("/v1/keys", {"role": role, "person": role})["key"] for role in ("auditor", "finance")}
+    size = app_on.log_size()
+    for key in people.values():
+        answer = app_on.post("/v1/checkpoints", key=key)
+        assert (answer.status, answer.code, answer.json["state"]) == (409, "wrong_state", "no_key")
+        assert "an admin" in answer.json["detail"]
+    assert app_on.log_size() == size
+    made = app_on.post("/v1/checkpoints")
+    assert (made.status, app_on.log_size()) == (201, size + 1)
+    for key in people.values():
+        assert app_on.post("/v1/checkpoints", key=key).json == made.json
 
 
-def test_what_no_witness_signed_is_not_kept(signed: Signed) -> None:
-    """A signature by another key, of another checkpoint, or of another kind."""
-    app, note = signed.app, signed.checkpoint["note"]
-    right = cosigned(note)
-    other = cosigned(note, pair=SigningPair.from_seed(bytes(32)))
-    grown = note.replace(f"\n{signed.checkpoint['size']}\n", "\n999999\n")
-    for asked in (
-        {"key": other["key"], "note": right["note"]},
-        {"key": right["key"], "note": note},
-        {"key": signed.key.text(), "note": note},
-        cosigned(grown),
-        {"key": "nonsense", "note": note},
-        {"key": right["key"], "note": "nonsense\n"},
-    ):
-        answer = app.post("/v1/checkpoints/cosignatures", asked)
-        assert (answer.status, answer.code) == (422, "cosignature_invalid"), asked
-    assert app.post("/v1/checkpoints/cosignatures", right, key=signed.crawler).code == "role_not_allowed"
-    assert len(parse_note(app.get("/v1/checkpoints/latest").json["note"]).signatures) == 1
-    for number in range(32):
-        seed = bytes([number + 100] * 32)
-        assert app.post("/v1/checkpoints/cosignatures", cosigned(note, pair=SigningPair.from_seed(seed))).status == 201
-    assert app.post("/v1/checkpoints/cosignatures", right).code == "wrong_state"
+def test_a_repeated_rotation_leaves_no_private_half(signed: Signed) -> None:
+    """Of five requests under one idempotency key, one key."""
+    for _ in range(5):
+        assert signed.app.post("/v1/checkpoints/keys", idempotency_key="same").status == 201
+    engine = create_engine(signed.app.database_url)
+    with engine.connect() as connection:
+        kept = connection.execute(text("SELECT count(*) FROM signing_secrets")).scalar_one()
+    engine.dispose()
+    assert kept == len(signed.app.get("/v1/checkpoints/key").json["keys"]) == 2
+
+
+def test_how_many_transfers_another_has_is_not_told(signed: Signed) -> None:
+    """A position that is there and one that is not are the same to whoever may not see the record."""
+    index = signed.spent["log"]["index"]
+    answers = {
+        signed.app.get(f"/v1/proofs/{what}?index={index}&position={position}", key=signed.reader).json["detail"]
+        for what in ("record", "inclusion")
+        for position in (0, 1, 9)
+    }
+    assert answers == {f"there is no record {index}."}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bursar import CannotAsk
 from bursar.command import bursar
+from ledger.cli import prove as prove_verb
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.merkle import leaf_hash
 from ledger.core.notes import Checkpoint, Note, parse_note, parse_verifier_key
@@ -58,8 +61,9 @@ def test_from_a_spend_to_a_proof(world: LiveWorld, tmp_path: Path) -> None:
     key = verifier_key(world)
     checked = CliRunner().invoke(bursar, ["verify-proof", str(file), "--key", key])
     assert (checked.exit_code, checked.stderr) == (0, "")
-    first, *lines = checked.stdout.splitlines()
+    first, *lines, last = checked.stdout.splitlines()
     assert first.startswith("Proved: in the log of bursar/acme-")
+    assert f"of {held} after record" in last
     assert [f"  {kind}  {held}" in line for line, kind in zip(lines, KINDS, strict=True)] == [True, True]
     shown = json.loads(
         CliRunner().invoke(bursar, ["verify-proof", "-", "--key", key, "--json"], input=printed.stdout).stdout
@@ -123,6 +127,7 @@ def test_keys_are_made_and_rotated(world: LiveWorld, tmp_path: Path) -> None:
         (("prove", "0:0"), 1, "no transfer at position 0"),
         (("prove", "0", "--url", "https://ledger.example.com"), 2, "BURSAR_API_KEY"),
         (("checkpoint", "--origin", "with space"), 2, "--origin"),
+        (("checkpoint", "--origin", "p" * 129), 2, "at most 128 characters"),
         (("checkpoint", "--key-file", "/nonexistent.pem"), 2, "cannot be read"),
         (("checkpoint", "--book", "globex"), 2, 'there is no book "globex"'),
         (("verify-proof", "/nonexistent.json", "--key", "x"), 2, "copy it whole"),
@@ -152,7 +157,7 @@ def _file() -> dict[str, Any]:
     assert inclusion_spans(0, 2) == [(1, 2)]
     text = Checkpoint(ORIGIN, 2, node_hash(leaf_hash(BODY), SIBLING)).text()
     note = Note(text, (PAIR.sign(ORIGIN, text),)).write()
-    about = {"authorization": "auth_1", "position": 0}
+    about = {"index": 0, "position": 0, "transfer": ["a", "b", "1", "USD"]}
     return proof_content(checkpoint=note, records=[(0, BODY, [SIBLING])], about=about)
 
 
@@ -188,9 +193,10 @@ def _resigned(content: dict[str, Any]) -> dict[str, Any]:
         (_record(proof=[SIBLING.hex(), SIBLING.hex()]), "more hashes"),
         (_noted("\n2\n", "\n3\n"), "changed after it was signed"),
         (_noted("\n\n", "\n"), "empty line"),
+        (_noted("\n\n", "\n\ud800\n\n"), "half a character"),
+        (_noted("\u2014 ", "\u2014 \x1b[2J\x1b[HProved"), "printable name"),
         (_resigned, "none of the keys you trust"),
-        (lambda content: content | {"about": {"authorization": "auth_2"}}, "no record in the file is of auth_2"),
-        (lambda content: content | {"about": {"position": 1}}, "no transfer at position 1"),
+        (lambda content: content | {"about": {"authorization": "auth_2"}}, "is not of 'auth_2'"),
     ],
 )
 def test_each_way_a_proof_can_fail(change: Callable[[dict[str, Any]], Any], words: str, tmp_path: Path) -> None:
@@ -215,3 +221,25 @@ def test_what_is_no_file_of_json() -> None:
     for spoiled in (whole[:-1], b"", b"\xff", b"[" * 100_000):
         with pytest.raises(FileInvalid, match=r"no JSON|no proof"):
             check_file(spoiled, [key])
+
+
+def test_a_database_that_was_typed_is_asked(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever server the environment names; a server that was typed is asked, and both together are a mistake."""
+    held = world.hold(world.crawler, "5")
+    asked: list[str] = []
+
+    @contextmanager
+    def remote(url: str, key: str) -> Iterator[Any]:
+        asked.append(url)
+        raise CannotAsk("it is not there")
+        yield
+
+    monkeypatch.setattr(prove_verb, "remote", remote)
+    environment = {"BURSAR_URL": "https://ledger.example.com", "BURSAR_API_KEY": "bk_x"}
+    typed = CliRunner().invoke(bursar, ["prove", held, "--database-url", world.url], env=environment)
+    assert (typed.exit_code, asked) == (0, []), typed.output
+    assert run(world, "prove", held, **environment).exit_code == 2
+    assert run(world, "prove", held, "--url", "https://a.example.com", "--api-key", "bk_y").exit_code == 2
+    assert asked == ["https://ledger.example.com", "https://a.example.com"]
+    both = CliRunner().invoke(bursar, ["prove", held, "--database-url", world.url, "--url", "https://a.example.com"])
+    assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)

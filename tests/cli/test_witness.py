@@ -3,77 +3,24 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 
 from bursar.command import bursar
 from ledger.cli import witness as witness_verb
-from ledger.services.ed25519 import SigningPair
-from ledger.services.witness_state import StateUnusable, WitnessState, read_state, write_state
-from ledger.services.witnessing import Alarm, Witness, compare
-from tests.support.databases import sqlite_url
-from tests.support.running_app import RunningApp, authorization
-from tests.support.transport import AppServer, Change, remote_to
+from ledger.services import witness_state
+from ledger.services.witness_state import locked, read_state
+from tests.support import transport
+from tests.support.forked import Forked
+from tests.support.transport import Change, remote_to
 
 TRUE, FALSE = "https://ledger.example.com", "https://ledger.example.net"
-
-
-class _Copy(RunningApp):
-    """An app on a copied database, whose book is there already."""
-
-    def __init__(self, database_url: str, admin_key: str) -> None:
-        self._key = admin_key
-        super().__init__(database_url)
-
-    def open_book(self, name: str) -> str:
-        """Not opened again."""
-        return self._key
-
-
-class Forked:
-    """A book, and a copy of it that went another way from the same beginning, signed with the same key."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.true = RunningApp(sqlite_url(directory)).__enter__()
-        self.crawler = self.true.make_agent("crawler", budget="research")
-        self.spend(self.true)
-        self.true.post("/v1/checkpoints")
-        copied = directory / "copy"
-        copied.mkdir()
-        url = sqlite_url(copied)
-        source = sqlite3.connect(_file(self.true.database_url))
-        target = sqlite3.connect(_file(url))
-        source.backup(target)
-        source.close()
-        target.close()
-        self.false = _Copy(url, self.true.admin_key).__enter__()
-
-    def spend(self, app: RunningApp, amount: str = "1.00", *, times: int = 1) -> None:
-        """More records in one of the two."""
-        for _ in range(times):
-            app.make("/v1/authorizations", authorization(amount), key=self.crawler)
-
-    def checkpoint(self, app: RunningApp) -> int:
-        """Sign one of the two as it is now; its size."""
-        answer = app.post("/v1/checkpoints")
-        assert answer.status == 201, answer.json
-        return int(answer.json["size"])
-
-    def close(self) -> None:
-        """End both."""
-        for app in (self.true, self.false):
-            app.__exit__()
-
-
-def _file(url: str) -> str:
-    return url.removeprefix("sqlite:///")
 
 
 @pytest.fixture
@@ -82,84 +29,6 @@ def forked(tmp_path: Path) -> Iterator[Forked]:
     made = Forked(tmp_path)
     yield made
     made.close()
-
-
-def watching(app: RunningApp) -> Witness:
-    """A witness that has looked at a server once."""
-    made = Witness(AppServer(app), WitnessState())
-    made.trust_first()
-    made.look()
-    return made
-
-
-def test_a_log_that_grows_is_taken(forked: Forked) -> None:
-    """Step by step, and when nothing happened."""
-    witness = watching(forked.true)
-    sizes = []
-    for times in (0, 1, 5):
-        forked.spend(forked.true, times=times)
-        forked.checkpoint(forked.true)
-        sizes.append(witness.look()[0].size)
-    assert sizes == [sizes[0], sizes[0] + 1, sizes[0] + 6]
-    assert [size for size, _ in witness.state.seen] == sizes
-    assert witness.state.alarm is None
-
-
-def test_a_fork_shown_to_one_witness(forked: Forked) -> None:
-    """Having seen one branch, it does not take the other: longer, of the same size, or shorter."""
-    forked.spend(forked.true, times=3)
-    forked.checkpoint(forked.true)
-    for times, kind in ((1, "rollback"), (2, "fork"), (2, "fork")):
-        witness = watching(forked.true)
-        forked.spend(forked.false, "0.50", times=times)
-        forked.checkpoint(forked.false)
-        seen = witness.state.note
-        witness._server = AppServer(forked.false)
-        with pytest.raises(Alarm) as raised:
-            witness.look()
-        assert raised.value.kind == kind
-        assert raised.value.evidence["seen"] == seen == witness.state.note
-        assert raised.value.evidence["now"] != seen
-        assert witness.state.alarm == raised.value.content()
-
-
-def test_a_fork_shown_to_two_witnesses(forked: Forked) -> None:
-    """Each is shown a log that grows; together they know that there are two."""
-    one, other = watching(forked.true), watching(forked.false)
-    assert compare(one.state, other.state) is None
-    forked.spend(forked.true, times=2)
-    forked.spend(forked.false, "0.50", times=2)
-    forked.checkpoint(forked.true)
-    forked.checkpoint(forked.false)
-    one.look()
-    other.look()
-    assert "FORK" in str(compare(one.state, other.state))
-    forked.spend(forked.false, "0.50", times=3)
-    forked.checkpoint(forked.false)
-    late = watching(forked.false)
-    with pytest.raises(LookupError, match="--url"):
-        compare(one.state, late.state)
-    for app in (forked.true, forked.false):
-        assert "FORK" in str(compare(one.state, late.state, AppServer(app)))
-    assert compare(other.state, late.state, AppServer(forked.false)) is None
-
-
-def test_a_rotation_is_followed_through_the_log(forked: Forked) -> None:
-    """Even when the checkpoint that both keys signed is no longer the newest; another key is not."""
-    witness = watching(forked.true)
-    for _ in range(2):
-        assert forked.true.post("/v1/checkpoints/keys").status == 201
-        forked.checkpoint(forked.true)
-        forked.spend(forked.true)
-        forked.checkpoint(forked.true)
-    checkpoint, learned = witness.look()
-    assert len(learned) == 2
-    assert len(witness.state.keys) == 3
-    assert checkpoint.size == forked.true.log_size()
-    stranger = Witness(AppServer(forked.true), WitnessState([SigningPair.from_seed(bytes(32)).verifier("a/b")]))
-    with pytest.raises(Alarm) as raised:
-        stranger.look()
-    assert raised.value.kind == "unknown_key"
 
 
 # The command.
@@ -187,7 +56,7 @@ def test_the_command_looks_cosigns_and_remembers(forked: Forked) -> None:
     assert kept["name"] == "w.example.com"
     printed = run(forked, TRUE, "--state", str(state), *signing, "--print")
     assert printed.stdout.count("\n— ") == 2
-    assert json.loads(state.read_text(encoding="utf-8"))["alarm"] is None
+    assert json.loads(state.read_text(encoding="utf-8"))["alarms"] == []
     assert [path.name for path in forked.directory.iterdir() if path.name.startswith(".acme")] == []
 
 
@@ -205,8 +74,9 @@ def test_the_command_shouts(forked: Forked) -> None:
     assert shouted.stderr.startswith("ALARM fork: the log of ")
     kept = read_state(state)
     assert kept is not None
-    assert kept.alarm == json.loads(told.read_text(encoding="utf-8"))
-    assert run(forked, TRUE, "--state", str(state)).exit_code == 0
+    assert kept.alarms == [json.loads(told.read_text(encoding="utf-8"))]
+    good = run(forked, TRUE, "--state", str(state))
+    assert (good.exit_code, "1 alarms are kept" in good.stderr) == (0, True)
     failing = run(forked, FALSE, "--state", str(state), "--on-alarm", "/nonexistent/command")
     assert failing.exit_code == 1
     assert "the command for alarms failed" in failing.stderr
@@ -228,8 +98,11 @@ def test_false_answers_are_told_apart(forked: Forked) -> None:
             "bad_signature",
         ),
         (changed("latest", lambda c: c | {"note": "nonsense\n"}), "bad_signature"),
-        (changed("consistency", lambda c: c | {"proof": c["proof"][:-1]}), "fork"),
-        (changed("consistency", lambda c: c | {"proof": ["zz"]}), "fork"),
+        (changed("consistency", lambda c: c | {"proof": c["proof"][:-1]}), "unproved"),
+        (changed("consistency", lambda c: c | {"proof": ["zz"]}), "unproved"),
+        (changed("consistency", lambda c: c | {"proof": ["zz"], "first_root": ["zz"] * 9_999}), "unproved"),
+        (changed("consistency", lambda c: {"size": 1}), "unproved"),
+        (changed("consistency", lambda c: []), "unproved"),
     ):
         result = run(forked, TRUE, "--state", str(state), change=change)
         assert result.exit_code == 1, result.output
@@ -276,18 +149,113 @@ def test_what_is_typed_wrong(forked: Forked, wrong: tuple[str, ...]) -> None:
     assert "Traceback" not in result.output
 
 
-def test_the_state_is_whole_or_refused(tmp_path: Path) -> None:
-    """No file is no state; another file is none; a failed write leaves the old one."""
-    path = tmp_path / "state"
-    assert read_state(path) is None
-    write_state(path, WitnessState())
-    before = path.read_text(encoding="utf-8")
-    broken = WitnessState(seen=[(1, object())])  # type: ignore[list-item]
-    with pytest.raises(TypeError):
-        write_state(path, broken)
-    assert path.read_text(encoding="utf-8") == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
-    for content in ("{", "{}", '{"format": "bursar-witness/1", "keys": [], "note": "x", "seen": [], "alarm": null}'):
-        path.write_text(content, encoding="utf-8")
-        with pytest.raises(StateUnusable):
-            read_state(path)
+def test_the_evidence_stays_until_it_is_acknowledged(forked: Forked) -> None:
+    """A fork that is shown once is in the file whatever is seen later; printed, it can be taken out."""
+    state = forked.directory / "acme.witness"
+    forked.spend(forked.true, times=2)
+    forked.checkpoint(forked.true)
+    run(forked, TRUE, "--state", str(state))
+    forked.spend(forked.false, "0.50", times=4)
+    forked.checkpoint(forked.false)
+    for url, status in ((FALSE, 1), (TRUE, 0), (FALSE, 1), (TRUE, 0)):
+        assert run(forked, url, "--state", str(state)).exit_code == status
+    shown = run(forked, "alarms", str(state))
+    (alarm,) = map(json.loads, shown.stdout.splitlines())
+    assert (alarm["kind"], sorted(alarm["evidence"])) == ("fork", ["first_root", "now", "proof", "seen"])
+    assert run(forked, "alarms", str(state), "--acknowledge").stdout == shown.stdout
+    assert run(forked, "alarms", str(state)).stdout == ""
+    assert run(forked, "alarms", str(forked.directory / "none")).exit_code == 2
+    assert run(forked, TRUE, "--state", str(state)).exit_code == 0
+
+
+def test_an_alarm_is_heard_where_the_file_cannot_be_written(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line, the command, the evidence and status 1; without an alarm it is status 2, and never a traceback."""
+    state, told = forked.directory / "acme.witness", forked.directory / "told"
+    forked.spend(forked.true, times=2)
+    forked.checkpoint(forked.true)
+    run(forked, TRUE, "--state", str(state))
+    forked.spend(forked.false, "0.50", times=4)
+    forked.checkpoint(forked.false)
+
+    def full(*given: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(witness_state, "write_state", full)
+    shouted = run(forked, FALSE, "--state", str(state), "--on-alarm", f"touch {told}")
+    assert (shouted.exit_code, told.exists()) == (1, True)
+    assert shouted.stderr.startswith("ALARM fork: ")
+    assert "No space left on device; the evidence: {" in shouted.stderr
+    unwritten = run(forked, TRUE, "--state", str(state))
+    assert (unwritten.exit_code, "cannot be written" in unwritten.stderr) == (2, True)
+    monkeypatch.undo()
+    for place in (forked.directory / "nowhere" / "state", forked.directory):
+        nowhere = run(forked, TRUE, "--state", str(place))
+        assert nowhere.exit_code == 2
+        assert "Traceback" not in nowhere.output
+
+
+def test_two_looks_do_not_work_on_one_file(forked: Forked) -> None:
+    """The second comes back later, so that no look takes the state back."""
+    state = forked.directory / "acme.witness"
+    with locked(state):
+        busy = run(forked, TRUE, "--state", str(state))
+        assert (busy.exit_code, "another look" in busy.stderr) == (2, True)
+    assert run(forked, TRUE, "--state", str(state)).exit_code == 0
+
+
+class _Enough(Exception):
+    """The test has seen enough looks."""
+
+
+def test_every_look_is_a_new_chance(forked: Forked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server answers wrongly, too long or not at all ends one look and not the watch; an alarm ends it."""
+    state = forked.directory / "acme.witness"
+    looks: list[int] = []
+    right = transport.AppTransport.handle_request
+
+    def broken(self: Any, request: httpx.Request) -> httpx.Response:
+        if len(looks) == 1:
+            return httpx.Response(200, headers={"content-encoding": "gzip"}, content=b"junk")
+        if len(looks) == 2:
+            return httpx.Response(200, content=b"[" * 200_000)
+        if len(looks) == 3:
+            return httpx.Response(200, content=b" " * (33 * 1024 * 1024))
+        if len(looks) == 4:
+            return httpx.Response(302, headers={"location": "http://x"}, content=b"x")
+        if len(looks) == 5:
+            return httpx.Response(403, json={"detail": "\x1b[2J", "code": "\x1b"})
+        return right(self, request)
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 60
+        forked.spend(forked.true)
+        forked.checkpoint(forked.true)
+        looks.append(len(looks))
+        if len(looks) == 8:
+            raise _Enough
+
+    monkeypatch.setattr(transport.AppTransport, "handle_request", broken)
+    monkeypatch.setattr(witness_verb.time, "sleep", sleep)
+    watched = run(forked, TRUE, "--state", str(state), "--every", "1m")
+    assert isinstance(watched.exception, _Enough)
+    assert [line[:3] for line in watched.stdout.splitlines()] == ["ok:"] * 3
+    assert watched.stderr.count("cannot look: ") == 5
+    assert "\x1b" not in watched.output
+    kept = read_state(state)
+    assert kept is not None
+    assert len(kept.seen) == 3
+
+
+def test_a_key_that_leaked_is_trusted_up_to_a_size(forked: Forked) -> None:
+    """Typed with the size; what was seen beyond it is the evidence, and the state is not believed any more."""
+    state = forked.directory / "acme.witness"
+    assert run(forked, TRUE, "--state", str(state)).exit_code == 0
+    key = forked.true.get("/v1/checkpoints/key").json["verifier_key"]
+    size = forked.true.get("/v1/checkpoints/latest").json["size"]
+    assert run(forked, TRUE, "--state", str(state), "--key", f"{key}@{size}").exit_code == 0
+    forked.spend(forked.true)
+    forked.checkpoint(forked.true)
+    late = run(forked, TRUE, "--state", str(state))
+    assert (late.exit_code, "ALARM unknown_key: key " in late.stderr) == (1, True)
+    refused = run(forked, TRUE, "--state", str(state), "--key", f"{key}@{size - 1}")
+    assert (refused.exit_code, "which is the evidence" in refused.stderr) == (2, True)

@@ -46,6 +46,7 @@ QUERIES = {
     "/v1/proofs/consistency": {"first": 1},
     "/v1/proofs/record": {"index": 1},
     "/v1/texts": {"before": "2100-01-01"},
+    "/v1/statements": {"scope": "book", "period": "2026"},
 }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
 from ledger.core.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
+from tests.support.shared_data import needs, shared_data
 
-VECTORS = Path(__file__).resolve().parents[3] / "shared" / "data" / "merkle_vectors"
+VECTORS = shared_data("merkle_vectors")
 # The eight leaves of the reference tree in Certificate Transparency's own tests, which the vectors are of.
 LEAVES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
 LEAVES.append(bytes.fromhex("606162636465666768696a6b6c6d6e6f"))
@@ -76,14 +76,13 @@ def test_hashes() -> None:
 
 
 def vectors(kind: str) -> list[dict[str, object]]:
-    """Every good vector of a kind; skips where there are none."""
-    if not VECTORS.is_dir():
-        pytest.skip("the shared folder with the vectors is not beside the project")
+    """Every good vector of a kind."""
     found = [json.loads(path.read_text()) for path in sorted((VECTORS / kind).glob("*/happy-path.json"))]
     assert found
     return found
 
 
+@needs(VECTORS)
 def test_the_roots_of_the_inclusion_vectors() -> None:
     """Each names a tree size, its root, and one leaf with its place."""
     hashes = [leaf_hash(leaf) for leaf in LEAVES]
@@ -97,6 +96,7 @@ def test_the_roots_of_the_inclusion_vectors() -> None:
     assert checked
 
 
+@needs(VECTORS)
 def test_the_roots_of_the_consistency_vectors() -> None:
     """Each names two sizes of one tree, and the roots at both."""
     hashes = [leaf_hash(leaf) for leaf in LEAVES]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.core.notes import (
     COSIGNATURE,
     ED25519,
+    SIZE_MAX,
     Checkpoint,
     Note,
     NoteInvalid,
@@ -22,6 +23,7 @@ from ledger.core.notes import (
     pack_cosignature,
     parse_checkpoint,
     parse_note,
+    parse_trusted_key,
     parse_verifier_key,
     unpack_cosignature,
 )
@@ -48,7 +50,7 @@ def test_the_published_note_is_read_and_verifies() -> None:
     assert not is_signed_by(key, note.text.replace("answer", "Answer"), note.signatures[0])
 
 
-@given(name=NAMES, size=st.integers(0, 2**62), root=st.binary(min_size=32, max_size=32))
+@given(name=NAMES, size=st.integers(0, SIZE_MAX), root=st.binary(min_size=32, max_size=32))
 def test_what_is_written_is_read_again(name: str, size: int, root: bytes) -> None:
     """Checkpoint, note, signature and key."""
     checkpoint = Checkpoint(name, size, root)
@@ -96,7 +98,11 @@ def test_a_cosignature_is_over_the_time_too() -> None:
         ("text\n\n— na+me AAAAAAAA\n", "em dash"),
         ("text\n\n— name AA*A\n", "not base64"),
         ("text\n\n— name AAAA\n", "key id"),
+        ("text\n\n— name AAAAAAB=\n", "as its bytes are"),
+        ("text\n\n— na\x1b[2Jme AAAAAAAA\n", "printable"),
+        ("text\n\n— na\u00a0me AAAAAAAA\n", "printable"),
         ("te\x00xt\n\n— name AAAAAAAA\n", "control"),
+        ("te\ud800xt\n\n— name AAAAAAAA\n", "half a character"),
         ("text\n\n" + "— name AAAAAAAA\n" * 65, "64 signatures"),
         ("x" * 70_000, "characters"),
     ],
@@ -112,7 +118,10 @@ def test_what_is_no_note(written: str, words: str) -> None:
     [
         ("origin\n1\n", "three lines"),
         ("\n1\nAAAA\n", "origin"),
+        ("o\x9bo\n1\nAAAA\n", "origin"),
         ("o\n01\nAAAA\n", "decimal"),
+        (f"o\n{SIZE_MAX + 1}\nAAAA\n", "decimal"),
+        (f"o\n{'9' * 5000}\nAAAA\n", "decimal"),
         ("o\n-1\nAAAA\n", "decimal"),
         ("o\n1\nAAAA\n", "3 bytes"),
         ("o\n1\n!!!!\n", "base64"),
@@ -156,3 +165,40 @@ def test_whose_signature_counts() -> None:
     elsewhere = Checkpoint("another/log", 4711, CHECKPOINT.root).text()
     with pytest.raises(NoteInvalid, match="another log's key"):
         open_checkpoint(Note(elsewhere, (PAIR.sign(CHECKPOINT.origin, elsewhere),)).write(), [key])
+
+
+def test_a_witness_does_not_stand_for_the_log() -> None:
+    """Not even one whose name is the origin of what it signed."""
+    key, witness = PAIR.verifier(CHECKPOINT.origin), SigningPair.from_seed(bytes(32))
+    text = Checkpoint("w.example.com", 4711, CHECKPOINT.root).text()
+    alone = Note(text, (witness.cosign("w.example.com", text, 17),)).write()
+    with pytest.raises(NoteInvalid, match="of a witness"):
+        open_checkpoint(alone, [key, witness.verifier("w.example.com", COSIGNATURE)])
+
+
+def test_a_key_that_was_replaced_signs_no_longer_log() -> None:
+    """Up to its last size it is good; what it signs of a longer log counts for nothing, and the new key's does."""
+    old, new = PAIR.verifier(CHECKPOINT.origin), SigningPair.from_seed(bytes(32))
+    text = CHECKPOINT.text()
+    note = Note(text, (PAIR.sign(CHECKPOINT.origin, text),))
+    assert open_checkpoint(note.write(), [old], {old: 4711}).signers == (old,)
+    with pytest.raises(NotSigned, match="no log of more than 4710 records"):
+        open_checkpoint(note.write(), [old], {old: 4710})
+    seen = note.with_signatures([new.cosign("w", text, 17)]).write()
+    with pytest.raises(NotSigned, match="no log of more than 4710 records"):
+        open_checkpoint(seen, [old, new.verifier("w", COSIGNATURE)], {old: 4710})
+    both = note.with_signatures([new.sign(CHECKPOINT.origin, text)]).write()
+    assert open_checkpoint(both, [old, new.verifier(CHECKPOINT.origin)], {old: 4710}).signers == (
+        new.verifier(CHECKPOINT.origin),
+    )
+
+
+def test_a_trusted_key_says_where_it_ends() -> None:
+    """Behind an @; one in the key's name is none."""
+    for name in ("o", "me@example.com"):
+        key = PAIR.verifier(name)
+        assert parse_trusted_key(key.text()) == (key, None)
+        assert parse_trusted_key(f"{key.text()}@4711") == (key, 4711)
+        for wrong in ("@", "@x", "@01", "@-1", f"@{SIZE_MAX + 1}"):
+            with pytest.raises(NoteInvalid):
+                parse_trusted_key(key.text() + wrong)

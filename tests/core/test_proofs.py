@@ -27,15 +27,16 @@ from ledger.core.proofs import (
     wanted_nodes,
 )
 from ledger.core.tiles import TILE_HASHES, TileFold, place_of, root_of
+from tests.support.shared_data import needs, shared_data
 
-VECTORS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "merkle_vectors"
+VECTORS = shared_data("merkle_vectors")
 SIZES = st.integers(1, 700)
 
 
 def _vectors(kind: str) -> list[Any]:
     files = sorted((VECTORS / kind).rglob("*.json")) if VECTORS.is_dir() else []
     if not files:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"no vectors: {VECTORS} is absent"))]
+        return [pytest.param(None, marks=needs(VECTORS / kind))]
     return [pytest.param(file, id=str(file.relative_to(VECTORS / kind))) for file in files]
 
 

@@ -24,8 +24,9 @@ from tests.support.fake_provider import FakeProvider, atoms
 from tests.support.gateway import GatewayWorld, gateway_world
 from tests.support.recorded import Recorded
 from tests.support.server import wait_until
+from tests.support.shared_data import needs
 
-pytestmark = pytest.mark.skipif(not TRACE.exists(), reason=f"the trace {TRACE.name} is not in ../shared/data")
+pytestmark = needs(TRACE)
 FEW = 300
 FUTURE = "2100-01-01"
 # gpt-4o-mini: 0.15 USD for a million tokens in, 0.60 out; in atoms a token.

@@ -14,16 +14,14 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
 
-import pytest
-
 from gateway.metering import meter_answer
 from gateway.pricing import PriceBook
 from gateway.pricing.cost import atoms_of
 from gateway.usage import Usage
 from gateway.wires import Wire
-from tests.support.documents import ROOT
+from tests.support.shared_data import needs, shared_data
 
-BODIES = ROOT.parent / "shared" / "data" / "provider_usages.json"
+BODIES = shared_data("provider_usages.json")
 # The day on which the list's dated prices are the ones that were expected; noon, because DeepSeek's depend on the hour.
 DAY = datetime(2025, 11, 27, 12, tzinfo=UTC)
 # What the gateway serves: each of the list's ways to read an answer as the wire that such an answer comes on.
@@ -37,7 +35,7 @@ DEFAULTS = {"anthropic": Wire.MESSAGES, "groq": Wire.CHAT, "mistral": Wire.CHAT}
 PRICED = 1_510
 """Prices expected of providers and wires that the gateway serves, in the file as it is."""
 
-pytestmark = pytest.mark.skipif(not BODIES.exists(), reason=f"{BODIES.name} is not in ../shared/data")
+pytestmark = needs(BODIES)
 
 
 class Expected(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld
+from tests.services.proved_world import Proofs, proved_book
 from tests.services.scripted_writer import Script
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 
@@ -45,3 +46,10 @@ def world(script: Script, shared_url: str) -> Iterator[LiveWorld]:
     script.calm()
     made.close()
     made.prove()
+
+
+@pytest.fixture
+def proofs(shared_url: str) -> Iterator[Proofs]:
+    """A book to be signed and proved; what it leaves is no book that verifies, where a test made its log long."""
+    with proved_book(shared_url, f"proved-{next(_NUMBERS)}") as made:
+        yield made

@@ -16,8 +16,10 @@ import psycopg
 from ledger.core.changeset import APPEND_ONLY
 from ledger.storage.engine import connection_info, parse_url
 from ledger.storage.migrate import upgrade
+from ledger.storage.partitioning import WIDTH_DEFAULT
 from ledger.storage.tables import metadata
 from tests.support.every_kind import LiveLedger, play
+from tests.support.spend import write_lines
 
 Row = dict[str, Any]
 
@@ -31,6 +33,7 @@ class StoredBook:
         ledger = LiveLedger(database_url)
         play(ledger)
         ledger.close()
+        write_lines(database_url)
         self._open(ledger.book.book_id)
 
     @classmethod
@@ -58,6 +61,11 @@ class StoredBook:
         self._place = "%s"
         for spec in APPEND_ONLY:
             self._connection.execute(f"ALTER TABLE {spec.name} DISABLE TRIGGER USER")
+        # Whoever owns the tables can make room for records anywhere.
+        behind = self._connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'log_records'::regclass")
+        self._connection.execute(
+            "SELECT bursar_make_partition(%s, %s)", (behind.fetchone()[0] * WIDTH_DEFAULT, 2**63 - 1)
+        )
         named = self._connection.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0"
             " AND connamespace = 'public'::regnamespace AND coninhcount = 0"

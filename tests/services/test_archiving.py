@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from bench.postgres_server import PostgresServer
+from ledger.cli.export import command as export_command
 from ledger.cli.partitions import command as partitions_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Allocate, Authorize, CreateBudget, Release
@@ -20,6 +21,7 @@ from ledger.core.outcome import Status
 from ledger.services.archive_files import MANIFEST, Archive, ArchiveUnfit
 from ledger.services.archived_reader import ArchiveNeeded
 from ledger.services.archiving import Archiver, DetachRefused
+from ledger.services.bundle_import import Imported, import_bundles
 from ledger.services.checkpoints import CheckpointSettings
 from ledger.services.explaining import explain
 from ledger.services.owner_checkpoints import owner_desk
@@ -318,6 +320,34 @@ def test_verify_reads_the_archive(world: World, place: Path) -> None:
     assert (said.exit_code, "--archive DIRECTORY" in said.output) == (2, True)
     said = CliRunner().invoke(verify_command, ["--database-url", world.url, "--archive", str(place)])
     assert said.exit_code == 0, said.output
+
+
+def test_a_bundle_takes_records_from_the_archive(
+    world: World, place: Path, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    """A whole book again, which is imported into a database whose partitions are made for it; a span behind the archive
+    needs none."""
+    world.sign()
+    base = ["--database-url", world.url, "--book", "acme"]
+    refused = CliRunner().invoke(export_command, [str(tmp_path / "a.tar.gz"), *base])
+    assert (refused.exit_code, "give --archive DIRECTORY" in refused.output) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+    whole, span = tmp_path / "a.tar.gz", tmp_path / "b.tar.gz"
+    done = CliRunner().invoke(export_command, [str(whole), *base, "--archive", str(place)])
+    assert done.exit_code == 0, done.output
+    behind = CliRunner().invoke(export_command, [str(span), *base, "--from", str(WIDTH)])
+    assert behind.exit_code == 0, behind.output
+    with postgresql_database(postgres_server) as url:
+        upgrade(url, partition_records=256)
+        imported = import_bundles([whole], url)
+        assert isinstance(imported, Imported)
+        (report,) = verify_books(url)
+        assert report.verified, report.differences
+        assert report.records == world.size()
+        owner = create_migration_engine(url)
+        with owner.connect() as connection:
+            assert partitioning.partitions(connection)[-1].high >= world.size()
+        owner.dispose()
 
 
 def test_records_that_come_back_are_found(world: World, place: Path) -> None:

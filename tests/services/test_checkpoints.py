@@ -1,40 +1,24 @@
-"""Tiles, proofs and checkpoints over a real book: few rows read, healed when changed, signed only where it extends."""
+"""Checkpoints of a real book: signed only where it extends, by the key that the log names; and what verify finds."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import text
 
-from ledger.core.merkle import Frontier
 from ledger.core.moment import SECOND
 from ledger.core.notes import COSIGNATURE, parse_note
-from ledger.core.proofs import check_consistency, check_inclusion
-from ledger.core.tiles import full_tiles
 from ledger.services.checkpointing import Checkpointing
-from ledger.services.checkpoints import Checkpointer, CheckpointSettings, SigningRefused
+from ledger.services.checkpoints import Checkpointer, CheckpointSettings, KeyNotRecorded, SigningRefused
 from ledger.services.ed25519 import SigningPair, open_checkpoint
-from ledger.services.proving import OutsideLog
+from ledger.services.proving import OutsideLog, Prover
 from ledger.services.sources import Sources
-from ledger.services.tiling import LogDamaged
+from ledger.services.tiling import ProofUnavailable
 from ledger.services.verify import verify_books
-from ledger.storage import checkpoint_rows, queries_log, tile_rows
-from ledger.storage.engine import create_engine
-from ledger.storage.migrate import upgrade
-from ledger.storage.side_writer import SideWriter
-from tests.services.live_world import LiveWorld
-from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
-
-NUMBERS = itertools.count()
-LONG = 70_000
-"""Records of a log with a tile on the second level."""
-STATEMENTS = 7
-"""The transaction, the head, tiles, the end of each of three levels, and the leaf that is proved."""
+from ledger.storage import checkpoint_rows, queries_log
+from tests.services.proved_world import Proofs, proved_book
 
 
 class _Clock(Sources):
@@ -44,197 +28,6 @@ class _Clock(Sources):
 
     def now_us(self) -> int:
         return self.now
-
-
-@dataclass
-class Proofs:
-    """A book, and what signs it."""
-
-    world: LiveWorld
-    engine: Engine
-    side: SideWriter
-    checkpointer: Checkpointer
-
-    @property
-    def book_id(self) -> int:
-        """The book's id."""
-        return self.world.book_id
-
-    def another(self, **settings: Any) -> Checkpointer:
-        """As another process, or one with other settings, has it."""
-        return Checkpointer(
-            self.engine, self.side, self.world.authorizer.decide_now, self.world.sources, CheckpointSettings(**settings)
-        )
-
-    def change(self, statement: str, **values: Any) -> None:
-        """Change the database, as its owner can."""
-        with self.side.transaction() as connection:
-            connection.execute(text(statement), {"book": self.book_id, **values})
-
-    def spend(self, count: int = 1) -> None:
-        """More records."""
-        self.world.decide(*(self.world.ask("0.01") for _ in range(count)))
-
-
-@pytest.fixture(scope="module", params=DATABASE_KINDS, ids=DATABASE_KINDS)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database."""
-    if request.param == "sqlite":
-        made = sqlite_url(tmp_path_factory.mktemp("proofs"))
-        upgrade(made)
-        yield made
-        return
-    with postgresql_database(request.getfixturevalue("postgres_server")) as made:
-        upgrade(made)
-        yield made
-
-
-@pytest.fixture
-def proofs(url: str) -> Iterator[Proofs]:
-    """A book of its own in it."""
-    world = LiveWorld(url, f"proved-{next(NUMBERS)}")
-    engine, side = create_engine(url, pool_size=2), SideWriter(url)
-    made = Proofs(
-        world,
-        engine,
-        side,
-        Checkpointer(engine, side, world.authorizer.decide_now, world.sources, CheckpointSettings()),
-    )
-    yield made
-    world.close()
-    side.close()
-    engine.dispose()
-
-
-def grow(proofs: Proofs, size: int) -> list[bytes]:
-    """Make the log ``size`` records long with rows that only the tree looks at; the leaf of each."""
-    with proofs.engine.connect() as connection:
-        found = [leaf for _, leaf in tile_rows.leaves(connection, proofs.book_id, 0, size)]
-    more = [sha256(b"%d" % index).digest() for index in range(len(found), size)]
-    rows = [{"book": proofs.book_id, "index": index, "leaf": leaf} for index, leaf in enumerate(more, start=len(found))]
-    frontier = Frontier()
-    for leaf in found + more:
-        frontier.append(leaf)
-    insert = (
-        "INSERT INTO log_records (book_id, log_index, kind, subject, recorded_at, effective_at, body, leaf_hash)"
-        " VALUES (:book, :index, 'test', 'test', 0, 0, :leaf, :leaf)"
-    )
-    with proofs.side.transaction() as connection:
-        connection.execute(text(insert), rows)
-    proofs.change(
-        "UPDATE book_heads SET size = :size, root = :root, frontier = :frontier WHERE book_id = :book",
-        size=size,
-        root=frontier.root(),
-        frontier=frontier.to_bytes(),
-    )
-    return found + more
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """The root by the frontier, which knows nothing of tiles."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
-    return frontier.root()
-
-
-class Reads:
-    """Counts statements and rows of an engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.statements = 0
-        event.listen(engine, "before_cursor_execute", self._count)
-
-    def _count(self, *call: Any) -> None:
-        self.statements += 1
-
-
-def test_any_proof_reads_few_rows(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 70,000 records: a handful of statements, and no more rows than a tile's worth a level beside the tiles."""
-    leaves = grow(proofs, LONG)
-    checkpointer = proofs.checkpointer
-    while checkpointer.tiler.extend(proofs.book_id, tiles_max=64):
-        pass
-    with proofs.engine.connect() as connection:
-        assert tile_rows.next_position(connection, proofs.book_id, 0) == full_tiles(0, LONG) == 273
-        assert tile_rows.next_position(connection, proofs.book_id, 1) == 1
-    rows = {"leaves": 0, "roots": 0, "tiles": 0}
-    for name in rows:
-        asked = getattr(tile_rows, name)
-
-        def counted(*arguments: Any, asked: Any = asked, name: str = name) -> Any:
-            found = asked(*arguments)
-            rows[name] += len(found)
-            return found
-
-        monkeypatch.setattr(tile_rows, name, counted)
-    reads = Reads(proofs.engine)
-    for index, size in ((0, LONG), (LONG - 1, LONG), (65_535, 65_536), (300, 69_999), (5, 6), (40_000, 65_537)):
-        rows.update(leaves=0, roots=0, tiles=0)
-        reads.statements = 0
-        made = checkpointer.prover.inclusion(proofs.book_id, index, size)
-        check_inclusion(leaf=leaves[index], index=index, size=size, proof=made.proof, root=root_of(leaves[:size]))
-        assert rows["tiles"] <= 5
-        assert rows["leaves"] <= 256
-        assert rows["roots"] <= 256
-        assert reads.statements <= STATEMENTS
-    for first, second in ((1, LONG), (65_536, LONG), (999, 69_999), (LONG, LONG)):
-        reads.statements = 0
-        given = checkpointer.prover.consistency(proofs.book_id, first, second)
-        roots = {"first_root": root_of(leaves[:first]), "second_root": root_of(leaves[:second])}
-        check_consistency(first=first, second=second, proof=given.proof, **roots)
-        assert reads.statements <= STATEMENTS
-
-
-def test_tiles_are_made_on_demand_and_healed(proofs: Proofs) -> None:
-    """Without a tile, or with one that was changed, the same proof comes; the tile is put right."""
-    leaves = grow(proofs, 1_000)
-    prover = proofs.checkpointer.prover
-    right = prover.inclusion(proofs.book_id, 17)
-    assert right.root == root_of(leaves)
-    with proofs.engine.connect() as connection:
-        before = tile_rows.tile_page(connection, proofs.book_id, 0, 0, 9)
-    for statement in (
-        "UPDATE merkle_tiles SET hashes = :other, root = :root WHERE book_id = :book AND position = 0",
-        "UPDATE merkle_tiles SET root = :root WHERE book_id = :book AND position = 1",
-        "DELETE FROM merkle_tiles WHERE book_id = :book",
-    ):
-        values = {"other": bytes(8192), "root": bytes(32)}
-        proofs.change(statement, **{name: value for name, value in values.items() if f":{name}" in statement})
-        assert prover.inclusion(proofs.book_id, 17) == right
-        assert prover.consistency(proofs.book_id, 257).second_root == right.root
-    with proofs.engine.connect() as connection:
-        healed = tile_rows.tile_page(connection, proofs.book_id, 0, 0, 9)
-    assert {tile.position for tile in healed} <= {tile.position for tile in before}
-    assert all(tile in before for tile in healed)
-
-
-def test_the_frontier_of_any_size(proofs: Proofs) -> None:
-    """As appending gives it, with tiles and without; nothing that does not lead to the head."""
-    leaves = grow(proofs, 700)
-    prover, frontier = proofs.checkpointer.prover, Frontier()
-    assert prover.frontier(proofs.book_id, 0).to_bytes() == b""
-    wanted = {1, 5, 255, 256, 257, 511, 512, 600, 700}
-    for leaf in leaves:
-        frontier.append(leaf)
-        if frontier.size in wanted:
-            found = prover.frontier(proofs.book_id, frontier.size)
-            assert (found.size, found.to_bytes()) == (frontier.size, frontier.to_bytes())
-    with pytest.raises(OutsideLog):
-        prover.frontier(proofs.book_id, 701)
-    proofs.change("UPDATE book_heads SET root = :root WHERE book_id = :book", root=bytes(32))
-    with pytest.raises(LogDamaged, match="bursar verify"):
-        prover.frontier(proofs.book_id, 600)
-
-
-def test_a_changed_leaf_is_never_proved(proofs: Proofs) -> None:
-    """What does not lead to the head's root is refused, whatever the tiles say."""
-    grow(proofs, 600)
-    prover = proofs.checkpointer.prover
-    prover.inclusion(proofs.book_id, 599)
-    proofs.change("UPDATE book_heads SET root = :root WHERE book_id = :book", root=bytes(32))
-    with pytest.raises(LogDamaged, match="bursar verify"):
-        prover.inclusion(proofs.book_id, 599)
 
 
 def test_what_lies_outside_the_log(proofs: Proofs) -> None:
@@ -417,6 +210,16 @@ TAMPERED = [
     ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET signature = :long WHERE book_id = :book"),
     ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET name = 'else' WHERE book_id = :book"),
     ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET key = 'else' WHERE book_id = :book"),
+    ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET size = size + 1 WHERE book_id = :book"),
+    ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET size = size - 1 WHERE book_id = :book"),
+    ("checkpoint_cosignatures", "UPDATE checkpoint_cosignatures SET created_at = 5 WHERE book_id = :book"),
+    ("checkpoint_cosignatures", f"UPDATE checkpoint_cosignatures SET created_at = {2**62} WHERE book_id = :book"),
+    ("checkpoints", "UPDATE checkpoints SET created_at = 5 WHERE book_id = :book"),
+    ("checkpoints", f"UPDATE checkpoints SET created_at = {2**62} WHERE book_id = :book"),
+    ("checkpoints", "UPDATE checkpoints SET note = note || :junk WHERE book_id = :book"),
+    ("checkpoints", "UPDATE checkpoints SET note = note || :again WHERE book_id = :book"),
+    ("checkpoints", "UPDATE checkpoints SET note = note || :stranger WHERE book_id = :book"),
+    ("checkpoints", "UPDATE checkpoints SET note = replace(note, '=\n\n', '=\nmore\n\n') WHERE book_id = :book"),
 ]
 
 
@@ -427,20 +230,177 @@ def test_verify_finds_what_was_changed_beside_the_log(proofs: Proofs) -> None:
     made = proofs.checkpointer.make(proofs.book_id)
     line = SigningPair.from_seed(bytes(32)).cosign("w", parse_note(made.note).text, 1)
     key = SigningPair.from_seed(bytes(32)).verifier("w", COSIGNATURE).text()
-    given = checkpoint_rows.StoredCosignature(made.size, key, "w", line.signature)
+    given = checkpoint_rows.StoredCosignature(made.size, key, "w", line.signature, proofs.world.sources.now_us())
     with proofs.side.transaction() as connection:
-        checkpoint_rows.add_cosignature(connection, proofs.book_id, given, now=1)
+        checkpoint_rows.add_cosignature(connection, proofs.book_id, given)
     proofs.world.prove()
-    values = {"tile": bytes(8192), "root": bytes(32), "long": bytes(72)}
+    note = parse_note(made.note)
+    values = {
+        "tile": bytes(8192), "root": bytes(32), "long": bytes(72), "junk": "\u2014 x AAAAAAAA\n",
+        "again": note.signatures[0].line(),
+        "stranger": SigningPair.from_seed(bytes(32)).sign(note.signatures[0].name, note.text).line(),
+    }  # fmt: skip
     for table, statement in TAMPERED:
         with proofs.engine.connect() as connection:
             kept = connection.execute(text(f"SELECT * FROM {table} WHERE book_id = {proofs.book_id}")).mappings().all()
         proofs.change(statement, **{name: value for name, value in values.items() if f":{name}" in statement})
         (report,) = verify_books(proofs.world.url, book=proofs.world.book.name)
-        assert {difference.table for difference in report.differences} == {table}, statement
+        found = {difference.table for difference in report.differences}
+        # What was cosigned is of no checkpoint where that was moved, and from before it where that is of later.
+        assert found - ({"checkpoint_cosignatures"} if table == "checkpoints" else set()) <= {table}, statement
+        assert table in found, statement
         with proofs.side.transaction() as connection:
             connection.execute(text(f"DELETE FROM {table} WHERE book_id = {proofs.book_id}"))
             names = ", ".join(f":{name}" for name in kept[0])
             connection.execute(text(f"INSERT INTO {table} VALUES ({names})"), [dict(row) for row in kept])
     proofs.change("DELETE FROM merkle_tiles WHERE book_id = :book")
     proofs.world.prove()
+
+
+def test_what_another_process_signed_is_the_answer(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that sign one size have one checkpoint between them, and neither is refused."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    first, second = proofs.another(), proofs.another()
+    signed: list[Any] = []
+    sign = second._sign
+
+    def late(*arguments: Any) -> Any:
+        signed.append(first.make(proofs.book_id))
+        return sign(*arguments)
+
+    monkeypatch.setattr(second, "_sign", late)
+    assert [second.make(proofs.book_id)] == signed
+    proofs.spend()
+    monkeypatch.setattr(first, "_sign", lambda *given: sign(*given)._replace(root=bytes(32)))
+    with pytest.raises(SigningRefused, match="is of another log"):
+        second.make(proofs.book_id)
+
+
+def test_a_proof_that_is_unavailable_accuses_nobody(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for again; only a log that is shown not to extend its checkpoint is refused."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+
+    def unavailable(*arguments: Any) -> Any:
+        raise ProofUnavailable("the tree is still being written")
+
+    results: list[str] = []
+    checkpointer = proofs.another()
+    monkeypatch.setattr(checkpointer.prover, "consistency", unavailable)
+    with pytest.raises(ProofUnavailable, match="still being written"):
+        checkpointer.make(proofs.book_id)
+    background(proofs, checkpointer, results).look()
+    assert "refused" not in results
+    assert "failed" in results
+
+
+def background(proofs: Proofs, checkpointer: Checkpointer, results: list[str]) -> Checkpointing:
+    """What signs in a server, its results told to ``results``."""
+    return Checkpointing(
+        proofs.engine, proofs.side, _Clock(), checkpointer, interval_seconds=60, on_result=results.append
+    )
+
+
+def test_one_damaged_book_stops_no_other(
+    shared_url: str, proofs: Proofs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A head that says more than the log has, a secret that is none, a fault of ours: the book behind it is signed."""
+    active = checkpoint_rows.active_books
+    monkeypatch.setattr(
+        checkpoint_rows, "active_books", lambda opened: sorted(active(opened), key=lambda it: it[0] != proofs.book_id)
+    )
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    with proved_book(shared_url, f"{proofs.world.book.name}-z") as behind:
+
+        def look() -> list[str]:
+            behind.spend()
+            results: list[str] = []
+            background(behind, behind.another(), results).look()
+            proofs.change("UPDATE checkpoint_turns SET next_at = 0 WHERE book_id > 0 OR book_id = :book")
+            with behind.engine.connect() as connection:
+                latest = checkpoint_rows.latest(connection, behind.book_id)
+            assert latest is not None
+            assert latest.size == behind.world.size()
+            return results
+
+        proofs.change("UPDATE book_heads SET size = size + 300 WHERE book_id = :book")
+        assert "refused" in look()
+        proofs.change("UPDATE book_heads SET size = size - 300 WHERE book_id = :book")
+        proofs.change("UPDATE signing_secrets SET secret = :junk WHERE book_id = :book", junk=b"junk")
+        assert "refused" in look()
+        monkeypatch.setattr(Prover, "consistency", lambda *given: 1 // 0)
+        behind.change("DELETE FROM checkpoints WHERE book_id = :book")
+        assert "failed" in look()
+        assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_secret_that_is_not_the_keys_signs_nothing(proofs: Proofs) -> None:
+    """Another's, or none at all, under the name of the key that signs: refused, and nothing is stored. As the old key's
+    half it is passed over."""
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    with proofs.engine.connect() as connection:
+        (key,) = checkpoint_rows.keys(connection, proofs.book_id)
+        right = checkpoint_rows.secret(connection, proofs.book_id, key.public_key)
+    for secret in (SigningPair.from_seed(bytes([5] * 32)).to_der(), b"junk"):
+        proofs.change("UPDATE signing_secrets SET secret = :secret WHERE book_id = :book", secret=secret)
+        with pytest.raises(SigningRefused, match=f"for key {key.id} is not its private half"):
+            proofs.another().make(proofs.book_id)
+    proofs.world.prove()
+    proofs.checkpointer.rotate(proofs.book_id)
+    made = proofs.another().make(proofs.book_id)
+    assert len(parse_note(made.note).signatures) == 1
+    assert right is not None
+    proofs.world.prove()
+
+
+def test_who_changes_nothing_records_no_key(proofs: Proofs) -> None:
+    """Neither a first key nor a successor; once there is one, a checkpoint is had."""
+    size = proofs.world.size()
+    with pytest.raises(KeyNotRecorded, match="an admin"):
+        proofs.checkpointer.make(proofs.book_id, adopts=False)
+    assert proofs.world.size() == size
+    proofs.checkpointer.make(proofs.book_id)
+    proofs.spend()
+    assert proofs.checkpointer.make(proofs.book_id, adopts=False).size == size + 2
+    proofs.spend()
+    with pytest.raises(KeyNotRecorded):
+        proofs.another(pair=SigningPair.from_seed(bytes(32))).make(proofs.book_id, adopts=False)
+
+
+def test_no_private_half_is_left_that_the_log_does_not_name(proofs: Proofs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that came second, and of a rotation that was refused."""
+    first, second = proofs.another(), proofs.another()
+    command = second._command
+
+    def late(*arguments: Any) -> Any:
+        first.make(proofs.book_id)
+        return command(*arguments)
+
+    monkeypatch.setattr(second, "_command", late)
+    second.make(proofs.book_id)
+    monkeypatch.setattr(second, "_command", lambda *given: replace(command(*given), replaces="00000000"))
+    with pytest.raises(SigningRefused, match="the key that signs now is"):
+        second.rotate(proofs.book_id)
+    with proofs.engine.connect() as connection:
+        (key,) = checkpoint_rows.keys(connection, proofs.book_id)
+        kept = text("SELECT id FROM signing_secrets WHERE book_id = :book")
+        assert connection.execute(kept, {"book": proofs.book_id}).scalars().all() == [key.public_key.hex()]
+
+
+def test_an_origin_that_no_verifier_takes_is_never_recorded(proofs: Proofs) -> None:
+    """It could not be changed any more."""
+    size = proofs.world.size()
+    with pytest.raises(SigningRefused, match="begin it with something shorter"):
+        proofs.another(origin="p" * 250).make(proofs.book_id)
+    assert proofs.world.size() == size
+
+
+def test_rotating_to_the_key_that_signs(proofs: Proofs) -> None:
+    """Says so, and not that the key was replaced."""
+    pair = SigningPair.from_seed(bytes(32))
+    proofs.another(pair=pair).make(proofs.book_id)
+    with pytest.raises(SigningRefused, match="signs already"):
+        proofs.another(pair=pair).rotate(proofs.book_id)

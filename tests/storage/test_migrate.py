@@ -111,19 +111,24 @@ def test_webhooks_can_be_taken_out_and_put_back(database_url: str) -> None:
     migrate.upgrade(database_url)
     engine = create_migration_engine(database_url)
     with engine.begin() as connection:
-        whole = set(connection.dialect.get_table_names(connection))
+        whole = tables_of(connection)
         config = migrate.configuration()
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
     with engine.connect() as connection:
-        rest = set(connection.dialect.get_table_names(connection))
+        rest = tables_of(connection)
     assert whole - rest >= {"webhook_endpoints", "webhook_events", "webhook_deliveries", "webhook_secrets"}
     assert {"log_records", "transfers", "counters", "policies"} <= rest
     assert not migrate.is_current(engine)
     migrate.upgrade(database_url)
     with engine.connect() as connection:
-        assert set(connection.dialect.get_table_names(connection)) == whole
+        assert tables_of(connection) == whole
     engine.dispose()
+
+
+def tables_of(connection: Connection) -> set[str]:
+    """The names of tables, without those of partitions, whose bounds depend on when they were made."""
+    return {name for name in connection.dialect.get_table_names(connection) if not re.search(r"_p\d+$", name)}
 
 
 def test_metering_comes_to_rows_that_are_there_and_goes_again(database_url: str) -> None:

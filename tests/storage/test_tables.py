@@ -6,11 +6,12 @@ import pytest
 
 from ledger.core.changeset import LOG, PROJECTION, SIDE, TABLES, TableSpec
 from ledger.storage.tables import APPEND_ONLY, metadata
+from ledger.storage.tables_finance import SPECS
 
 ALL = sorted(metadata.tables)
 
 
-@pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [*TABLES, *SPECS], ids=lambda spec: spec.name)
 def test_a_table_has_the_columns_and_key_of_its_declaration(spec: TableSpec) -> None:
     """Rows travel as tuples, so order counts."""
     table = metadata.tables[spec.name]
@@ -46,7 +47,6 @@ def test_every_declared_table_is_here() -> None:
     """And those that no decision writes: the secrets, and what alerts leave."""
     proofs = {"merkle_tiles", "checkpoints", "checkpoint_cosignatures", "checkpoint_turns", "signing_secrets"}
     alerts = {"watch_cursors", "watch_states", "webhook_deliveries", "webhook_events", "webhook_health"}
-    assert (
-        set(ALL)
-        == {spec.name for spec in TABLES} | {"book_secrets", "webhook_secrets", "log_archives"} | alerts | proofs
-    )
+    behind_the_log = {"spend_lines", "spend_days", "spend_holds", "spend_cursor"}
+    secrets = {"book_secrets", "webhook_secrets", "log_archives"}
+    assert set(ALL) == {spec.name for spec in TABLES} | secrets | alerts | proofs | behind_the_log

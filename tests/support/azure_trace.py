@@ -13,7 +13,6 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -21,8 +20,9 @@ import aiohttp
 
 from bench.fake_provider.words import TOKENS_PER_MESSAGE, TOKENS_PER_REPLY, text_pieces
 from tests.support.gateway import MODEL
+from tests.support.shared_data import shared_data
 
-TRACE = Path(__file__).resolve().parents[3] / "shared" / "data" / "azure_llm_2023_code.csv"
+TRACE = shared_data("azure_llm_2023_code.csv")
 CONNECTIONS = 32
 STREAMS_PERCENT = 75
 DROPS_PERCENT = 5

@@ -9,8 +9,10 @@ WITNESS = SigningPair.from_seed(bytes([7] * 32))
 SEEN_AT = 1_700_000_000
 
 
-def cosigned(note: str, *, pair: SigningPair = WITNESS, name: str = "w.example.com") -> dict[str, str]:
+def cosigned(
+    note: str, *, pair: SigningPair = WITNESS, name: str = "w.example.com", seen_at: int = SEEN_AT
+) -> dict[str, str]:
     """The body of the request that keeps a cosignature of a checkpoint's note."""
     text = note[: note.rfind("\n\n") + 1]
-    line = pair.cosign(name, text, SEEN_AT)
+    line = pair.cosign(name, text, seen_at)
     return {"key": pair.verifier(name, COSIGNATURE).text(), "note": note + line.line()}

@@ -1,0 +1,43 @@
+"""`bursar rebuild`: what statements are read from, made again out of the log."""
+
+from __future__ import annotations
+
+import click
+
+from ledger.cli.checkpoint import book_option
+from ledger.cli.database import chosen_book, database_option, errors_in_one_line, require_file
+
+
+@click.command(name="rebuild")
+@database_option
+@book_option
+def command(database_url: str, book: str | None) -> None:
+    """Take away the lines and daily totals that statements are read from, and make them again out of the log.
+
+    They follow from the log and nothing else, so nothing can get lost; `bursar verify` says when it is needed. A server
+    goes on meanwhile, and answers statements again once it is done.
+
+    \b
+    For example:
+      bursar rebuild --database-url sqlite:///bursar.db
+    """
+    from ledger.services.lining import Liner
+    from ledger.storage.engine import create_engine
+    from ledger.storage.queries_log import head
+    from ledger.storage.side_writer import SideWriter
+
+    with errors_in_one_line():
+        require_file(database_url)
+        chosen = chosen_book(database_url, book)
+        engine, side = create_engine(database_url, pool_size=2), SideWriter(database_url)
+        try:
+            liner = Liner(engine, side)
+            liner.rebuild(chosen.book_id)
+            with engine.connect() as connection:
+                found = head(connection, chosen.book_id)
+            size = found.size if found is not None else 0
+            liner.catch_up(chosen.book_id, size)
+        finally:
+            side.close()
+            engine.dispose()
+    click.echo(f"The lines of book {chosen.name} stand for its {size} records again.")
