@@ -138,11 +138,23 @@ class Authorizer:
 
         Raises Overloaded or Stopping, and then nothing was queued.
         """
+        place = self.place(book_id, wait_seconds)
+        self.submit_together(book_id, [Submission(book_id, (command,), deliver, False, afterwards, place)])
+        return place
+
+    def place(self, book_id: int, wait_seconds: float) -> Place:
+        """A place for a command of a submission that is handed in soon: its time to wait begins now."""
         loop = self._loops[book_id % len(self._loops)]
         seconds = min(max(wait_seconds, 0.0), WAIT_SECONDS_MAX)
-        place = Place(now=time.monotonic(), wait_seconds=seconds, on_leave=loop.leave)
-        loop.queue.put(Submission(book_id, (command,), deliver, False, afterwards, place))
-        return place
+        return Place(now=time.monotonic(), wait_seconds=seconds, on_leave=loop.leave)
+
+    def submit_together(self, book_id: int, submissions: Sequence[Submission]) -> None:
+        """Queue submissions to one book with one look at the queue, so that they are decided in one batch where they
+        fit into one. One with a ``place`` is one command that may wait in line.
+
+        Raises Overloaded or Stopping, and then nothing was queued.
+        """
+        self._loops[book_id % len(self._loops)].queue.put(*submissions)
 
     async def evaluate(self, book_id: int, command: Command) -> Outcome:
         """What the decision would be now; writes nothing. Raises ServiceError."""
