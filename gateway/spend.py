@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.ledger import Ledger, Waiting
 from gateway.reports import REPORT_DELAYS_SECONDS, Reports, delay_seconds
@@ -43,8 +42,7 @@ class ClientLeft(Exception):
     """The client left before its call was forwarded. Nothing is held for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What a call asks of the ledger. Amounts in atoms; ``least`` is the smallest amount with which it can be made."""
 
     amount: int
