@@ -90,6 +90,13 @@ def _made(changeset: Changeset, table: TableSpec, column: str) -> Any:
     return rows[0][table.columns.index(column)] if rows else None
 
 
+def _is_complete(snapshot: Snapshot, needs: Needs) -> bool:
+    """Whether what was missing and has been read leads to nothing more: keys that nobody has used, and nothing due."""
+    if snapshot.due or snapshot.due_renewals or not needs.only_idempotency():
+        return False
+    return all(snapshot.idempotency[pair] is None for pair in needs.idempotency)
+
+
 def _waits(result: Result) -> bool:
     return isinstance(result, Outcome) and result.status is Status.EXPIRY_BACKLOG
 
@@ -209,7 +216,7 @@ class BatchWriter:
 
     def _attempt(self, book_id: int, commands: Sequence[Command], lost: _Lost | None, *, dry: bool) -> list[Outcome]:
         connection = self._connect()
-        snapshot = self._snapshots.pop(book_id, None)
+        kept = snapshot = self._snapshots.pop(book_id, None)
         needs = missing(snapshot, commands) if snapshot is not None else Needs()
         if lost is not None:
             lost.add_needs(needs)
@@ -229,11 +236,12 @@ class BatchWriter:
         moment = max(now, snapshot.head.recorded_at)
         self._read_due(connection, snapshot, moment)
         self._read_renewals(connection, snapshot, moment)
-        for _ in range(ROUNDS_MAX):
-            needs = missing(snapshot, commands)
-            if not needs:
-                break
-            connection.read(needs).put_into(snapshot)
+        if snapshot is not kept or lost is not None or not _is_complete(snapshot, needs):
+            for _ in range(ROUNDS_MAX):
+                needs = missing(snapshot, commands)
+                if not needs:
+                    break
+                connection.read(needs).put_into(snapshot)
         outcomes, changeset = decide(snapshot, commands, now)
         if dry or changeset.is_empty:
             connection.rollback()
