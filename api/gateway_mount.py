@@ -101,7 +101,8 @@ def make_gateway(context: Context, telemetry: Telemetry | None = None) -> Gatewa
 
     if telemetry is None:
         telemetry = telemetry_of(context.settings.gateway_telemetry, os.environ, SERVER.warning)
-    ports = Ports(_Ledger(context), AskerCache(context.engine), context.sources, read_key, take, read, ended)
+    askers = AskerCache(context.engine, settings=context.authorizer.settings_seen)
+    ports = Ports(_Ledger(context), askers, context.sources, read_key, take, read, ended)
     return Gateway(config, prices, ports, telemetry)
 
 

@@ -20,6 +20,7 @@ from ledger.services.errors import CommandFailed, Stopping
 from ledger.services.line import WAIT_SECONDS_MAX, Lines
 from ledger.services.place import Place
 from ledger.services.queue import Afterwards, CommandQueue, Deliver, Result, Submission
+from ledger.services.settings_seen import SettingsSeen
 from ledger.services.sources import Sources
 from ledger.services.writer_loop import OnBatch, OnWaited, WriterLoop, answer
 
@@ -104,6 +105,11 @@ class Authorizer:
     def line_length(self) -> int:
         """Commands standing in line now."""
         return sum(loop.lines.size for loop in self._loops)
+
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """Until when it is known that nobody changed a book's settings, for those who remember what they read of them.
+        With several processes that write to one book, hardly ever."""
+        return self._loops[book_id % len(self._loops)].settings_seen(book_id)
 
     def submit(
         self,

@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 
 from ledger.core.book import Book
@@ -33,6 +34,7 @@ from ledger.services.errors import (
     UnknownBook,
 )
 from ledger.services.queue import Result
+from ledger.services.settings_seen import SettingsSeen
 from ledger.services.sources import Sources
 from ledger.storage.errors import Busy, CommitUnknown, Conflict, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.writer import BookWriter, open_writer
@@ -113,9 +115,15 @@ class BatchWriter:
         self._lock_timeout_seconds = lock_timeout_seconds
         self._connection: BookWriter | None = None
         self._snapshots: dict[int, Snapshot] = {}
+        self._settings: dict[int, SettingsSeen] = {}
+        self._epochs = count(1)
         self._books: dict[int, tuple[Book, bytes]] = {}
         self._commit_seconds = 0.0
         self._records = 0
+
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """What is known of a book's settings; from any thread."""
+        return self._settings.get(book_id)
 
     def close(self) -> None:
         """Close the connection."""
@@ -228,6 +236,7 @@ class BatchWriter:
             book, secret = self._book(book_id, connection)
             frontier = Frontier.from_bytes(opening.head.size, opening.head.frontier)
             snapshot = Snapshot(book, opening.head, frontier, secret)
+        self._see_settings(book_id, changed=snapshot is not kept)
         opening.facts.put_into(snapshot)
         if lost is not None and lost.is_in(snapshot):
             connection.rollback()
@@ -250,9 +259,17 @@ class BatchWriter:
             tidy(snapshot)
         else:
             self._commit(connection, changeset, outcomes)
+            if changeset.touches_settings or changeset.head.frozen != snapshot.head.frozen:
+                self._see_settings(book_id, changed=True)
             accept(snapshot, changeset)
         self._keep(book_id, snapshot)
         return outcomes
+
+    def _see_settings(self, book_id: int, *, changed: bool) -> None:
+        """Note that the settings are what they were, or may be others: changed here, or by whoever moved the head."""
+        before = self._settings.get(book_id)
+        epoch = next(self._epochs) if changed or before is None else before.epoch
+        self._settings[book_id] = SettingsSeen(epoch, time.monotonic())
 
     def _commit(self, connection: BookWriter, changeset: Changeset, outcomes: list[Outcome]) -> None:
         started = time.perf_counter()
@@ -298,7 +315,9 @@ class BatchWriter:
     def _keep(self, book_id: int, snapshot: Snapshot) -> None:
         self._snapshots[book_id] = snapshot
         while len(self._snapshots) > BOOKS_MAX:
-            del self._snapshots[next(iter(self._snapshots))]
+            forgotten = next(iter(self._snapshots))
+            del self._snapshots[forgotten]
+            self._settings.pop(forgotten, None)
 
     def _connect(self) -> BookWriter:
         if self._connection is None:

@@ -20,6 +20,7 @@ from ledger.services.errors import LeftLine
 from ledger.services.line import Answers, Lines, in_line
 from ledger.services.place import Place
 from ledger.services.queue import Afterwards, CommandQueue, Result, Submission
+from ledger.services.settings_seen import SettingsSeen
 
 TURN_SECONDS_MAX: Final = 0.005
 """How long those who were answered may take to ask again before the next batch is taken without them."""
@@ -89,6 +90,10 @@ class WriterLoop:
             for book_id in lines.book_ids():
                 self._batch_and_line(book_id, [])
         self._writer.close()
+
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """What is known of a book's settings; from any thread."""
+        return self._writer.settings_seen(book_id)
 
     def leave(self, place: Place) -> None:
         """Drop whoever has this place, from any thread."""
