@@ -8,18 +8,24 @@ billed; what is read is what was meant, compressed or not, and bounded in both f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.connector import Connection
+from yarl import URL
 
 from gateway.config import GatewayConfig
-from gateway.http_connection import ConnectionBroken, HttpConnection
-from gateway.http_pool import HttpPool, Target, target_of
 from gateway.inflating import DEFLATED, CannotInflate, Inflater
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""Shorter than providers keep an idle connection, so that a call is not sent into one that was just closed."""
+_UNWRITABLE: Final = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 ARRIVED_BYTES_MAX: Final = 1 << 20
 """What is still read of a stream that is about to be cut."""
-_OCTETS: Final = "application/octet-stream"
 
 
 class NotSent(Exception):
@@ -41,61 +47,47 @@ class AnswerTooLong(Exception):
 class Answer:
     """A provider's answer whose head has come: its status, its headers as sent, its body to be read."""
 
-    __slots__ = ("_bytes_max", "_connection", "_inflater", "content_type", "headers", "status")
+    __slots__ = ("_bytes_max", "_inflater", "_response", "content_type", "headers", "status")
 
-    def __init__(self, connection: HttpConnection, bytes_max: int) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, bytes_max: int) -> None:
         """Raises Broken for an answer that cannot be read."""
-        self._connection = connection
+        self._response = response
         self._bytes_max = bytes_max
-        self.status = connection.status
-        self.headers: Sequence[tuple[bytes, bytes]] = connection.headers
-        encodings: list[str] = []
-        kind = ""
-        for name, value in self.headers:
-            lowered = name.lower()
-            if lowered == b"content-encoding":
-                encodings.append(value.decode("latin-1").strip().lower())
-            elif lowered == b"content-type" and not kind:
-                kind = value.decode("latin-1").partition(";")[0].strip().lower()
-        self.content_type = kind or _OCTETS
-        encoding = ", ".join(encodings) or "identity"
+        self.status = response.status
+        self.headers = response.raw_headers
+        self.content_type = response.content_type
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
         self._inflater = Inflater() if encoding in DEFLATED else None
         if self._inflater is not None:
             # Bursar asks for none of it, but an answer that comes compressed all the same has to be metered.
-            self.headers = [header for header in self.headers if header[0].lower() != b"content-encoding"]
-        elif encoding != "identity":
+            self.headers = tuple(header for header in self.headers if header[0].lower() != b"content-encoding")
+        elif encoding not in ("", "identity"):
             raise Broken(f"the provider's answer is encoded as {encoding[:40]!r}, which nobody asked for")
         if not 200 <= self.status <= 599:
             raise Broken(f"the provider answered with status {self.status}")
 
     async def read(self) -> bytes:
         """The whole body. Raises Broken, AnswerTooLong."""
-        connection = self._connection
-        if connection.is_whole and self._inflater is None:
-            # The usual case: it came together with its head.
-            return self._bounded(connection.take_now())
-        chunks = []
-        size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > self._bytes_max:
-                raise self._too_long()
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _bounded(self, body: bytes) -> bytes:
-        if len(body) > self._bytes_max:
-            raise self._too_long()
-        return body
-
-    def _too_long(self) -> AnswerTooLong:
-        return AnswerTooLong(f"the provider's answer is longer than {self._bytes_max} bytes")
+        try:
+            length = self._response.content_length
+            if length is not None and length <= self._bytes_max and self._inflater is None:
+                return await self._response.read()
+            chunks = []
+            size = 0
+            async for chunk in self.chunks():
+                size += len(chunk)
+                if size > self._bytes_max:
+                    raise AnswerTooLong(f"the provider's answer is longer than {self._bytes_max} bytes")
+                chunks.append(chunk)
+            return b"".join(chunks)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come. Raises Broken."""
-        connection, inflater = self._connection, self._inflater
+        inflater = self._inflater
         try:
-            while chunk := await connection.take():
+            async for chunk in self._response.content.iter_any():
                 if inflater is None:
                     yield chunk
                     continue
@@ -105,7 +97,7 @@ class Answer:
                 inflater.end()
         except CannotInflate as error:
             raise Broken(str(error)) from error
-        except (ConnectionBroken, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
 
     async def arrived(self) -> AsyncIterator[bytes]:
@@ -118,7 +110,7 @@ class Answer:
                 # Twice: once for the client to go on reading, once for its socket to be read.
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)
-                chunk = self._connection.take_now()
+                chunk = self._response.content.read_nowait()
                 if not chunk:
                     return
                 size += len(chunk)
@@ -126,12 +118,12 @@ class Answer:
                     yield piece
         except CannotInflate as error:
             raise Broken(str(error)) from error
-        except (ConnectionBroken, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error) from error
 
     def cut(self) -> None:
         """Close the connection: the provider is to stop."""
-        self._connection.abort()
+        self._response.close()
 
 
 def _broken(error: BaseException) -> Broken:
@@ -140,97 +132,100 @@ def _broken(error: BaseException) -> Broken:
     return Broken("the connection to the provider broke")
 
 
+class _CleanConnector(aiohttp.TCPConnector):
+    """A pool that gives out no connection on which something came while it was idle: the next call, which may be
+    another agent's, would take that for its answer."""
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        return connection
+
+
 class Upstream:
     """The connections of one process. ``start`` and ``stop`` run on its event loop."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
-        self._pool: HttpPool | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Make the pool; nothing is connected yet."""
         config = self._config
-        self._pool = HttpPool(connect_seconds=config.connect_seconds, idle_seconds=config.idle_seconds)
+        connector = _CleanConnector(
+            limit=config.calls_max, keepalive_timeout=KEEP_ALIVE_SECONDS, ttl_dns_cache=60, enable_cleanup_closed=False
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            raise_for_status=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "content-type", "user-agent", "accept-encoding"),
+            timeout=aiohttp.ClientTimeout(
+                total=config.total_seconds, sock_connect=config.connect_seconds, sock_read=config.idle_seconds
+            ),
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     def send(self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> _Sending:
         """Send a call once, in an ``async with``. This, or entering it, raises NotSent where it cannot have arrived;
         entering it raises Broken where it may have."""
-        pool = self._pool
-        if pool is None:
+        if self._session is None:
             raise RuntimeError("the pool has not been started")
+        if any(_UNWRITABLE.search(text) for header in headers for text in header):
+            raise NotSent("the request cannot be written as HTTP")
         try:
-            target = target_of(url)
+            where = URL(url, encoded=True)
         except ValueError as error:
             raise NotSent("the provider's address cannot be read") from error
-        head = head_of(method, target, headers, None if body is None else len(body))
-        return _Sending(pool, target, head, body or b"", self._config)
-
-
-def head_of(method: str, target: Target, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
-    """The head of a request, whose body has this length (None: it has none). Raises NotSent for what cannot be
-    written."""
-    lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.host}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    if length is not None:
-        lines.append(f"content-length: {length}")
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    try:
-        if "\0" in text or text.count("\r") != breaks or text.count("\n") != breaks:
-            # A line break inside of a header would begin another header, or another call.
-            raise NotSent("the request cannot be written as HTTP")
-        return text.encode() + b"\r\n\r\n"
-    except UnicodeEncodeError as error:
-        raise NotSent("the request cannot be written as HTTP") from error
+        request = self._session.request(method, where, data=body, headers=headers, allow_redirects=False)
+        return _Sending(request, self._config.answer_bytes_max)
 
 
 class _Sending:
     """One call under way: the answer's head when it is entered, its connection given back or closed when it is left."""
 
-    __slots__ = ("_body", "_config", "_connection", "_head", "_pool", "_target")
+    __slots__ = ("_bytes_max", "_request", "_response")
 
-    def __init__(self, pool: HttpPool, target: Target, head: bytes, body: bytes, config: GatewayConfig) -> None:
-        self._pool = pool
-        self._target = target
-        self._head = head
-        self._body = body
-        self._config = config
-        self._connection: HttpConnection | None = None
+    def __init__(self, request: Awaitable[aiohttp.ClientResponse], bytes_max: int) -> None:
+        self._request = request
+        self._bytes_max = bytes_max
+        self._response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Answer:
-        pool, config = self._pool, self._config
-        deadline = pool.now() + config.total_seconds
         try:
-            connection = await pool.take(self._target.origin)
-        except (OSError, TimeoutError, ValueError) as error:
+            response = self._response = await self._request
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotSent("the provider cannot be reached") from error
+        except ValueError as error:
+            # What cannot be written as HTTP was refused before: this one may come from anywhere.
+            raise Broken("the call to the provider failed") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from error
         try:
-            connection.write(self._head, self._body, deadline)
-            await connection.head()
-            answer = Answer(connection, config.answer_bytes_max)
-        except BaseException as error:
+            return Answer(response, self._bytes_max)
+        except Broken:
             # What is not entered is not left either.
-            connection.abort()
-            pool.give_back(connection)
-            if isinstance(error, (ConnectionBroken, TimeoutError)):
-                raise _broken(error) from error
+            response.close()
             raise
-        self._connection = connection
-        return answer
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection = self._connection
-        if connection is None:
+        response = self._response
+        if response is None:
             return
-        if isinstance(error, asyncio.CancelledError):
-            connection.abort()
         # What was read to its end goes back to the pool; anything else is closed.
-        self._pool.give_back(connection)
+        if response.content.at_eof() and not isinstance(error, asyncio.CancelledError):
+            response.release()
+        else:
+            response.close()
