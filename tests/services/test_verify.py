@@ -83,7 +83,7 @@ def test_every_table_is_compared_or_declared_side() -> None:
     assert sorts["projection"] == {spec.name for spec in (*COMPARED, *BESIDE_THE_LOG)} | behind_the_log
     assert sorts["log"] == {"log_records"}
     sides = (*tables_webhooks.SIDE_TABLES, *tables_proofs.SIDE_TABLES)
-    assert sorts["side"] == {"texts", "book_secrets", *(table.name for table in sides)}
+    assert sorts["side"] == {"texts", "book_secrets", "log_archives", *(table.name for table in sides)}
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: name)
