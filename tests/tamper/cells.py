@@ -25,6 +25,9 @@ BESIDE = {
     "signing_keys": frozenset(("signing_keys", "checkpoints")),
     "log_records": ALL,
     "checkpoints": frozenset(("checkpoints", "checkpoint_cosignatures")),
+    # Totals are compared with the lines, and all of them are read up to the cursor.
+    "spend_lines": frozenset(("spend_lines", "spend_days")),
+    "spend_cursor": frozenset(("spend_cursor", "spend_lines", "spend_holds", "spend_days")),
 }
 """What may be named beside the table that was touched, because it follows from it."""
 
@@ -89,13 +92,16 @@ def _names_of_change(attacker: Attacker, table: str, row: Row, column: str, valu
     if (table, column) == ("book_heads", "size") and type(value) is int:
         # The first record that the head forgets stands behind it; the first that it makes up is missing.
         return (Place("log_records", max(min(value, row["size"]), 0)),)
+    if (table, column) == ("spend_cursor", "next_index") and type(value) is int and 0 <= value < row[column]:
+        # What was written beyond it is named, because nothing may stand there.
+        return (Place("spend_lines"),)
     if column not in KEYS[table]:
         return (place_of(table, row, column),)
     if table != "log_records":
         return (place_of(table, row, ROW),)
     if column == "log_index" and type(value) is int and 0 <= value < row["log_index"]:
-        # The record comes in again behind the one whose index it took, before its own lacks.
-        return (Place(table, min(value + 1, row["log_index"])),)
+        # Two records have the index that it took, before its own lacks.
+        return (Place(table, value),)
     return (place_of(table, row),)
 
 
@@ -196,6 +202,8 @@ def _additions(attacker: Attacker, table: str, row: Row) -> Iterator[Tamper]:
     for column in KEYS[table][1:]:
         kind = metadata.tables[table].columns[column]
         far = FAR_SMALL if str(kind.type) == "INTEGER" else FAR
+        if column == "day":
+            far = row[column] + 1_000
         key = {int: far, str: f"{row[column]}x", bytes: bytes(32)}[type(row[column])]
         for operation, value in (("another", key), ("null", None)):
             copy = row | {column: value}
