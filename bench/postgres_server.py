@@ -204,9 +204,11 @@ class PostgresServer:
         """The SQLAlchemy URL of a database on this server; driver="postgresql" gives the one for libpq."""
         return f"{driver}://{SUPERUSER}@/{quote(database_name)}?host={quote(str(self.home), safe='')}"
 
-    def create_database(self, database_name: str) -> str:
-        """Create an empty database and return its SQLAlchemy URL."""
-        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database_name)))
+    def create_database(self, database_name: str, *, copied_from: str | None = None) -> str:
+        """Create a database and return its SQLAlchemy URL: empty, or a copy of one of that name, to which nobody may
+        be connected."""
+        template = sql.SQL("") if copied_from is None else sql.SQL(" TEMPLATE {}").format(sql.Identifier(copied_from))
+        self._administer(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(database_name), template))
         return self.url(database_name)
 
     def drop_database(self, database_name: str) -> None:

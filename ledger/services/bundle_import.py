@@ -136,11 +136,11 @@ def _write(
     for spec in COMPARED:
         for page in made.scratch.pages(spec):
             _insert(loader, spec, book_id, page)
+    # A bundle does not say when a checkpoint was made: not before its last record, whatever this machine's clock says.
+    created_at = max(now, fold.recorded_at)
     for size, note in made.checkpoints.items():
-        root = parse_checkpoint(parse_note(note).text).root
-        _put(
-            loader, checkpoints.name, {"book_id": book_id, "size": size, "root": root, "note": note, "created_at": now}
-        )
+        row = {"size": size, "root": parse_checkpoint(parse_note(note).text).root, "note": note}
+        _put(loader, checkpoints.name, {"book_id": book_id, **row, "created_at": created_at})
     if _webhooks(made):
         # What happened before the import was told by whoever had the book then.
         row = {"book_id": book_id, "next_index": frontier.size, "holder": "", "held_until": 0, "swept_at": now}

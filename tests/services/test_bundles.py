@@ -379,6 +379,20 @@ def test_what_happened_before_is_not_told_again(source: str, target: str, tmp_pa
     assert rows(target, "webhook_events") == []
 
 
+def test_a_clock_that_is_behind_dates_no_checkpoint_before_its_records(source: str, tmp_path: Path) -> None:
+    """A bundle does not say when a checkpoint was made, and verification asks that it was after what it covers."""
+
+    class Behind(Sources):
+        def now_us(self) -> int:
+            return 1
+
+    url = sqlite_url(tmp_path)
+    upgrade(url)
+    import_bundles([write(tmp_path, "a.tar", exported(source)[0])], url, sources=Behind())
+    assert rows(url, "checkpoints")
+    prove(url)
+
+
 def test_texts_are_salted_as_before(database_url: str, tmp_path: Path) -> None:
     """With the secrets, a repeated request with a text gets its recorded answer."""
     upgrade(database_url)

@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from bench.postgres_server import PostgresServer
 
 DATABASE_KINDS = ("sqlite", "postgresql")
@@ -22,13 +24,14 @@ def sqlite_url(directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def postgresql_database(server: PostgresServer) -> Iterator[str]:
-    """The SQLAlchemy URL of a new, empty database on the server, dropped at the end.
+def postgresql_database(server: PostgresServer, *, copied_from: str | None = None) -> Iterator[str]:
+    """The SQLAlchemy URL of a new database on the server, dropped at the end: empty, or a copy of the one with the URL
+    ``copied_from``, to which nobody may be connected.
 
     A test may stop or kill the server; it is started again before the database is dropped.
     """
     name = f"test_{uuid.uuid4().hex}"
-    url = server.create_database(name)
+    url = server.create_database(name, copied_from=make_url(copied_from).database if copied_from else None)
     try:
         yield url
     finally:

@@ -5,6 +5,7 @@ Owns ``LiveLedger``, which drives the real authorizer on a database as ``Ledger`
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
@@ -70,10 +71,21 @@ class LiveLedger(Ledger):
         parsed = parse_key(opened.admin_key)
         assert parsed is not None
         self.admin = Caller(parsed.digest)
+        self._start(database_url)
+
+    def _start(self, database_url: str) -> None:
         self.authorizer = Authorizer(
             database_url, sources=self.sources, settings=AuthorizerSettings(clock_jump_seconds=10.0**9)
         )
         self.authorizer.start()
+
+    def copied(self, database_url: str) -> LiveLedger:
+        """The same book at the same moment in another database, which is a copy of this one's."""
+        made = copy.copy(self)
+        made.sources = Clock()
+        made.sources.now = self.sources.now
+        made._start(database_url)
+        return made
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

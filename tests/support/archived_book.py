@@ -1,0 +1,123 @@
+"""A book whose log is in its fourth partition, to be archived: made once for a module, and copied for each test.
+
+Owns ``LongBook``. Invariant: a copy is a database of its own, so no test meets what another one did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from bench.postgres_server import PostgresServer
+from ledger.core.command import Allocate, Authorize, CreateBudget, Release
+from ledger.services.archiving import Archiver, Detached
+from ledger.services.checkpoints import CheckpointSettings
+from ledger.services.owner_checkpoints import owner_desk
+from ledger.storage import queries_log
+from ledger.storage.engine import create_engine, create_migration_engine
+from ledger.storage.migrate import upgrade
+from ledger.storage.side_writer import SideWriter
+from tests.support.databases import postgresql_database
+from tests.support.every_kind import LiveLedger
+
+WIDTH = 256
+DAY = 86_400
+ASKED = {"amount": "1", "currency": "USD", "category": "inference", "payee": "openai"}
+
+
+class LongBook:
+    """The book "acme", the last partition of its log a hundred days younger than the first two, and the small "tiny"
+    beside. ``before`` is the moment between, ``replayed`` a request of the first partition that was answered there,
+    ``first`` the authorization that it made, which was released."""
+
+    def __init__(self, url: str) -> None:
+        upgrade(url, partition_records=WIDTH)
+        self.ledger = LiveLedger(url)
+        self._open(url)
+        self.crawler = self.ledger.agent("crawler")
+        self.ledger.budget("research", "100000", "crawler")
+        self.ledger.do(CreateBudget, self.ledger.admin, name="once", currency="USD", agents=())
+        self.ledger.do(Allocate, self.ledger.admin, budget="once", amount="7", currency="USD")
+        self.replayed = self.ledger.command(Authorize, self.crawler, **ASKED, idempotency_key="long ago")
+        self.first = str((self.ledger.decide(self.replayed)[0].body or {})["authorization"])
+        self.ledger.do(Release, self.crawler, authorization=self.first)
+        self.spend(2 * WIDTH)
+        self.before = self.ledger.sources.now
+        self.ledger.advance(100 * DAY)
+        self.spend(3 * WIDTH + 40)
+        self.tiny = LiveLedger(url, "tiny")
+        self.tiny.sources.now = self.ledger.sources.now
+        self.tiny.agent("reader")
+
+    def _open(self, url: str) -> None:
+        self.url = url
+        self.engine = create_engine(url)
+        self.owner = create_migration_engine(url)
+        self.side = SideWriter(url)
+
+    @contextlib.contextmanager
+    def copied(self, server: PostgresServer) -> Iterator[LongBook]:
+        """The same books in a copy of the database. Whatever this one had open is closed."""
+        self.close()
+        with postgresql_database(server, copied_from=self.url) as url:
+            made = copy.copy(self)
+            made.ledger, made.tiny = self.ledger.copied(url), self.tiny.copied(url)
+            made._open(url)
+            try:
+                yield made
+            finally:
+                made.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.tiny.close()
+        self.ledger.close()
+        self.side.close()
+        self.engine.dispose()
+        self.owner.dispose()
+
+    @property
+    def book_id(self) -> int:
+        """That of "acme"."""
+        return self.ledger.book.book_id
+
+    def size(self) -> int:
+        """How many records the log of "acme" has."""
+        with self.engine.connect() as connection:
+            head = queries_log.head(connection, self.book_id)
+        assert head is not None
+        return head.size
+
+    def spend(self, until: int) -> None:
+        """Hold and release until the log has so many records."""
+        while (left := until - self.size()) > 0:
+            asked = [self.ledger.command(Authorize, self.crawler, **ASKED) for _ in range(min(50, -(-left // 2)))]
+            made = [str((one.body or {})["authorization"]) for one in self.ledger.decide(*asked)]
+            self.ledger.decide(*(self.ledger.command(Release, self.crawler, authorization=one) for one in made))
+
+    def sign(self) -> Any:
+        """Make the checkpoint of "acme" as it is now."""
+        with owner_desk(self.url, CheckpointSettings(), sources=self.ledger.sources) as desk:
+            return desk.checkpointer.make(self.book_id)
+
+    def archiver(self, **options: Any) -> Archiver:
+        """What archives this database, at the time of its books."""
+        return Archiver(self.engine, self.owner, self.side, now=self.ledger.sources.now, **options)
+
+    def archive(self, place: Path, *, drop: bool = False) -> Detached:
+        """Sign, write the lowest partition into ``place``, and detach it."""
+        self.sign()
+        archiver = self.archiver()
+        part = archiver.next_range()
+        archiver.export(part, place)
+        return archiver.detach(part, place, drop=drop)
+
+    def tables(self) -> set[str]:
+        """The names of all tables."""
+        with self.owner.connect() as connection:
+            return set(connection.execute(text("SELECT relname FROM pg_class WHERE relkind = 'r'")).scalars())
