@@ -155,7 +155,8 @@ class SpendCheck:
             days = self._reader.rows(connection, "SELECT 1 FROM spend_days WHERE book_id = :book LIMIT 1")
             stray[SPEND_DAYS] = self._reader.rows(
                 connection,
-                f"SELECT {', '.join(SPEND_DAYS.columns[1:])} FROM spend_days WHERE book_id = :book AND day IS NULL LIMIT 1",
+                f"SELECT {', '.join(SPEND_DAYS.columns[1:])} FROM spend_days WHERE book_id = :book"
+                " AND day IS NULL LIMIT 1",
             )
         if len(cursors) > 1:
             self._note([Difference(SPEND_CURSOR.name, "the book has more than one row")])
