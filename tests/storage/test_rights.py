@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -35,11 +36,11 @@ class Roles(NamedTuple):
     role: str
 
 
-@pytest.fixture(scope="module")
-def roles(postgres_server: PostgresServer) -> Iterator[Roles]:
-    """A migrated database, and a role that was granted what a server needs; each test leaves both as they were."""
+@contextlib.contextmanager
+def granted(server: PostgresServer) -> Iterator[Roles]:
+    """A new migrated database, and a role that was granted what a server needs."""
     role = f"server-{uuid.uuid4().hex[:8]}"
-    with postgresql_database(postgres_server) as url:
+    with postgresql_database(server) as url:
         upgrade(url, partition_records=WIDTH)
         engine = create_migration_engine(url)
         with engine.begin() as connection:
@@ -52,6 +53,20 @@ def roles(postgres_server: PostgresServer) -> Iterator[Roles]:
         engine.dispose()
 
 
+@pytest.fixture(scope="module")
+def roles(postgres_server: PostgresServer) -> Iterator[Roles]:
+    """What the tests share; each leaves rights and records as they were, and room behind them is of no concern."""
+    with granted(postgres_server) as made:
+        yield made
+
+
+@pytest.fixture
+def served(postgres_server: PostgresServer) -> Iterator[Roles]:
+    """A database for one test alone, whose server makes its partitions."""
+    with granted(postgres_server) as made:
+        yield made
+
+
 @pytest.fixture
 def as_owner(roles: Roles) -> Iterator[Engine]:
     """A connection as the owner."""
@@ -60,10 +75,10 @@ def as_owner(roles: Roles) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_a_server_can_do_all_it_does(roles: Roles) -> None:
+def test_a_server_can_do_all_it_does(served: Roles) -> None:
     """Open a book, set up, authorize, settle, deny, refund, sign, tell a webhook, make partitions, and verify."""
     settings = {"webhook_poll_seconds": 0, "webhook_allow_http": True, "webhook_allow_private": True}
-    with RunningApp(roles.server_url, **settings) as app:
+    with RunningApp(served.server_url, **settings) as app:
         crawler = app.make_agent("crawler", budget="research")
         spent = app.make("/v1/authorizations", authorization("1.00") | {"intent": "read a page"}, key=crawler)
         settled = app.post(f"/v1/authorizations/{spent['id']}/settle", {"amount": usd("0.50")}, key=crawler)
@@ -83,7 +98,7 @@ def test_a_server_can_do_all_it_does(roles: Roles) -> None:
         assert app.post("/v1/checkpoints").status == 201
         assert app.app.context.growing.look() > 0
         assert app.get(f"/v1/proofs/inclusion?authorization={spent['id']}").status == 200
-    (report,) = verify_books(roles.server_url)
+    (report,) = verify_books(served.server_url)
     assert report.verified, report.differences
 
 
