@@ -63,6 +63,7 @@ _FREE: dict[str, tuple[str, str]] = {
     "name_kind": (_CHOSEN, "name"),
     "agent_kind": (_CHOSEN, "agent"),
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
+    "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
     "url": (_CHOSEN, "webhook"),
     "secret": (_CHOSEN, "webhook_rotation"),
