@@ -94,11 +94,12 @@ class LongBook:
         return head.size
 
     def spend(self, until: int) -> None:
-        """Hold and release until the log has so many records."""
+        """Hold and release until the log has so many records, fifty a second."""
         while (left := until - self.size()) > 0:
             asked = [self.ledger.command(Authorize, self.crawler, **ASKED) for _ in range(min(50, -(-left // 2)))]
             made = [str((one.body or {})["authorization"]) for one in self.ledger.decide(*asked)]
             self.ledger.decide(*(self.ledger.command(Release, self.crawler, authorization=one) for one in made))
+            self.ledger.advance(1)
 
     def sign(self) -> Any:
         """Make the checkpoint of "acme" as it is now."""
