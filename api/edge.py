@@ -44,13 +44,14 @@ class Edge:
         started = perf_counter()
         asked = Asked(scope)
         path = scope["path"]
-        hot = self._hot.route(scope["method"], path)
         if path.startswith(PREFIXES) and self._context.gateway is not None:
+            scope[STATE_KEY] = asked
             # Its own line is written by the gateway's mount, also where the client has left.
             route, status = await self._context.gateway(scope, receive, send, asked.request_id)
             if status:
                 self._metrics.answered(route, status, perf_counter() - started)
             return
+        hot = self._hot.route(scope["method"], path)
         if hot is not None:
             route = hot[0]
             try:

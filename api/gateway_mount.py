@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from api.edge_state import STATE_KEY
 from api.logs import ACCESS, SERVER, shown_path
 from api.problems import ProblemError
 from api.request import Asked, Receive, Scope, read_body
@@ -82,7 +83,7 @@ def make_gateway(context: Context, telemetry: Telemetry | None = None) -> Gatewa
         return 0
 
     async def read(scope: Scope, receive: Receive, bytes_max: int) -> bytes | None:
-        asked = Asked(scope)
+        asked: Asked = scope[STATE_KEY]
         try:
             if asked.header_bytes > context.settings.header_bytes_max:
                 raise ProblemError("header_too_large", "the headers are too long")
@@ -100,7 +101,8 @@ def make_gateway(context: Context, telemetry: Telemetry | None = None) -> Gatewa
 
     if telemetry is None:
         telemetry = telemetry_of(context.settings.gateway_telemetry, os.environ, SERVER.warning)
-    ports = Ports(_Ledger(context), AskerCache(context.engine), context.sources, read_key, take, read, ended)
+    askers = AskerCache(context.engine, settings=context.authorizer.settings_seen)
+    ports = Ports(_Ledger(context), askers, context.sources, read_key, take, read, ended)
     return Gateway(config, prices, ports, telemetry)
 
 

@@ -79,6 +79,7 @@ class Gateway:
         self._history = OutputHistory()
         self._tokens = TokenCounter()
         self._reports = Reports()
+        self._places: dict[tuple[str, str], tuple[Provider, Place]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
 
@@ -125,15 +126,16 @@ class Gateway:
         if task is not None:
             self._tasks.add(task)
         try:
-            provider_name, provider, below = self._provider_at(scope["path"])
-            family = provider.wire
-            facts.provider, facts.base_url = provider_name, provider.base_url
-            place = place_of(provider.wire, provider_name, scope["method"], below)
-            if place is None:
-                raise Refusal(
-                    404, "not_served",
-                    f"Bursar does not forward {scope['method']} {scope['path'][:200]}: it would pass the ledger by",
-                )  # fmt: skip
+            known = self._places.get((scope["method"], scope["path"]))
+            if known is None:
+                provider_name, provider, below = self._provider_at(scope["path"])
+                family = provider.wire
+                facts.provider, facts.base_url = provider_name, provider.base_url
+                place = self._place(provider_name, provider, scope, below)
+            else:
+                provider, place = known
+                family = provider.wire
+                facts.provider, facts.base_url = place.provider, provider.base_url
             route = f"gateway:{place.wire.value if place.wire is not None else 'free'}"
             facts.wire = place.wire
             await self._answer(place, provider, scope, receive, sender, facts)
@@ -167,6 +169,19 @@ class Gateway:
         if found is None or provider is None:
             raise Refusal(404, "unknown_provider", f"Bursar has no provider at {path[:200]}")
         return found[0], provider, found[1]
+
+    def _place(self, name: str, provider: Provider, scope: Scope, below: str) -> Place:
+        """What a request to a provider is; that of a call is remembered, of which there are a few for each provider.
+        Raises Refusal."""
+        place = place_of(provider.wire, name, scope["method"], below)
+        if place is None:
+            raise Refusal(
+                404, "not_served",
+                f"Bursar does not forward {scope['method']} {scope['path'][:200]}: it would pass the ledger by",
+            )  # fmt: skip
+        if place.wire is not None:
+            self._places[scope["method"], scope["path"]] = provider, place
+        return place
 
     @staticmethod
     def _refusal_of(error: Exception, request_id: bytes) -> Refusal:
@@ -205,11 +220,11 @@ class Gateway:
             raise Refusal(503, "stopping", "Bursar is stopping; ask again", retry_after_seconds=1)
         headers = scope["headers"]
         query = scope.get("query_string", b"")
-        if carries_key(unquote_to_bytes(query)):
+        if query and carries_key(unquote_to_bytes(query)):
             raise Refusal(
                 400, "key_in_query", "Bursar: a key does not belong into a query, which logs keep; send it as a header"
             )
-        unknown = unknown_parameter(query) if place.wire is not None else None
+        unknown = unknown_parameter(query) if query and place.wire is not None else None
         if unknown is not None:
             raise Refusal(
                 400, "query_not_allowed",
@@ -346,9 +361,11 @@ class _Sender:
             self.status = message["status"]
             headers = message["headers"]
             name = b"x-request-id"
-            if any(header[0] == name for header in headers):
-                # The provider's own stands there, which its support asks for.
-                name = b"x-bursar-request-id"
+            for header in headers:
+                if header[0] == name:
+                    # The provider's own stands there, which its support asks for.
+                    name = b"x-bursar-request-id"
+                    break
             headers.append((name, self._request_id))
         await self._send(message)
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from gateway.config import Provider
 
 Headers = Sequence[tuple[bytes, bytes]]
+_NONE_NAMED: Final[frozenset[bytes]] = frozenset()
 LENGTH_DIGITS_MAX: Final = 20
+NAMES_KEPT: Final = 512
+"""Names of headers of which it is remembered whether they pass."""
 
 _HOP_BY_HOP: Final = frozenset(
     (
@@ -60,7 +64,7 @@ def key_in(headers: Headers) -> bytes | None:
 
 def carries_key(text: bytes) -> bool:
     """Whether a Bursar key stands anywhere in a header's value or a query."""
-    return _KEY.search(text) is not None
+    return b"bk_" in text and _KEY.search(text) is not None
 
 
 def unknown_parameter(query: bytes) -> str | None:
@@ -93,9 +97,9 @@ def upward(headers: Headers, provider: Provider, key: str | None, authorization:
     if provider.key is not None and provider.key.header is not None:
         named |= {provider.key.header.lower().encode()}
     kept = [
-        (name.decode("latin-1"), _text(value))
+        (shown, _text(value))
         for name, value in headers
-        if name not in _NOT_UP and name not in named and not name.startswith((_OURS, _WAY)) and not carries_key(value)
+        if (shown := _name_up(name)) is not None and name not in named and not carries_key(value)
     ]
     kept += provider.headers.items()
     kept.append(("accept-encoding", "identity"))
@@ -119,13 +123,24 @@ def with_trace(headers: list[tuple[str, str]], trace: Sequence[tuple[str, str]])
 
 def downward(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """The headers of a provider's answer that its client gets, in ASGI's form."""
-    lowered = [(name.lower(), value) for name, value in headers]
-    named = _named_by_connection(lowered)
-    return [
-        (name, value)
-        for name, value in lowered
-        if name not in _NOT_DOWN and name not in named and not name.startswith(_OURS) and _CONTROL.search(value) is None
-    ]
+    found = [(name.lower(), value) for name, value in headers]
+    named = _named_by_connection(found)
+    kept = [(shown, value) for name, value in found if (shown := _name_down(name)) is not None and name not in named]
+    if _CONTROL.search(b"".join([value for _, value in kept])) is None:
+        return kept
+    return [(name, value) for name, value in kept if _CONTROL.search(value) is None]
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _name_up(name: bytes) -> str | None:
+    """The name of a request's header as it goes to providers; None where it does not."""
+    return None if name in _NOT_UP or name.startswith((_OURS, _WAY)) else name.decode("latin-1")
+
+
+@lru_cache(maxsize=NAMES_KEPT)
+def _name_down(name: bytes) -> bytes | None:
+    """The name of an answer's header as its client gets it; None where it does not."""
+    return None if name in _NOT_DOWN or name.startswith(_OURS) else name
 
 
 def _text(value: bytes) -> str:
@@ -137,8 +152,7 @@ def _text(value: bytes) -> str:
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(part.strip().lower() for part in value.split(b","))
-    return frozenset(named)
+    lists = [value for name, value in headers if name == b"connection"]
+    if not lists:
+        return _NONE_NAMED
+    return frozenset(part.strip().lower() for value in lists for part in value.split(b","))

@@ -7,8 +7,7 @@ policy sets, or not at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.config import Provider
 from gateway.estimate import Bound, Counts, Request, bound
@@ -25,8 +24,7 @@ BYTES_A_TOKEN: Final = 3
 _STANDARD: Final = "standard"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
+class Holding(NamedTuple):
     """Amounts in atoms, outputs in tokens.
 
     ``amount`` is held if the budget has it; ``least`` is the smallest hold with which the call can be made; ``start``
@@ -94,6 +92,7 @@ def plan(
     )
     most = bound(request, counts, default_output_tokens=default)
 
+    # Under the limit that the client named, or that is forwarded where it named none.
     known = tariff.ceiling(input_tokens=most.input_tokens, output_tokens=most.output_tokens, **ways)
     ceilings = _ceilings(request, tariff, ways, rules, known=known)
 
@@ -104,7 +103,7 @@ def plan(
     if request.wire is Wire.EMBEDDINGS:
         amount = held(0)
         return Holding(bound=most, ways=ways, amount=amount, least=amount, start=amount, ceilings=ceilings)
-    amount = held(most.output_limit)
+    amount = max(known + ceilings, 1)
     floor = min(_floor(request, rules), most.output_limit)
     start = amount
     if request.stream and rules.stream is not None and not request.hidden_output and not request.unbounded:

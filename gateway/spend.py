@@ -12,8 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.ledger import Ledger, Waiting
 from gateway.reports import REPORT_DELAYS_SECONDS, Reports, delay_seconds
@@ -43,8 +42,7 @@ class ClientLeft(Exception):
     """The client left before its call was forwarded. Nothing is held for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What a call asks of the ledger. Amounts in atoms; ``least`` is the smallest amount with which it can be made."""
 
     amount: int
@@ -279,21 +277,23 @@ class Spend:
     async def _report(self, command: Report) -> bool:
         """Have the call's end recorded. Never raises ServiceError."""
         self.end = _ENDS[type(command)]
-        following: Report | None = command
         try:
             following = self._after(command, await self._ledger.decide(self._key.book_id, command))
         except CommandFailed as error:
             following = self._after_failure(command, error)
         except ServiceError as error:
             _logger.warning("the end of %s will be reported again: %s", self.id, error)
+            self._reports.add(self._insist(command))
+            return False
         except asyncio.CancelledError:
             # It may be recorded or not; its idempotency key lets it be told again.
             self._reports.add(self._insist(command))
             raise
-        if following is None:
-            return True
-        self._reports.add(self._insist(following))
-        return False
+        if following is not None:
+            # Nothing is reported instead of that: this ends here.
+            await self._report(following)
+            return False
+        return True
 
     async def _insist(self, command: Report) -> None:
         """Report again and again, for as long as this process lives. What is not recorded by then, the hold's own time

@@ -5,7 +5,7 @@ Pure. Invariant: every byte of an answer that does not say what was used is coun
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -15,8 +15,7 @@ from gateway.usage import Usage
 from gateway.wires import Wire
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """``usage`` is what the answer says in the end, ``begun`` what it said before, if it was a stream. For an estimate:
     its ``text``, how many bytes follow on it (``rest``), and the ``model`` that answered, "" where it does not say."""
 

@@ -4,7 +4,7 @@ Invariant: a bound is never below what the provider bills for what was read; wha
 ``unbounded``.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.estimate.chat import read_chat
 from gateway.estimate.document import read_object
@@ -22,16 +22,14 @@ _READERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """Tokens of a request's ``texts`` and of its ``prediction``: exact, or more."""
 
     texts: int
     prediction: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """Tokens that one call is billed at most, where nothing is ``unbounded``.
 
     ``input_tokens`` has text, images and audio in it, ``audio_input_tokens`` only the last (it has a price of its own).

@@ -4,7 +4,7 @@ Invariant: a request that reached this form was read in full; what could cost mo
 ``unbounded``.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.wires import Wire
 
@@ -18,8 +18,7 @@ class RequestInvalid(ValueError):
         self.param = param
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call, as far as its cost depends on it. Counts are tokens.
 
     ``texts`` are the inputs to count with ``encoding`` (the name of a public OpenAI encoding; None: bounded by bytes)

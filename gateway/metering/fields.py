@@ -68,15 +68,6 @@ class UsageFields:
         found = [count for count in map(self.take, paths) if count is not None]
         return max(found) if found else None
 
-    def only(self, *paths: str) -> bool:
-        """Whether all but these is zero and nothing is a word, and these, where they are there, are whole numbers."""
-        if self._too_deep or self._words:
-            return False
-        for path, value in self._left.items():
-            if value and (path not in paths or type(value) is not int or value < 0):
-                return False
-        return True
-
     def forget(self, *paths: str) -> None:
         """Say that these, and all below them, are no charge of their own."""
         for known in list(self._left):

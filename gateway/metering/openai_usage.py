@@ -62,6 +62,8 @@ _TOOL_ITEMS: Final = {
     "file_search_call": "storage_searches",
     "code_interpreter_call": "code_executions",
 }
+_SEARCHES: Final = ("num_search_queries", "server_tool_use.web_search_requests", "tool_usage.web_search.num_requests")
+_REPORTED_SEARCHES: Final = frozenset(name.partition(".")[0] for name in _SEARCHES)
 _TOKENS_ELSEWHERE: Final = "image_generation_call"
 
 
@@ -72,16 +74,16 @@ def openai_usage(wire: Wire, body: Mapping[str, Any], usage: Mapping[str, Any], 
     """
     chat = wire is not Wire.RESPONSES
     names = _NAMES[0] if chat else _NAMES[1]
-    fields = UsageFields(usage)
-    counts = _plain(fields, usage, *_TOTALS[names])
     unknown: tuple[str, ...] = ()
+    counts = _only_totals(usage, *_TOTALS[names])
     if counts is not None:
-        elsewhere = _tool_calls(body, fields, counts, items)
+        elsewhere = _tool_calls(body, None, counts, items)
     else:
+        fields = UsageFields(usage)
         counts = _totals(fields, *names)
         _parts_of_input(fields, counts, f"{names[0]}_tokens_details")
         _parts_of_output(fields, counts, names)
-        elsewhere = _tool_calls(body, fields, counts, items)
+        elsewhere = _tool_calls(body, fields.largest(*_SEARCHES), counts, items)
         fields.forget(*_FORGOTTEN[names])
         unknown = fields.unknown()
     return Usage(
@@ -93,10 +95,18 @@ def openai_usage(wire: Wire, body: Mapping[str, Any], usage: Mapping[str, Any], 
     )
 
 
-def _plain(fields: UsageFields, usage: Mapping[str, Any], read: str, written: str, total: str) -> dict[str, int] | None:
-    """The two totals of a usage in which all else is zero, which most are; None where it is not, or where their sum
-    says something else."""
-    if not fields.only(read, written, total):
+def _only_totals(usage: Mapping[str, Any], read: str, written: str, total: str) -> dict[str, int] | None:
+    """The two totals of a usage in which all else is zero, which most are; None where it is not, where anything else is
+    to be told from a number, or where their sum says something else."""
+    for name, value in usage.items():
+        if value is None or (type(value) is int and (value == 0 or (value > 0 and name in (read, written, total)))):
+            continue
+        if type(value) is not dict:
+            return None
+        for part in value.values():
+            if part is not None and (type(part) is not int or part):
+                return None
+    if not _REPORTED_SEARCHES.isdisjoint(usage):
         return None
     inputs, outputs = usage.get(read) or 0, usage.get(written) or 0
     said = usage.get(total)
@@ -146,9 +156,10 @@ def _parts_of_output(fields: UsageFields, counts: dict[str, int], names: tuple[s
 
 
 def _tool_calls(
-    body: Mapping[str, Any], fields: UsageFields, counts: dict[str, int], items: Iterable[Any]
+    body: Mapping[str, Any], reported: int | None, counts: dict[str, int], items: Iterable[Any]
 ) -> tuple[str, ...]:
-    """Count the calls of tools that cost a fee; what was billed somewhere else is named.
+    """Count the calls of tools that cost a fee; what was billed somewhere else is named. ``reported`` is how many
+    searches the usage names, None where it names none.
 
     Sources: OpenAI's price page, section "Built-in tools", and its guide to web search for search models in Chat
     Completions, which search once a call and report no count.
@@ -161,9 +172,6 @@ def _tool_calls(
         key = _TOOL_ITEMS.get(kind)
         if key is not None and mapping(item.get("action")).get("type", "search") == "search":
             counts[key] = counts.get(key, 0) + 1
-    reported = fields.largest(
-        "num_search_queries", "server_tool_use.web_search_requests", "tool_usage.web_search.num_requests"
-    )
     # The model's own count of its calls stands in the items; a larger one in the usage includes them.
     counts["web_searches"] = max(counts.get("web_searches", 0), reported or 0)
     if reported is None and not counts["web_searches"] and _searches_always(text(body.get("model"))):

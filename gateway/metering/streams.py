@@ -109,14 +109,16 @@ class StreamMeter:
 
     def _remember(self, body: Mapping[str, Any], *names: str) -> None:
         for name in names:
-            if body.get(name) is not None:
-                self._body[name] = body[name]
+            value = body.get(name)
+            if value is not None:
+                self._body[name] = value
 
     def _feed_chat(self, event: str, data: Mapping[str, Any]) -> None:
         self._remember(data, "id", "model", "service_tier")
-        x_groq = mapping(data.get("x_groq"))
-        if x_groq.get("error"):
-            self._fail(x_groq["error"])
+        if "x_groq" in data:
+            error = mapping(data["x_groq"]).get("error")
+            if error:
+                self._fail(error)
         choices = data.get("choices")
         for choice in map(mapping, choices if isinstance(choices, list) else ()):
             self.output.take(event, choice)
@@ -125,9 +127,10 @@ class StreamMeter:
         # One choice may end before another has begun.
         finished = len(self._finished) >= self._choices and all(self._finished.values())
         self.ended = self.ended or finished
-        usage = reported(data)
-        if usage is not None:
-            self._usage, self._final = usage, finished
+        if data.get("usage") is not None or "x_groq" in data:
+            usage = reported(data)
+            if usage is not None:
+                self._usage, self._final = usage, finished
 
     def _feed_responses(self, event: str, data: Mapping[str, Any]) -> None:
         self.output.take(event, data)

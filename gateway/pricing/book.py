@@ -43,7 +43,9 @@ class PriceBook:
         The book's own prices may name the model as it is called here, as the list calls it, or as it was ``asked``,
         where the list says that all of these are one model.
         """
-        at = day.astimezone(UTC) if isinstance(day, datetime) else None
+        at = day if isinstance(day, datetime) else None
+        if at is not None and at.tzinfo is not UTC:
+            at = at.astimezone(UTC)
         key = (provider, model, asked, at.date() if at else day)
         if key in self._kept:
             found = self._kept[key]

@@ -16,6 +16,7 @@ from ledger.core import (
     needs_setup,
     needs_spending,
 )
+from ledger.core.authorization import HELD
 from ledger.core.needs import Needs
 from ledger.core.policy_row import SCOPE_BOOK
 from ledger.core.principal import agent_name
@@ -47,7 +48,7 @@ def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
     for budget in snapshot.due_renewals:
         needs_budgets.seek_due(seeker, budget)
     for asked in commands:
-        sort = _sort_of(asked)
+        sort = _sort_of(asked, snapshot)
         before = 0
         if sort is not None:
             place = ready.get(sort)
@@ -72,10 +73,19 @@ def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
     return seeker.needs
 
 
-def _sort_of(asked: command.Command) -> tuple[Any, ...] | None:
-    """What a request to spend refers to: two of the same sort need the same facts, but for their idempotency keys."""
+def _sort_of(asked: command.Command, snapshot: Snapshot) -> tuple[Any, ...] | None:
+    """What a request to spend, or a settlement of a hold that is known, refers to: two of the same sort need the same
+    facts, but for their idempotency keys and the hold itself."""
     if type(asked) is command.Authorize:
         return asked.caller.key_digest, asked.budget, asked.run, asked.currency, asked.category, asked.payee
+    if type(asked) is command.Settle and asked.authorization in snapshot.authorizations:
+        found = snapshot.authorizations[asked.authorization]
+        if found is not None and found.state == HELD and found.splits is None:
+            return (
+                asked.caller.key_digest, asked.currency, asked.category, asked.payee, found.agent, found.budget,
+                found.run, found.currency, found.settled_category or found.category,
+                found.settled_payee or found.payee,
+            )  # fmt: skip
     return None
 
 

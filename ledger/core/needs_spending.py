@@ -31,7 +31,12 @@ def _seek_settle(seeker: Seeker, asked: command.Settle, own_agent: Agent | None)
     seeker.money(asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
-        seeker.spending(asked.category or found.category, asked.payee or found.payee, found.currency)
+        category, payee = asked.category or found.category, asked.payee or found.payee
+        seeker.spending(category, payee, found.currency)
+        plan = seeker.snapshot.plans.get((found.agent, found.budget))
+        if plan is not None and not plan.policies:
+            # What counters it changes hangs on the hold; where there are none, all that is alike needs the same.
+            seeker.placed = (plan, found.run, found.budget)
 
 
 def _seek_extend(seeker: Seeker, asked: command.Extend, own_agent: Agent | None) -> None:

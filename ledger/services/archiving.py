@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine
 from ledger.core.moment import SECOND
 from ledger.core.tiles import LEVELS_MAX, full_tiles
 from ledger.services.archive_files import Archive, ArchiveUnfit, BookSpan, archive_name, write_archive
+from ledger.services.lining import Liner
 from ledger.services.tiling import Tiler
-from ledger.storage import archive_rows, partitioning
+from ledger.storage import archive_rows, partitioning, spend_rows
 from ledger.storage.archive_rows import ArchivedRange
 from ledger.storage.partitioning import Partition
 from ledger.storage.proof_reader import LogPage, ProofReader
@@ -51,6 +52,7 @@ class Archiver:
         self._engine = engine
         self._owner = owner
         self._tiler = Tiler(engine, side)
+        self._liner = Liner(engine, side)
         self._now = now
         self._kept_days = kept_days
 
@@ -102,6 +104,7 @@ class Archiver:
             there, names = archive_rows.books_in(connection, part), archive_rows.book_names(connection)
         for book in archive.books:
             self._tiler.extend(book)
+            self._liner.catch_up(book, part.high)
         reasons: dict[int, str] = {}
         tables = ("", "")
 
@@ -177,4 +180,6 @@ class Archiver:
         watched = archive_rows.watched_to(connection, book)
         if watched is not None and watched < part.high:
             return "alerts have not been looked for in all of it: let a server run"
+        if (spend_rows.cursor(connection, book) or 0) < part.high:
+            return "the lines of statements are still being written, which cannot be made without it: run this again"
         return None

@@ -20,6 +20,7 @@ from ledger.services.errors import CommandFailed, Stopping
 from ledger.services.line import WAIT_SECONDS_MAX, Lines
 from ledger.services.place import Place
 from ledger.services.queue import Afterwards, CommandQueue, Deliver, Result, Submission
+from ledger.services.settings_seen import SettingsSeen
 from ledger.services.sources import Sources
 from ledger.services.writer_loop import OnBatch, OnWaited, WriterLoop, answer
 
@@ -105,6 +106,11 @@ class Authorizer:
         """Commands standing in line now."""
         return sum(loop.lines.size for loop in self._loops)
 
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """Until when it is known that nobody changed a book's settings, for those who remember what they read of them.
+        With several processes that write to one book, hardly ever."""
+        return self._loops[book_id % len(self._loops)].settings_seen(book_id)
+
     def submit(
         self,
         book_id: int,
@@ -138,11 +144,23 @@ class Authorizer:
 
         Raises Overloaded or Stopping, and then nothing was queued.
         """
+        place = self.place(book_id, wait_seconds)
+        self.submit_together(book_id, [Submission(book_id, (command,), deliver, False, afterwards, place)])
+        return place
+
+    def place(self, book_id: int, wait_seconds: float) -> Place:
+        """A place for a command of a submission that is handed in soon: its time to wait begins now."""
         loop = self._loops[book_id % len(self._loops)]
         seconds = min(max(wait_seconds, 0.0), WAIT_SECONDS_MAX)
-        place = Place(now=time.monotonic(), wait_seconds=seconds, on_leave=loop.leave)
-        loop.queue.put(Submission(book_id, (command,), deliver, False, afterwards, place))
-        return place
+        return Place(now=time.monotonic(), wait_seconds=seconds, on_leave=loop.leave)
+
+    def submit_together(self, book_id: int, submissions: Sequence[Submission]) -> None:
+        """Queue submissions to one book with one look at the queue, so that they are decided in one batch where they
+        fit into one. One with a ``place`` is one command that may wait in line.
+
+        Raises Overloaded or Stopping, and then nothing was queued.
+        """
+        self._loops[book_id % len(self._loops)].queue.put(*submissions)
 
     async def evaluate(self, book_id: int, command: Command) -> Outcome:
         """What the decision would be now; writes nothing. Raises ServiceError."""

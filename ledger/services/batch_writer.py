@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 
 from ledger.core.book import Book
@@ -33,6 +34,7 @@ from ledger.services.errors import (
     UnknownBook,
 )
 from ledger.services.queue import Result
+from ledger.services.settings_seen import SettingsSeen
 from ledger.services.sources import Sources
 from ledger.storage.errors import Busy, CommitUnknown, Conflict, NoRoom, SchemaOutdated, StorageError, Unavailable
 from ledger.storage.writer import BookWriter, open_writer
@@ -90,6 +92,13 @@ def _made(changeset: Changeset, table: TableSpec, column: str) -> Any:
     return rows[0][table.columns.index(column)] if rows else None
 
 
+def _is_complete(snapshot: Snapshot, needs: Needs) -> bool:
+    """Whether what was missing and has been read leads to nothing more: keys that nobody has used, and nothing due."""
+    if snapshot.due or snapshot.due_renewals or not needs.only_idempotency():
+        return False
+    return all(snapshot.idempotency[pair] is None for pair in needs.idempotency)
+
+
 def _waits(result: Result) -> bool:
     return isinstance(result, Outcome) and result.status is Status.EXPIRY_BACKLOG
 
@@ -106,9 +115,15 @@ class BatchWriter:
         self._lock_timeout_seconds = lock_timeout_seconds
         self._connection: BookWriter | None = None
         self._snapshots: dict[int, Snapshot] = {}
+        self._settings: dict[int, SettingsSeen] = {}
+        self._epochs = count(1)
         self._books: dict[int, tuple[Book, bytes]] = {}
         self._commit_seconds = 0.0
         self._records = 0
+
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """What is known of a book's settings; from any thread."""
+        return self._settings.get(book_id)
 
     def close(self) -> None:
         """Close the connection."""
@@ -213,7 +228,7 @@ class BatchWriter:
 
     def _attempt(self, book_id: int, commands: Sequence[Command], lost: _Lost | None, *, dry: bool) -> list[Outcome]:
         connection = self._connect()
-        snapshot = self._snapshots.pop(book_id, None)
+        kept = snapshot = self._snapshots.pop(book_id, None)
         needs = missing(snapshot, commands) if snapshot is not None else Needs()
         if lost is not None:
             lost.add_needs(needs)
@@ -225,6 +240,7 @@ class BatchWriter:
             book, secret = self._book(book_id, connection)
             frontier = Frontier.from_bytes(opening.head.size, opening.head.frontier)
             snapshot = Snapshot(book, opening.head, frontier, secret)
+        self._see_settings(book_id, changed=snapshot is not kept)
         opening.facts.put_into(snapshot)
         if lost is not None and lost.is_in(snapshot):
             connection.rollback()
@@ -233,11 +249,12 @@ class BatchWriter:
         moment = max(now, snapshot.head.recorded_at)
         self._read_due(connection, snapshot, moment)
         self._read_renewals(connection, snapshot, moment)
-        for _ in range(ROUNDS_MAX):
-            needs = missing(snapshot, commands)
-            if not needs:
-                break
-            connection.read(needs).put_into(snapshot)
+        if snapshot is not kept or lost is not None or not _is_complete(snapshot, needs):
+            for _ in range(ROUNDS_MAX):
+                needs = missing(snapshot, commands)
+                if not needs:
+                    break
+                connection.read(needs).put_into(snapshot)
         outcomes, changeset = decide(snapshot, commands, now)
         if dry or changeset.is_empty:
             connection.rollback()
@@ -246,9 +263,17 @@ class BatchWriter:
             tidy(snapshot)
         else:
             self._commit(connection, changeset, outcomes)
+            if changeset.touches_settings or changeset.head.frozen != snapshot.head.frozen:
+                self._see_settings(book_id, changed=True)
             accept(snapshot, changeset)
         self._keep(book_id, snapshot)
         return outcomes
+
+    def _see_settings(self, book_id: int, *, changed: bool) -> None:
+        """Note that the settings are what they were, or may be others: changed here, or by whoever moved the head."""
+        before = self._settings.get(book_id)
+        epoch = next(self._epochs) if changed or before is None else before.epoch
+        self._settings[book_id] = SettingsSeen(epoch, time.monotonic())
 
     def _commit(self, connection: BookWriter, changeset: Changeset, outcomes: list[Outcome]) -> None:
         started = time.perf_counter()
@@ -294,7 +319,9 @@ class BatchWriter:
     def _keep(self, book_id: int, snapshot: Snapshot) -> None:
         self._snapshots[book_id] = snapshot
         while len(self._snapshots) > BOOKS_MAX:
-            del self._snapshots[next(iter(self._snapshots))]
+            forgotten = next(iter(self._snapshots))
+            del self._snapshots[forgotten]
+            self._settings.pop(forgotten, None)
 
     def _connect(self) -> BookWriter:
         if self._connection is None:

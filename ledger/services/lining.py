@@ -28,7 +28,7 @@ from ledger.core.spend_line import (
     needs_origin,
 )
 from ledger.services.errors import ServiceError, UnknownBook
-from ledger.storage import queries_log, spend_rows
+from ledger.storage import archive_rows, queries_log, spend_rows
 from ledger.storage.errors import Busy, Conflict, StorageError
 from ledger.storage.side_writer import SideWriter
 
@@ -94,10 +94,15 @@ class Liner:
 
     def rebuild(self, book_id: int) -> None:
         """Take away all lines of a book, daily totals included; who looks next writes them again. Raises UnknownBook,
-        StorageError."""
+        LinesUnavailable where they could not be written again, StorageError."""
         with self._engine.connect() as connection:
             if queries_log.head(connection, book_id) is None:
                 raise UnknownBook
+            archived = archive_rows.last_range(connection, book_id)
+        if archived is not None:
+            raise LinesUnavailable(
+                f"the first {archived.stop} records are in archives, so their lines could not be made again, and stay"
+            )
         with self._side.transaction() as connection:
             spend_rows.begin_clearing(connection, book_id, again=True)
 
@@ -134,6 +139,9 @@ class Liner:
         book = queries_log.book_by_id(connection, book_id)
         if not records or book is None:
             return None
+        if records[0].log_index != start:
+            archive_rows.refuse_archived(connection, book_id, start)
+            raise LinesUnavailable(f"record {start} is missing, so no statement can be made; run 'bursar verify'")
         lines: list[SpendLine] = []
         holds: list[SpendHold] = []
         index = start

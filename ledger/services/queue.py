@@ -18,9 +18,9 @@ Result = Outcome | Exception
 Deliver = Callable[[list[Result]], None]
 
 
-Afterwards = Callable[[], threading.Event | None]
-"""Called on the writer's thread. The event it returns, if any, is set once those who were answered have had their turn
-to ask again."""
+Afterwards = Callable[[bool], threading.Event | None]
+"""Called on the writer's thread, with whether the next batch could be taken at once. Then the event it returns, if any,
+is set once those who were answered have had their turn to ask again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,20 +51,22 @@ class CommandQueue:
         self.stopping = False
         self.depth = 0
 
-    def put(self, submission: Submission) -> None:
-        """Queue a submission. Raises Overloaded or Stopping."""
-        count = len(submission.commands)
+    def put(self, *submissions: Submission) -> None:
+        """Queue submissions of one book, to be taken together if they fit into a batch. Raises Overloaded or Stopping,
+        and then none was queued."""
+        count = sum(len(submission.commands) for submission in submissions)
         with self._condition:
             if self.stopping:
                 raise Stopping("this server is shutting down")
             if self.depth + count > self._commands_max:
                 raise Overloaded(f"{self.depth} commands are waiting, which is as many as may wait")
             self.depth += count
-            lane = self._lanes.get(submission.book_id)
+            book_id = submissions[0].book_id
+            lane = self._lanes.get(book_id)
             if lane is None:
-                lane = self._lanes[submission.book_id] = deque()
-                self._turns.append(submission.book_id)
-            lane.append(submission)
+                lane = self._lanes[book_id] = deque()
+                self._turns.append(book_id)
+            lane.extend(submissions)
             if self._waiting:
                 self._condition.notify()
 

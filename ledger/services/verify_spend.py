@@ -147,12 +147,19 @@ class SpendCheck:
                 spec: self._reader.rows(
                     connection,
                     f"SELECT {', '.join(spec.columns[1:])} FROM {spec.name} WHERE book_id = :book"
-                    f" AND ({column} >= :cursor OR {column} < 0) LIMIT 1",
+                    f" AND ({column} >= :cursor OR {column} < 0 OR {column} IS NULL) LIMIT 1",
                     cursor=cursor if type(cursor) is int else 0,
                 )
                 for spec, column in _PLACED
             }
             days = self._reader.rows(connection, "SELECT 1 FROM spend_days WHERE book_id = :book LIMIT 1")
+            stray[SPEND_DAYS] = self._reader.rows(
+                connection,
+                f"SELECT {', '.join(SPEND_DAYS.columns[1:])} FROM spend_days WHERE book_id = :book"
+                " AND day IS NULL LIMIT 1",
+            )
+        if len(cursors) > 1:
+            self._note([Difference(SPEND_CURSOR.name, "the book has more than one row")])
         if cursor == CLEARING:
             return
         if not cursors:

@@ -20,6 +20,7 @@ from ledger.services.errors import LeftLine
 from ledger.services.line import Answers, Lines, in_line
 from ledger.services.place import Place
 from ledger.services.queue import Afterwards, CommandQueue, Result, Submission
+from ledger.services.settings_seen import SettingsSeen
 
 TURN_SECONDS_MAX: Final = 0.005
 """How long those who were answered may take to ask again before the next batch is taken without them."""
@@ -29,9 +30,9 @@ OnWaited = Callable[[str, float], None]
 _logger = logging.getLogger(__name__)
 
 
-def answer(answers: Iterable[tuple[Submission, list[Result]]]) -> list[threading.Event]:
+def answer(answers: Iterable[tuple[Submission, list[Result]]], *, others_wait: bool = False) -> list[threading.Event]:
     """Deliver, then call each ``afterwards`` once; the events they return. Somebody who cannot be told (a loop that has
-    closed) takes nothing from those who come after."""
+    closed) takes nothing from those who come after. ``others_wait``: the next batch could be taken at once."""
     last: dict[Afterwards, None] = {}
     settling: list[threading.Event] = []
     for submission, results in answers:
@@ -43,7 +44,7 @@ def answer(answers: Iterable[tuple[Submission, list[Result]]]) -> list[threading
             last[submission.afterwards] = None
     for afterwards in last:
         try:
-            event = afterwards()
+            event = afterwards(others_wait)
         except Exception:
             _logger.exception("somebody could not be told of a batch")
         else:
@@ -90,6 +91,10 @@ class WriterLoop:
                 self._batch_and_line(book_id, [])
         self._writer.close()
 
+    def settings_seen(self, book_id: int) -> SettingsSeen | None:
+        """What is known of a book's settings; from any thread."""
+        return self._writer.settings_seen(book_id)
+
     def leave(self, place: Place) -> None:
         """Drop whoever has this place, from any thread."""
         self.lines.leave(place)
@@ -105,7 +110,7 @@ class WriterLoop:
             end = at + len(submission.commands)
             answers.append((submission, results[at:end]))
             at = end
-        self._after(answer(answers), report)
+        self._after(answers, report)
 
     def _batch_and_line(self, book_id: int, batch: list[Submission]) -> None:
         """Decide those in line who are to be tried, and then a batch, in which newcomers may begin to wait."""
@@ -143,12 +148,13 @@ class WriterLoop:
         if report.records:
             lines.wake(book_id)
         self._count_waited(waited)
-        self._after(answer(waited + answers), report)
+        self._after(waited + answers, report)
 
-    def _after(self, settling: Sequence[threading.Event], report: BatchReport) -> None:
+    def _after(self, answers: Answers, report: BatchReport) -> None:
+        settling = answer(answers, others_wait=self.queue.depth > 0)
         if self._on_batch is not None:
             self._on_batch(report)
-        if self.queue.depth:
+        if settling and self.queue.depth:
             # Half of the callers wait here and half were just answered. Were the next batch taken now, each would
             # hold one half for ever, at twice the cost of a commit: let those who were answered ask again first.
             deadline = time.monotonic() + TURN_SECONDS_MAX

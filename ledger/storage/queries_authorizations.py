@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, un
 from ledger.core.authorization import STATES, Authorization
 from ledger.core.run import Run, RunTotal
 from ledger.storage.archive_rows import last_range, refuse_archived
+from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.tables import authorizations, log_records, run_totals, runs
 
@@ -52,10 +53,8 @@ def authorization(connection: Connection, book_id: int, authorization_id: str) -
 
 def authorizations_at(connection: Connection, book_id: int, ids: Collection[str]) -> dict[str, Authorization]:
     """Id to authorization, of those that are there; for the few that a page refers to."""
-    if not ids:
-        return {}
-    statement = select(authorizations).where(authorizations.c.book_id == book_id, authorizations.c.id.in_(sorted(ids)))
-    return {row.id: Authorization(*row) for row in connection.execute(statement)}
+    rows = rows_by_key(connection, authorizations, book_id, authorizations.c.id, ids)
+    return {row.id: Authorization(*row) for row in rows}
 
 
 def list_authorizations(

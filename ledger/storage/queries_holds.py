@@ -13,6 +13,9 @@ from sqlalchemy import Connection, func, select
 from ledger.core.authorization import OPEN_STATES, Authorization
 from ledger.core.canonical import parse
 from ledger.core.spend_line import ENDING_KINDS, ended_hold
+from ledger.storage.archive_rows import refuse_archived
+from ledger.storage.keyed import rows_by_key
+from ledger.storage.queries_authorizations import authorizations_at
 from ledger.storage.tables import authorizations, book_heads, log_records
 from ledger.storage.tables_finance import spend_cursor, spend_holds
 
@@ -101,18 +104,16 @@ def _ended_unwritten(connection: Connection, book_id: int, start: int, size: int
         authorization = ended_hold(parse(bytes(packed)))
         if authorization is not None:
             ended[authorization] = index
-    if not ended:
-        return []
-    rows = connection.execute(
-        select(authorizations.c.created_index, authorizations.c.id).where(
-            authorizations.c.book_id == book_id, authorizations.c.id.in_(sorted(ended))
-        )
-    )
+    rows = rows_by_key(
+        connection, authorizations, book_id, authorizations.c.id, ended,
+        columns=(authorizations.c.created_index, authorizations.c.id),
+    )  # fmt: skip
     return [OpenHold(opened, ended[name]) for opened, name in rows if opened < size]
 
 
 def holds_then(connection: Connection, book_id: int, holds: Sequence[OpenHold], *, size: int) -> list[HoldThen]:
-    """How each of some holds stood after the first ``size`` records, in the same order; for a page of them."""
+    """How each of some holds stood after the first ``size`` records, in the same order; for a page of them. Raises
+    RecordArchived."""
     bodies: dict[int, dict[str, Any]] = {}
     waiting = {hold.opened_index: hold.latest_index for hold in holds}
     for _ in range(_CHAIN_MAX):
@@ -125,19 +126,14 @@ def holds_then(connection: Connection, book_id: int, holds: Sequence[OpenHold], 
         following = {}
         for opened, index in waiting.items():
             if index not in read:
+                refuse_archived(connection, book_id, index)
                 raise LookupError(f"record {index} is missing; run 'bursar verify'")
             if index < size:
                 bodies[opened] = read[index]
             else:
                 following[opened] = int(read[index]["previous"])
         waiting = following
-    names = sorted(body["authorization"] for body in bodies.values())
-    rows = {
-        row.id: Authorization(*row)
-        for row in connection.execute(
-            select(authorizations).where(authorizations.c.book_id == book_id, authorizations.c.id.in_(names))
-        )
-    }
+    rows = authorizations_at(connection, book_id, {body["authorization"] for body in bodies.values()})
     made = []
     for hold in holds:
         body = bodies[hold.opened_index]

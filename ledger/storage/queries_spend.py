@@ -7,7 +7,7 @@ after the log size and count for earlier days.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, literal, select, tuple_
 
@@ -15,6 +15,7 @@ from ledger.core.approval import GRANT
 from ledger.core.principal import Agent
 from ledger.core.spend_line import SPEND_KINDS, SpendLine, date_of, day_number
 from ledger.core.windows import day_start
+from ledger.storage.keyed import rows_by_key
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import agents, approval_votes, log_records, names, runs
 from ledger.storage.tables_finance import spend_cursor, spend_days, spend_lines
@@ -33,11 +34,12 @@ class LineScope:
     column: str | None = None
     values: tuple[str, ...] = ()
 
-    def condition(self) -> tuple[ColumnElement[bool], ...]:
-        """What rows of ``spend_lines`` must fulfil."""
+    def condition(self, *, hidden: bool = False) -> tuple[ColumnElement[bool], ...]:
+        """What rows of ``spend_lines`` must fulfil; ``hidden``, so that no index of the scope's serves."""
         if self.column is None:
             return ()
-        column = spend_lines.c[self.column]
+        column: ColumnElement[Any] = spend_lines.c[self.column]
+        column = column + "" if hidden else column
         if len(self.values) == 1:
             return (column == self.values[0],)
         return (column.in_(self.values),)
@@ -55,30 +57,33 @@ def list_lines(
     limit: int,
 ) -> list[SpendLine]:
     """Lines of the first ``size`` records that count for a moment from ``starts_at`` (included) to ``ends_at`` (not
-    included), in the order of statements, continuing after a place; at most ``limit``."""
+    included), in the order of statements, continuing after a place; at most ``limit``. The scope has one value at
+    most."""
     columns = spend_lines.c
-    order = [columns.effective_at, columns.log_index, columns.position]
-    low = after if after is not None else (starts_at, -1, -1)
-    conditions: list[ColumnElement[bool]] = [
-        columns.book_id == book_id,
-        *scope.condition(),
-        columns.effective_at >= low[0],
-        tuple_(*order) > tuple_(*(literal(value, BigInteger) for value in low)),
-        columns.effective_at < ends_at,
-        columns.log_index < size,
-    ]
-    # Led by the scope's column, so that its index serves: a planner without statistics might walk all lines instead.
-    lead = [columns[scope.column]] if scope.column is not None and len(scope.values) == 1 else []
-    statement = select(spend_lines).where(*conditions).order_by(*lead, *order).limit(limit)
+    order: list[Any] = [columns.effective_at, columns.log_index, columns.position]
+    low: tuple[Any, ...] = after if after is not None else (starts_at, -1, -1)
+    high: tuple[Any, ...] = (ends_at, -1, -1)
+    conditions: list[ColumnElement[bool]] = [columns.book_id == book_id, columns.log_index + 0 < size]
+    if scope.column is not None:
+        # As one row, so that nothing but the scope's own index serves (``queries_accounts.stretch_of``).
+        order.insert(0, columns[scope.column])
+        low, high = (scope.values[0], *low), (scope.values[0], *high)
+        conditions.append(columns[scope.column].is_not(None))
+    place = tuple_(*order)
+    statement = (
+        select(spend_lines).where(*conditions, place > _place(low), place < _place(high)).order_by(*order).limit(limit)
+    )
     return [SpendLine(*row) for row in connection.execute(statement)]
 
 
+def _place(values: tuple[Any, ...]) -> ColumnElement[Any]:
+    return tuple_(*(literal(value, BigInteger) if isinstance(value, int) else literal(value) for value in values))
+
+
 def _sum_lines(connection: Connection, *conditions: ColumnElement[bool]) -> dict[str, int]:
-    statement = (
-        select(spend_lines.c.currency, *halves(spend_lines.c.amount))
-        .where(*conditions)
-        .group_by(spend_lines.c.currency)
-    )
+    """What lines add up to, by currency."""
+    columns = spend_lines.c
+    statement = select(columns.currency, *halves(columns.amount)).where(*conditions).group_by(columns.currency)
     return {row[0]: whole(*row[1:]) for row in connection.execute(statement)}
 
 
@@ -87,7 +92,7 @@ def spent_of_run(connection: Connection, book_id: int, run: str, *, before: int,
     columns = spend_lines.c
     return _sum_lines(
         connection, columns.book_id == book_id, columns.run == run, columns.effective_at < before,
-        columns.log_index < size,
+        columns.log_index + 0 < size,
     )  # fmt: skip
 
 
@@ -105,21 +110,26 @@ def spent_before(
     newest = _recorded_at(connection, book_id, size - 1)
     if newest is None:
         return {}
-    mine = (columns.book_id == book_id, *scope.condition())
     if _written(connection, book_id) - size <= LATER_MAX:
         until = before
         later = _sum_later(connection, book_id, scope, before=before, size=size)
     else:
         until = before if before <= newest else day_start(timezone, date_of(day_number(timezone, newest)))
         backdated = columns.effective_at != columns.recorded_at
-        later = _sum_lines(connection, *mine, backdated, columns.effective_at < until, columns.log_index >= size)
+        # By when they were recorded, and all else asked of expressions, so that only the few that are backdated are
+        # looked at, and no other index serves.
+        later = _sum_lines(
+            connection, columns.book_id == book_id, backdated, columns.recorded_at >= newest,
+            columns.log_index + 0 >= size, columns.effective_at + 0 < until, *scope.condition(hidden=True),
+        )  # fmt: skip
     totals = _days_before(connection, book_id, scope, day_number(timezone, until))
     for currency, amount in later.items():
         totals[currency] = totals.get(currency, 0) - amount
     if until != before:
         today = _sum_lines(
-            connection, *mine, columns.effective_at >= until, columns.effective_at < before, columns.log_index < size
-        )
+            connection, columns.book_id == book_id, *scope.condition(), columns.effective_at >= until,
+            columns.effective_at < before, columns.log_index + 0 < size,
+        )  # fmt: skip
         for currency, amount in today.items():
             totals[currency] = totals.get(currency, 0) + amount
     return {currency: amount for currency, amount in sorted(totals.items()) if amount}
@@ -138,7 +148,7 @@ def _sum_later(connection: Connection, book_id: int, scope: LineScope, *, before
     stretch of the log is read, whatever the planner thinks of the scope's index."""
     columns = spend_lines.c
     statement = select(columns.currency, columns.amount, *([columns[scope.column]] if scope.column else [])).where(
-        columns.book_id == book_id, columns.log_index >= size, columns.effective_at < before
+        columns.book_id == book_id, columns.log_index >= size, columns.effective_at + 0 < before
     )
     among = frozenset(scope.values)
     sums: dict[str, int] = {}
@@ -170,7 +180,11 @@ def has_corrections(connection: Connection, book_id: int, *, size: int) -> bool:
     """Whether any line of the first ``size`` records corrects another."""
     statement = (
         select(spend_lines.c.log_index)
-        .where(spend_lines.c.book_id == book_id, spend_lines.c.corrects.is_not(None), spend_lines.c.log_index < size)
+        .where(
+            spend_lines.c.book_id == book_id, spend_lines.c.corrects.is_not(None), spend_lines.c.log_index + 0 < size
+        )
+        # The order of the index that has corrections only.
+        .order_by(spend_lines.c.authorization_id, spend_lines.c.log_index)
         .limit(1)
     )
     return connection.execute(statement).first() is not None
@@ -188,9 +202,10 @@ def corrections_of(
             columns.book_id == book_id,
             columns.authorization_id.in_(sorted(authorizations)),
             columns.corrects.is_not(None),
-            columns.log_index < size,
+            columns.log_index + 0 < size,
         )
-        .order_by(columns.log_index)
+        # The order of the index that has corrections only.
+        .order_by(columns.authorization_id, columns.log_index)
     )
     found: dict[int, list[tuple[int, int]]] = {}
     for corrects, log_index, effective_at in connection.execute(statement):
@@ -200,13 +215,12 @@ def corrections_of(
 
 def lines_at(connection: Connection, book_id: int, indexes: Collection[int]) -> dict[int, SpendLine]:
     """Log index to the line of an authorization or charge at it, of those that have one; for the few of a page."""
-    statement = select(spend_lines).where(
-        spend_lines.c.book_id == book_id,
-        spend_lines.c.log_index.in_(sorted(indexes)),
-        spend_lines.c.position == 0,
-        spend_lines.c.kind.in_(SPEND_KINDS),
-    )
-    return {row.log_index: SpendLine(*row) for row in connection.execute(statement)}
+    columns = spend_lines.c
+    rows = rows_by_key(
+        connection, spend_lines, book_id, columns.log_index, indexes, columns.position == 0,
+        columns.kind.in_(SPEND_KINDS),
+    )  # fmt: skip
+    return {row.log_index: SpendLine(*row) for row in rows}
 
 
 def granters(connection: Connection, book_id: int, approvals: Collection[str]) -> dict[str, list[str]]:
@@ -263,7 +277,7 @@ def run_named(connection: Connection, book_id: int, reference: str, *, size: int
     columns = spend_lines.c
     bearing = (
         select(columns.run)
-        .where(columns.book_id == book_id, columns.run == reference, columns.log_index < size)
+        .where(columns.book_id == book_id, columns.run == reference, columns.log_index + 0 < size)
         .order_by(columns.run, columns.effective_at, columns.log_index, columns.position)
         .limit(1)
     )

@@ -21,6 +21,7 @@ from ledger.core.spend_line import (
     SpendLine,
 )
 from ledger.storage.errors import Conflict
+from ledger.storage.keyed import rows_by_key
 from ledger.storage.tables import approvals, authorizations, book_heads, log_records
 from ledger.storage.tables_finance import spend_cursor, spend_days, spend_holds, spend_lines
 
@@ -82,25 +83,19 @@ def origins(connection: Connection, book_id: int, ids: Collection[str]) -> dict[
     """What never changes about authorizations and charges, by id."""
     if not ids:
         return {}
-    listed = sorted(ids)
+    columns = approvals.c
+    decided = rows_by_key(
+        connection, approvals, book_id, columns.authorization_id, ids, columns.state.in_((GRANTED, FORCED)),
+        columns=(columns.authorization_id, columns.position, columns.id),
+    )  # fmt: skip
     granted: dict[str, list[str]] = {}
-    statement = (
-        select(approvals.c.authorization_id, approvals.c.id)
-        .where(
-            approvals.c.book_id == book_id,
-            approvals.c.authorization_id.in_(listed),
-            approvals.c.state.in_((GRANTED, FORCED)),
-        )
-        .order_by(approvals.c.authorization_id, approvals.c.position)
-    )
-    for authorization, approval in connection.execute(statement):
+    for authorization, _, approval in sorted(map(tuple, decided)):
         granted.setdefault(authorization, []).append(approval)
     columns = authorizations.c
-    rows = connection.execute(
-        select(columns.id, columns.created_index, columns.resource, columns.labels).where(
-            columns.book_id == book_id, columns.id.in_(listed)
-        )
-    )
+    rows = rows_by_key(
+        connection, authorizations, book_id, columns.id, ids,
+        columns=(columns.id, columns.created_index, columns.resource, columns.labels),
+    )  # fmt: skip
     return {row[0]: Origin(row[1], row[2], row[3], " ".join(granted.get(row[0], ())) or None) for row in rows}
 
 

@@ -8,6 +8,7 @@ is made once per table and per power of two of keys, so that statements stay pre
 import random
 import sqlite3
 import time
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from typing import Final
@@ -24,8 +25,8 @@ STATEMENTS_KEPT: Final = 512
 KEYS_PER_STATEMENT: Final = 8_192
 """Keys of more columns fit too: SQLite takes 32,766 parameters."""
 ROWS_PER_STATEMENT: Final = 32
-"""Rows inserted by one statement: a quarter less time than one each, and the interpreter is let go of and taken back
-once for all of them, which a busy event loop beside this thread makes slow."""
+"""Rows inserted or updated by one statement: a quarter less time than one each, and the interpreter is let go of and
+taken back once for all of them, which a busy event loop beside this thread makes slow."""
 WAL_PAGES: Final = 8_000
 """Pages in the write-ahead log (32 MB) before a commit copies them back. A page that many commits rewrite is copied
 once."""
@@ -39,16 +40,22 @@ def _insert_statement(spec: TableSpec, rows: int = 1) -> str:
     return f"INSERT INTO {spec.name} ({', '.join(spec.columns)}) VALUES {', '.join([places] * rows)}"
 
 
-def _update_statement(spec: TableSpec) -> str:
-    changes = ", ".join(f"{column} = ?" for column in spec.mutable)
-    keys = " AND ".join(f"{column} = ?" for column in spec.key)
-    return f"UPDATE {spec.name} SET {changes} WHERE {keys}"
+@cache
+def _update_statement(spec: TableSpec, rows: int = 1) -> str:
+    """The statement that updates ``rows`` rows, a power of two up to ``ROWS_PER_STATEMENT``, each found by its key."""
+    if rows == 1:
+        changes = ", ".join(f"{column} = ?" for column in spec.mutable)
+        keys = " AND ".join(f"{column} = ?" for column in spec.key)
+        return f"UPDATE {spec.name} SET {changes} WHERE {keys}"
+    numbered = {column: f"w.column{at}" for at, column in enumerate((*spec.mutable, *spec.key), start=1)}
+    changes = ", ".join(f"{column} = {numbered[column]}" for column in spec.mutable)
+    keys = " AND ".join(f"{spec.name}.{column} = {numbered[column]}" for column in spec.key)
+    places = f"({', '.join('?' * len(numbered))})"
+    return f"UPDATE {spec.name} SET {changes} FROM (VALUES {', '.join([places] * rows)}) w WHERE {keys}"
 
 
 _INSERTED: Final = tuple(spec for spec in tables.TABLES if spec is not tables.HEADS)
-_UPDATES: Final = tuple(
-    (spec.name, _update_statement(spec)) for spec in tables.TABLES if spec.mutable and spec is not tables.HEADS
-)
+_UPDATED: Final = tuple(spec for spec in tables.TABLES if spec.mutable and spec is not tables.HEADS)
 _DELETES: Final = tuple(
     (spec.name, f"DELETE FROM {spec.name} WHERE {' AND '.join(f'{column} = ?' for column in spec.key)}")
     for spec in tables.DELETABLE
@@ -101,6 +108,16 @@ def _idempotency_statement(places: int) -> str:
         " LEFT JOIN log_records l ON l.book_id = i.book_id AND l.log_index = i.log_index"
         f" WHERE i.book_id = ? AND i.digest IN ({', '.join('?' * places)})"
     )
+
+
+def _in_statements(rows: list[Row]) -> Iterator[list[Row]]:
+    """The rows in parts that are powers of two, the largest first, so that there are few different statements."""
+    start, left = 0, len(rows)
+    while left:
+        count = min(ROWS_PER_STATEMENT, 1 << (left.bit_length() - 1))
+        yield rows[start : start + count]
+        start += count
+        left -= count
 
 
 class SqliteWriter:
@@ -240,10 +257,10 @@ class SqliteWriter:
             if rows:
                 self._insert(spec, rows)
         updates = changeset.updates
-        for name, statement in _UPDATES:
-            rows = updates.get(name)
-            if rows and connection.executemany(statement, rows).rowcount != len(rows):
-                raise Conflict(f"rows of {name} to be updated are not there")
+        for spec in _UPDATED:
+            rows = updates.get(spec.name)
+            if rows and self._update(spec, rows) != len(rows):
+                raise Conflict(f"rows of {spec.name} to be updated are not there")
         if changeset.deletes:
             self._delete(changeset)
 
@@ -259,13 +276,16 @@ class SqliteWriter:
 
     def _insert(self, spec: TableSpec, rows: list[Row]) -> None:
         execute = self._connection.execute
-        start, left = 0, len(rows)
-        while left:
-            count = min(ROWS_PER_STATEMENT, 1 << (left.bit_length() - 1))
-            values = tuple(chain.from_iterable(rows[start : start + count]))
-            execute(_insert_statement(spec, count), values)
-            start += count
-            left -= count
+        for some in _in_statements(rows):
+            execute(_insert_statement(spec, len(some)), tuple(chain.from_iterable(some)))
+
+    def _update(self, spec: TableSpec, rows: list[Row]) -> int:
+        """How many rows there were to be updated."""
+        execute = self._connection.execute
+        return sum(
+            execute(_update_statement(spec, len(some)), tuple(chain.from_iterable(some))).rowcount
+            for some in _in_statements(rows)
+        )
 
     def commit(self) -> None:
         """See ``BookWriter``."""

@@ -56,7 +56,7 @@ spend_lines: Final = _projection(
     _index("spend_lines_payee", "payee", *_PLACE, where="payee IS NOT NULL"),
     _index("spend_lines_run", "run", *_PLACE, where="run IS NOT NULL"),
     _index("spend_lines_corrections", "authorization_id", "log_index", where="corrects IS NOT NULL"),
-    _index("spend_lines_backdated", "effective_at", "log_index", where="effective_at <> recorded_at"),
+    _index("spend_lines_backdated", "recorded_at", "log_index", where="effective_at <> recorded_at"),
 )  # fmt: skip
 
 spend_days: Final = _projection(

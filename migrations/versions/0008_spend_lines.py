@@ -75,9 +75,7 @@ def upgrade() -> None:
     for column in ("agent", "budget", "payee", "run"):
         index(f"spend_lines_{column}", "spend_lines", column, *PLACE, where=f"{column} IS NOT NULL")
     index("spend_lines_corrections", "spend_lines", "authorization_id", "log_index", where="corrects IS NOT NULL")
-    index(
-        "spend_lines_backdated", "spend_lines", "effective_at", "log_index", where="effective_at <> recorded_at"
-    )  # fmt: skip
+    index("spend_lines_backdated", "spend_lines", "recorded_at", "log_index", where="effective_at <> recorded_at")
     table(
         "spend_days",
         big("day"), ascii_text("agent"), ascii_text("budget"), ascii_text("category"), ascii_text("payee"),

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from ledger.core.command import FreezeAgent
-from ledger.core.outcome import Status
+from ledger.core.command import Command, FreezeAgent
+from ledger.core.command_budgets import FreezeBook
+from ledger.core.outcome import Outcome, Status
 from ledger.services import asker_cache
 from ledger.services.asker import Asker, read_asker
 from ledger.services.asker_cache import LIVES_SECONDS, READS_AT_ONCE, REFRESH_SECONDS, AskerCache
+from ledger.services.settings_seen import SettingsSeen
 from ledger.storage.engine import create_engine
 from ledger.storage.errors import Unavailable
 from tests.services.live_world import LiveWorld
@@ -113,6 +115,63 @@ def test_an_entry_is_served_refreshed_and_then_waited_for(world: LiveWorld, engi
         assert (await found(), counted.reads) == (None, 3)
 
     run(work)
+
+
+def test_what_nobody_changed_is_not_read_again(world: LiveWorld, engine: Engine, counted: Counted) -> None:
+    """As long as the writer keeps finding the book as it left it; a change of its own, or of another process, is read,
+    and so is a book on which nothing was decided for a while."""
+    clock = Clock()
+    digest = world.crawler.key_digest or b""
+    writer = world.writer()
+
+    def settings(book_id: int) -> SettingsSeen | None:
+        seen = writer.settings_seen(book_id)
+        return SettingsSeen(seen.epoch, decided_at) if seen is not None else None
+
+    def decide(*commands: Command) -> None:
+        nonlocal decided_at
+        results, _ = writer.process(world.book_id, commands or (world.ask("0.01"),), dry=False)
+        assert all(isinstance(result, Outcome) for result in results), results
+        decided_at = clock.now
+
+    async def work() -> None:
+        cache = AskerCache(engine, clock=clock, settings=settings)
+
+        async def found() -> Status | None:
+            asker = await cache.get(world.book_id, digest, None)
+            assert asker is not None
+            return asker.frozen
+
+        async def read_again(expected: Status | None) -> None:
+            before = counted.reads
+            clock.now += LIVES_SECONDS
+            assert (await found(), counted.reads) == (expected, before + 1)
+
+        decide()
+        assert (await found(), counted.reads) == (None, 1)
+        for _ in range(10):
+            clock.now += LIVES_SECONDS
+            decide()
+            assert (await found(), counted.reads) == (None, 1)
+        await read_again(None)
+
+        clock.now += LIVES_SECONDS
+        decide(world.command(FreezeAgent, world.admin, agent="crawler", frozen=True, reason="here"))
+        assert (await found(), counted.reads) == (Status.AGENT_FROZEN, 3)
+
+        frozen(world, False)
+        clock.now += LIVES_SECONDS
+        decide()
+        assert (await found(), counted.reads) == (None, 4)
+        clock.now += LIVES_SECONDS
+        decide(world.command(FreezeBook, world.admin, frozen=True, reason="here"))
+        assert (await found(), counted.reads) == (Status.BOOK_FROZEN, 5)
+
+    decided_at = 0.0
+    try:
+        run(work)
+    finally:
+        writer.close()
 
 
 def test_many_that_miss_at_once_read_once(world: LiveWorld, engine: Engine, counted: Counted) -> None:

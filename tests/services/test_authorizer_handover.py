@@ -9,7 +9,7 @@ import pytest
 
 from api.handover import Handover
 from ledger.core.outcome import Outcome
-from ledger.services.errors import Overloaded, Stopping, UnknownBook
+from ledger.services.errors import LeftLine, Overloaded, Stopping, UnknownBook
 from tests.services.live_world import Desk, LiveWorld, codes
 from tests.services.scripted_writer import Script
 from tests.services.test_authorizer import Gate
@@ -23,6 +23,7 @@ class Watched:
         self.submitted: list[int] = []
         self.wakes = 0
         wake, submit = self.loop.call_soon_threadsafe, desk.authorizer.submit
+        submit_together = desk.authorizer.submit_together
 
         def counting_wake(*arguments: Any, **named: Any) -> Any:
             self.wakes += 1
@@ -32,8 +33,13 @@ class Watched:
             self.submitted.append(len(commands))
             submit(book_id, commands, deliver, **named)
 
+        def counting_together(book_id: int, submissions: Any) -> None:
+            self.submitted.append(sum(len(one.commands) for one in submissions))
+            submit_together(book_id, submissions)
+
         self.loop.call_soon_threadsafe = counting_wake  # type: ignore[method-assign]
         desk.authorizer.submit = counting_submit  # type: ignore[method-assign]
+        desk.authorizer.submit_together = counting_together  # type: ignore[method-assign]
         self.handover = Handover(desk.authorizer, self.loop)
 
 
@@ -52,6 +58,43 @@ def test_one_turn_is_one_submission_and_one_batch_one_wake_up(world: LiveWorld) 
     assert codes(list(outcomes)) == ["approved"] * 50
     assert (watched.submitted, watched.wakes) == ([50], 1)
     assert [report.commands for report in desk.reports] == [50]
+
+
+def test_those_who_may_wait_in_line_are_handed_over_with_the_rest(world: LiveWorld) -> None:
+    """One submission to the queue and one batch, for those who may wait and those who may not."""
+
+    async def requests(desk: Desk) -> tuple[Watched, list[Outcome]]:
+        watched = Watched(desk)
+        asked = [world.ask("0.25") for _ in range(20)]
+        waiting = [
+            watched.handover.decide_waiting(world.book_id, one, 20).future
+            if number % 2
+            else watched.handover.decide(world.book_id, one)
+            for number, one in enumerate(asked)
+        ]
+        outcomes = await asyncio.gather(*waiting)
+        assert [(one.body or {})["authorization"] for one in outcomes] == [one.id for one in asked]
+        return watched, list(outcomes)
+
+    with Desk(world) as desk:
+        watched, outcomes = asyncio.run(requests(desk))
+    assert codes(list(outcomes)) == ["approved"] * 20
+    assert (watched.submitted, watched.wakes) == ([20], 1)
+    assert [report.commands for report in desk.reports] == [20]
+
+
+def test_who_left_before_it_was_handed_over_is_not_decided(world: LiveWorld) -> None:
+    size = world.size()
+
+    async def leave(desk: Desk) -> None:
+        waiting = Handover(desk.authorizer, asyncio.get_running_loop()).decide_waiting(world.book_id, world.ask(), 20)
+        waiting.leave()
+        with pytest.raises(LeftLine):
+            await waiting.future
+
+    with Desk(world) as desk:
+        asyncio.run(leave(desk))
+    assert world.size() == size
 
 
 def test_submissions_that_commit_together_wake_once(script: Script, world: LiveWorld) -> None:
@@ -148,7 +191,8 @@ def test_what_was_not_queued_fails_for_each(world: LiveWorld) -> None:
 
     async def requests(desk: Desk, error: type[Exception]) -> None:
         handover = Handover(desk.authorizer, asyncio.get_running_loop())
-        waiting = [handover.decide(world.book_id, world.ask()) for _ in range(4)]
+        waiting = [handover.decide(world.book_id, world.ask()) for _ in range(3)]
+        waiting.append(handover.decide_waiting(world.book_id, world.ask(), 20).future)
         waiting[0].cancel()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(one) for one in results] == [asyncio.CancelledError, error, error, error]

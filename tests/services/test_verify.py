@@ -83,12 +83,14 @@ def test_every_table_is_compared_or_declared_side() -> None:
     assert sorts["projection"] == {spec.name for spec in (*COMPARED, *BESIDE_THE_LOG)} | behind_the_log
     assert sorts["log"] == {"log_records"}
     sides = (*tables_webhooks.SIDE_TABLES, *tables_proofs.SIDE_TABLES)
-    assert sorts["side"] == {"texts", "book_secrets", *(table.name for table in sides)}
+    assert sorts["side"] == {"texts", "book_secrets", "log_archives", *(table.name for table in sides)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda name: name)
 def test_a_changed_value_is_found(book: StoredBook, table: str, column: str) -> None:
-    """Of the first and of the last row; a log index also when it claims to lie ahead of everything."""
+    """Of the first and of the last row; a log index also when it claims to lie ahead of everything. Slow, because each
+    change is committed; the campaign in tests/tamper changes every column, every time."""
     rows = book.rows(table)
     last = len(rows) - 1
     values = [(at, other_value(rows[at][column], metadata.tables[table].columns[column])) for at in sorted({0, last})]

@@ -149,7 +149,7 @@ def test_everything_that_a_pass_knows_is_kept(story: StoredBook) -> None:
     assert fold == {*projecting_kept.PLAIN, *projecting_kept.CONVERTED, *projecting_kept.NOT_KEPT}
     made = LogPass(None, scratch, 1, Findings(1), progress=lambda *_: None)  # type: ignore[arg-type]
     given = {"_source", "_scratch", "_findings", "_progress", "_checks", "_tree_checks", "on_page", "fold"}
-    given |= {"without_texts"}
+    given |= {"without_texts", "_made"}
     counted_at_the_end = {"texts_missing", "texts_redacted"}
     between_pages = {"_leaves", "_wanted", "_roots", "_tiles", "_clock", "followed", "whole"}
     assert set(vars(made)) == {*verify_log.KEPT, "_tree", *given, *between_pages, *counted_at_the_end}

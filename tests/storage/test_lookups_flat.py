@@ -11,7 +11,7 @@ from psycopg.types.numeric import Int8
 from sqlalchemy import event, text
 
 from bench.postgres_server import PostgresServer
-from ledger.core.changeset import AUTHORIZATIONS, TABLES, update_of
+from ledger.core.changeset import AUTHORIZATIONS, HEADS, TABLES, update_of
 from ledger.core.needs import Needs
 from ledger.storage import postgresql_writer
 from ledger.storage.engine import create_engine, create_migration_engine
@@ -19,7 +19,7 @@ from ledger.storage.migrate import upgrade
 from ledger.storage.postgresql_arrays import BYTEA, encode
 from ledger.storage.postgresql_writer import PostgresqlWriter
 from ledger.storage.queries_accounts import balance_at_size
-from ledger.storage.sqlite_writer import SqliteWriter, _idempotency_statement, _lookup_statement
+from ledger.storage.sqlite_writer import SqliteWriter, _idempotency_statement, _lookup_statement, _update_statement
 from ledger.storage.writer import open_writer
 from tests.storage import rows
 
@@ -142,4 +142,20 @@ def test_sqlite_looks_up_by_index(tmp_path) -> None:
         walked = [step for step in plan if step.startswith("SCAN") and not CONSTANT.fullmatch(step)]
         assert walked == [], plan
         assert any("SEARCH" in step for step in plan)
+    writer.close()
+
+
+def test_sqlite_updates_rows_by_their_keys(tmp_path) -> None:
+    """Many together as one by one, whatever the table."""
+    upgrade(f"sqlite:///{tmp_path}/b.db")
+    writer = SqliteWriter(f"{tmp_path}/b.db", lock_timeout_seconds=1)
+    for spec in TABLES:
+        if not spec.mutable or spec is HEADS:
+            continue
+        for count in (1, 2, 32):
+            statement = _update_statement(spec, count)
+            places = [None] * statement.count("?")
+            plan = [row[3] for row in writer.connection.execute(f"EXPLAIN QUERY PLAN {statement}", places)]
+            found = " AND ".join(f"{column}=?" for column in spec.key)
+            assert f"SEARCH {spec.name} USING PRIMARY KEY ({found})" in plan, plan
     writer.close()

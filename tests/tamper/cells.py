@@ -15,7 +15,7 @@ from ledger.storage.tables import metadata
 from tests.tamper.attacker import COLUMNS, KEYS, Attacker, Row
 from tests.tamper.covered import MAY_GO, TABLES, columns
 from tests.tamper.tampers import ANY, ROW, Place, Tamper, place_of
-from tests.tamper.values import FAR, FAR_SMALL, NoText, other_values
+from tests.tamper.values import FAR, FAR_SMALL, other_values
 
 INDEXES = ("log_index", "created_index", "changed_index")
 ALL = frozenset(TABLES)
@@ -25,6 +25,9 @@ BESIDE = {
     "signing_keys": frozenset(("signing_keys", "checkpoints")),
     "log_records": ALL,
     "checkpoints": frozenset(("checkpoints", "checkpoint_cosignatures")),
+    # Totals are compared with the lines, and all of them are read up to the cursor.
+    "spend_lines": frozenset(("spend_lines", "spend_days")),
+    "spend_cursor": frozenset(("spend_cursor", "spend_lines", "spend_holds", "spend_days")),
 }
 """What may be named beside the table that was touched, because it follows from it."""
 
@@ -84,33 +87,34 @@ def _change(attacker: Attacker, *, table: str, row: Row, column: str, value: Any
 
 def _names_of_change(attacker: Attacker, table: str, row: Row, column: str, value: Any) -> tuple[Place, ...] | None:
     """Where verify must see a change; None where it is one of those that it need not see."""
-    if (table, column) == ("book_heads", "size") and type(value) is int and value < row["size"]:
-        # The head forgets records: the first that it forgets stands behind it.
-        return (Place("log_records", max(value, 0)),)
+    if table in MAY_GO:
+        return _names_beside(table, row, column, value)
     if (table, column) == ("book_heads", "size") and type(value) is int:
-        return (Place("log_records", row["size"]),)
-    if table in MAY_GO and type(value) is not type(row[column]) and not (value is None and column in KEYS[table]):
-        # What has a wrong type is of no use, whatever row it is in.
-        return (Place(table),)
+        # The first record that the head forgets stands behind it; the first that it makes up is missing.
+        return (Place("log_records", max(min(value, row["size"]), 0)),)
+    if (table, column) == ("spend_cursor", "next_index") and type(value) is int and 0 <= value < row[column]:
+        # What was written beyond it is named, because nothing may stand there.
+        return (Place("spend_lines"),)
     if column not in KEYS[table]:
         return (place_of(table, row, column),)
-    if table in MAY_GO:
-        if value is None or (column == "book_id" and table == "checkpoint_cosignatures"):
-            return None if value is None else (Place(table),)
-        if column == "book_id":
-            return (Place(table),)
-        return (Place(table),) if isinstance(value, NoText) else (_moved(table, row | {column: value}),)
-    gone = place_of(table, row, ROW if table != "log_records" else ANY)
-    if table == "log_records" and column == "log_index" and type(value) is int and 0 <= value < row["log_index"]:
-        return (Place(table, min(value + 1, row["log_index"])),)
-    return (gone,)
+    if table != "log_records":
+        return (place_of(table, row, ROW),)
+    if column == "log_index" and type(value) is int and 0 <= value < row["log_index"]:
+        # Two records have the index that it took, before its own lacks.
+        return (Place(table, value),)
+    return (place_of(table, row),)
 
 
-def _moved(table: str, row: Row) -> Place:
-    """The place of a row of a side table under its new key."""
-    if table == "merkle_tiles":
-        return Place(table)
-    return place_of(table, row)
+def _names_beside(table: str, row: Row, column: str, value: Any) -> tuple[Place, ...] | None:
+    """The same for rows that may go: under another key one is where nothing should be, and without a key it is gone."""
+    if column in KEYS[table] and value is None:
+        return None
+    if type(value) is not type(row[column]) or column == "book_id":
+        # What has a wrong type is of no use, whatever row it is in.
+        return (Place(table),)
+    if column in KEYS[table] and table == "merkle_tiles":
+        return (Place(table),)
+    return (place_of(table, row | {column: value}, column if column not in KEYS[table] else ANY),)
 
 
 # Two rows.
@@ -198,6 +202,8 @@ def _additions(attacker: Attacker, table: str, row: Row) -> Iterator[Tamper]:
     for column in KEYS[table][1:]:
         kind = metadata.tables[table].columns[column]
         far = FAR_SMALL if str(kind.type) == "INTEGER" else FAR
+        if column == "day":
+            far = row[column] + 1_000
         key = {int: far, str: f"{row[column]}x", bytes: bytes(32)}[type(row[column])]
         for operation, value in (("another", key), ("null", None)):
             copy = row | {column: value}

@@ -15,6 +15,7 @@ ATTACKED_SIDE = ("texts", "merkle_tiles", "checkpoints", "checkpoint_cosignature
 _ALERTS = "alerts are messages: no balance and no decision depends on what was told to whom"
 TABLES_BESIDE = {
     "book_secrets": "it salts texts to come; the texts that are there carry their salt with them",
+    "log_archives": "a row makes verify ask for the archive with that digest; without one, records are missing",
     "checkpoint_turns": "when the next checkpoint is due; the next turn sets it again",
     "signing_secrets": "secrets are in no proof; one that is not the log's key makes no signature that is believed",
     "webhook_secrets": "secrets are in no proof",

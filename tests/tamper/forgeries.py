@@ -140,10 +140,10 @@ def _another(value: Any) -> Any:
         return value + 1
     if isinstance(value, (list, dict)):
         return ["x"] if isinstance(value, list) else {"x": "x"}
-    if value.isdigit():
-        return str(int(value) + 1)
     if len(value) >= 24 and set(value) <= set("0123456789abcdef"):
         return value[:-1] + ("1" if value[-1] == "0" else "0")
+    if value.isdigit():
+        return str(int(value) + 1)
     if value.endswith("Z") and value[10:11] == "T":
         return value[:-2] + ("2" if value[-2] == "1" else "1") + "Z"
     return f"{value}x"

@@ -52,7 +52,7 @@ def test_the_books_are_right_before(attacker: Attacker) -> None:
     assert 300 <= len(records) <= 600
     assert {row["kind"] for row in records} == set(KINDS)
     for table in TABLES:
-        single = table in ("books", "book_heads", "merkle_tiles")
+        single = table in ("books", "book_heads", "merkle_tiles", "spend_cursor")
         assert len(attacker.rows[table]) >= (1 if single else 2), table
 
 
@@ -63,7 +63,7 @@ def test_every_column_is_attacked_or_listed(attacker: Attacker, campaign: list[T
     assert all(name in COLUMNS[table] for table, name in COLUMNS_BESIDE)
     wanted = {(table, name) for table in TABLES for name in columns(table)}
     assert wanted <= {tamper.cell for tamper in campaign}
-    assert {tamper.cell for tamper in sample(campaign)} == {tamper.cell for tamper in campaign}
+    assert wanted <= {tamper.cell for tamper in sample(campaign)}
 
 
 def test_the_campaign_is_large(campaign: list[Tamper]) -> None:
@@ -81,9 +81,10 @@ def test_what_is_free_is_a_field_of_some_record(campaign: list[Tamper]) -> None:
 
 @pytest.mark.parametrize("part", range(SAMPLE_PARTS))
 def test_a_sample_is_found(attacker: Attacker, campaign: list[Tamper], part: int) -> None:
-    """On SQLite every column and every kind of record once; on PostgreSQL, where a row takes longer, every third."""
+    """On SQLite every column once; on PostgreSQL, where it takes longer, every fourth."""
     chosen = sample(campaign)
-    run(attacker, (chosen if attacker.sqlite else chosen[::3])[part::SAMPLE_PARTS])
+    assert len(chosen) >= 250
+    run(attacker, (chosen if attacker.sqlite else chosen[::4])[part::SAMPLE_PARTS])
 
 
 @pytest.mark.slow

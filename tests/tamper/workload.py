@@ -37,6 +37,7 @@ from ledger.storage.engine import create_engine
 from ledger.storage.side_writer import SideWriter
 from tests.support import every_policy
 from tests.support.every_kind import Clock, LiveLedger, play
+from tests.support.spend import write_lines
 from tests.support.witnesses import cosigned
 
 SEED = 5
@@ -93,8 +94,8 @@ class Signing:
             said = cosigned(made.note, name=name)
             line = parse_note(said["note"]).signatures[-1]
             with self._side.transaction() as connection:
-                given = StoredCosignature(made.size, said["key"], name, line.signature)
-                assert checkpoint_rows.add_cosignature(connection, self._book_id, given, now=made.created_at)
+                given = StoredCosignature(made.size, said["key"], name, line.signature, made.created_at)
+                assert checkpoint_rows.add_cosignature(connection, self._book_id, given)
         return made
 
     def close(self) -> None:
@@ -125,6 +126,7 @@ def make_books(database_url: str, *, chance_seed: int = SEED) -> tuple[int, int]
     other = LiveLedger(database_url, "other", sources=SeededClock(SEED + 1))
     _play_little(other, database_url)
     other.close()
+    write_lines(database_url)
     return ledger.book.book_id, other.book.book_id
 
 

@@ -224,10 +224,10 @@ class PostingReader:
         low = (first, 0)
         while True:
             with reach.engine.connect() as connection:
-                page = queries_postings.list_prompt(
+                page = queries_postings.list_in_order(
                     connection, reach.book_id, account.account_no, low=low, stop=stop, limit=PAGE_LINES
                 )
-            yield from ((posting, account) for posting in page)
+            yield from ((posting, account) for posting in page if posting.effective_at == posting.recorded_at)
             if len(page) < PAGE_LINES:
                 return
             low = (page[-1].log_index, page[-1].position + 1)
