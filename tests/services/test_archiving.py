@@ -1,4 +1,7 @@
-"""Old records leave the database: into an archive that is proved first, and everything goes on without them."""
+"""Old records leave the database: into an archive that is proved first, and everything goes on without them.
+
+Of statements that is told in ``test_archived_statements``.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,13 @@ from ledger.cli.replay import command as replay_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Authorize
 from ledger.core.outcome import Status
-from ledger.core.statement import Scope
 from ledger.services.archive_files import MANIFEST, Archive, ArchiveUnfit
 from ledger.services.archived_reader import ArchiveNeeded
 from ledger.services.archiving import Archiver, DetachRefused
 from ledger.services.bundle_import import Imported, import_bundles
 from ledger.services.explaining import explain
-from ledger.services.lining import LinesUnavailable
 from ledger.services.proving import Prover
 from ledger.services.replaying import Bound, replay_books
-from ledger.services.statements.making import Statements
 from ledger.services.tiling import Tiler
 from ledger.services.verify import verify_books
 from ledger.storage import archive_rows, partitioning, queries_accounts, queries_filling, queries_log
@@ -243,19 +243,6 @@ def test_balances_go_on(detached: LongBook) -> None:
         )
         values = {"book": detached.book_id, "no": research.account_no, "first": first}
         assert told == connection.execute(before, values).scalar_one()
-
-
-def test_statements_go_on(detached: LongBook) -> None:
-    """Their lines were written before the records went, and are not taken away, because they could not be made again;
-    what needs the records themselves names the archive."""
-    statements = Statements(detached.engine, detached.side)
-    made = statements.make(detached.book_id, Scope("agent", "crawler"), "2026")
-    assert made.totals().closing == {"USD": 0}
-    assert list(made.holds()) == []
-    with pytest.raises(LinesUnavailable, match="are in archives"):
-        statements.liner.rebuild(detached.book_id)
-    with pytest.raises(RecordArchived, match="archive"):
-        statements.make(detached.book_id, Scope("agent", "crawler"), "2026", at_size=100)
 
 
 def test_reads_that_need_the_archive_name_it(detached: LongBook) -> None:
