@@ -1,4 +1,7 @@
-"""Old records leave the database: into an archive that is proved first, and everything goes on without them."""
+"""Old records leave the database: into an archive that is proved first, and everything goes on without them.
+
+Of statements that is told in ``test_archived_statements``.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,17 @@ from sqlalchemy import text
 from bench.postgres_server import PostgresServer
 from ledger.cli.export import command as export_command
 from ledger.cli.partitions import command as partitions_command
+from ledger.cli.replay import command as replay_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Authorize
 from ledger.core.outcome import Status
-from ledger.core.statement import Scope
 from ledger.services.archive_files import MANIFEST, Archive, ArchiveUnfit
 from ledger.services.archived_reader import ArchiveNeeded
 from ledger.services.archiving import Archiver, DetachRefused
 from ledger.services.bundle_import import Imported, import_bundles
 from ledger.services.explaining import explain
-from ledger.services.lining import LinesUnavailable
 from ledger.services.proving import Prover
-from ledger.services.statements.making import Statements
+from ledger.services.replaying import Bound, replay_books
 from ledger.services.tiling import Tiler
 from ledger.services.verify import verify_books
 from ledger.storage import archive_rows, partitioning, queries_accounts, queries_filling, queries_log
@@ -243,19 +245,6 @@ def test_balances_go_on(detached: LongBook) -> None:
         assert told == connection.execute(before, values).scalar_one()
 
 
-def test_statements_go_on(detached: LongBook) -> None:
-    """Their lines were written before the records went, and are not taken away, because they could not be made again;
-    what needs the records themselves names the archive."""
-    statements = Statements(detached.engine, detached.side)
-    made = statements.make(detached.book_id, Scope("agent", "crawler"), "2026")
-    assert made.totals().closing == {"USD": 0}
-    assert list(made.holds()) == []
-    with pytest.raises(LinesUnavailable, match="are in archives"):
-        statements.liner.rebuild(detached.book_id)
-    with pytest.raises(RecordArchived, match="archive"):
-        statements.make(detached.book_id, Scope("agent", "crawler"), "2026", at_size=100)
-
-
 def test_reads_that_need_the_archive_name_it(detached: LongBook) -> None:
     """None answers with less than there was."""
     with detached.engine.connect() as connection:
@@ -290,6 +279,32 @@ def test_verify_reads_the_archive(detached: LongBook, place: Path) -> None:
     said = CliRunner().invoke(verify_command, ["--database-url", detached.url, "--book", "acme"])
     assert (said.exit_code, "--archive DIRECTORY" in said.output) == (2, True)
     said = CliRunner().invoke(verify_command, ["--database-url", detached.url, "--archive", str(place)])
+    assert said.exit_code == 0, said.output
+
+
+def test_replay_reads_the_archive(whole: LongBook, detached: LongBook, place: Path) -> None:
+    """Every decision as before the records went, also of ranges by moments that begin or end in the archive."""
+    with pytest.raises(ArchiveNeeded, match=ARCHIVE):
+        list(replay_books(detached.url, book="acme"))
+    with whole.engine.connect() as connection:
+        statement = text("SELECT recorded_at FROM log_records WHERE book_id = :book ORDER BY log_index")
+        times = connection.execute(statement, {"book": whole.book_id}).scalars().all()
+    ranges = [
+        (Bound(), Bound()),
+        (Bound(moment=times[100]), Bound(moment=times[200])),
+        (Bound(moment=times[WIDTH - 120]), Bound(moment=times[WIDTH - 1] + 1)),
+        (Bound(moment=times[WIDTH - 1] + 1), Bound(moment=times[2 * WIDTH - 10])),
+        (Bound(moment=0), Bound(moment=times[-1] + 1)),
+    ]
+    for start, stop in ranges:
+        (before,) = replay_books(whole.url, book="acme", start=start, stop=stop)
+        (after,) = replay_books(detached.url, book="acme", start=start, stop=stop, archives=place)
+        assert after.replayed, after.log_differences
+        assert (after.start, after.decisions, after.equal) == (before.start, before.decisions, before.equal)
+        assert after.decisions > 0
+    said = CliRunner().invoke(replay_command, ["--database-url", detached.url, "--book", "acme"])
+    assert (said.exit_code, "give --archive DIRECTORY" in said.output) == (2, True)
+    said = CliRunner().invoke(replay_command, ["--database-url", detached.url, "--archive", str(place)])
     assert said.exit_code == 0, said.output
 
 

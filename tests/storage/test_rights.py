@@ -18,6 +18,7 @@ from ledger.services.verify import verify_books
 from ledger.storage import partitioning
 from ledger.storage.engine import create_engine, create_migration_engine
 from ledger.storage.migrate import upgrade
+from ledger.storage.queries_log import list_books
 from ledger.storage.rights import RoleUnfit, excess, grant, statements
 from ledger.storage.side_writer import SideWriter
 from ledger.storage.tables import APPEND_ONLY, metadata
@@ -75,9 +76,27 @@ def as_owner(roles: Roles) -> Iterator[Engine]:
     engine.dispose()
 
 
+def assert_lines_are_made(app: RunningApp) -> None:
+    """What statements are read from is written, taken away and written again."""
+    context, statement = app.app.context, "/v1/statements?scope=budget:research&period=2020-01-01..2099-12-31"
+    context.lining.look()
+    before = app.get(statement)
+    assert (before.status, before.json["totals"]["lines"] > 0) == (200, True)
+    with context.engine.connect() as connection:
+        (book,) = list_books(connection)
+    context.statements.liner.rebuild(book.book_id)
+    assert context.lining.look() > 0
+    assert app.get(statement).body == before.body
+
+
 def test_a_server_can_do_all_it_does(served: Roles) -> None:
-    """Open a book, set up, authorize, settle, deny, refund, sign, tell a webhook, make partitions, and verify."""
-    settings = {"webhook_poll_seconds": 0, "webhook_allow_http": True, "webhook_allow_private": True}
+    """Open a book, set up, authorize, settle, deny, sign, tell a webhook, make partitions and lines, and verify."""
+    settings = {
+        "webhook_poll_seconds": 0,
+        "webhook_allow_http": True,
+        "webhook_allow_private": True,
+        "lines_poll_seconds": 0,
+    }
     with RunningApp(served.server_url, **settings) as app:
         crawler = app.make_agent("crawler", budget="research")
         spent = app.make("/v1/authorizations", authorization("1.00") | {"intent": "read a page"}, key=crawler)
@@ -98,6 +117,7 @@ def test_a_server_can_do_all_it_does(served: Roles) -> None:
         assert app.post("/v1/checkpoints").status == 201
         assert app.app.context.growing.look() > 0
         assert app.get(f"/v1/proofs/inclusion?authorization={spent['id']}").status == 200
+        assert_lines_are_made(app)
     (report,) = verify_books(served.server_url)
     assert report.verified, report.differences
 
