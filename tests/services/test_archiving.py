@@ -12,12 +12,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from bench.postgres_server import PostgresServer
 from ledger.cli.export import command as export_command
 from ledger.cli.partitions import command as partitions_command
+from ledger.cli.redact import command as redact_command
 from ledger.cli.replay import command as replay_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Authorize
@@ -401,3 +402,65 @@ def test_sqlite_has_no_partitions(tmp_path: Path) -> None:
     upgrade(url)
     said = CliRunner().invoke(partitions_command, ["list", "--database-url", url])
     assert (said.exit_code, "one table" in said.output) == (2, True)
+
+
+def redact(world: LongBook, *arguments: str) -> Result:
+    """``bursar redact`` on the world's database, as an operator would type it."""
+    typed = ["--database-url", world.url, "--book", "acme", *arguments]
+    return CliRunner().invoke(redact_command, [*typed, "--reason", "asked for"])
+
+
+def texts_of_archived(world: LongBook) -> set[tuple[int, str]]:
+    """The free texts that stand beside archived records."""
+    statement = "SELECT log_index, field FROM texts WHERE book_id = :book AND log_index < :width"
+    with world.owner.connect() as connection:
+        found = connection.execute(text(statement), {"book": world.book_id, "width": WIDTH}).all()
+    return {(row[0], row[1]) for row in found}
+
+
+def verified_with(world: LongBook, place: Path) -> bool:
+    """Whether the whole of the book verifies, archived records and all."""
+    reports = verify_books(world.url, archives=place)
+    assert all(report.verified for report in reports), [report.differences for report in reports]
+    return True
+
+
+def test_texts_of_archived_records_go_by_age(shorter: LongBook, place: Path) -> None:
+    """A dry run counts them, the run removes them, and the reason of a redaction is kept as it is elsewhere."""
+    allocated, released = (shorter.allocated, "reason"), (shorter.released, "reason")
+    before = texts_of_archived(shorter)
+    assert {allocated, released, (shorter.redacted, "reason")} <= before
+    tried = redact(shorter, "--older-than", "0", "--dry-run", "--json")
+    assert json.loads(tried.output)["fields"]["reason"] >= 2, tried.output
+    done = redact(shorter, "--older-than", "0", "--ground", "retention", "--json")
+    assert done.exit_code == 0, done.output
+    assert texts_of_archived(shorter) == {(shorter.redacted, "reason")}
+    assert redact(shorter, "--older-than", "0").output == "There is nothing to redact.\n"
+    assert verified_with(shorter, place)
+
+
+def test_texts_of_an_archived_record_go_by_its_index(shorter: LongBook, place: Path) -> None:
+    """Once; then the answer is by which record. Where only the archive knows whether there were any, it says so."""
+    done = redact(shorter, str(shorter.allocated), "--json")
+    assert (done.exit_code, json.loads(done.output)["redacted"]) == (0, 1), done.output
+    assert (shorter.allocated, "reason") not in texts_of_archived(shorter)
+    again = redact(shorter, str(shorter.allocated))
+    assert (again.exit_code, f"by record {shorter.size() - 1}" in again.output) == (1, True)
+    never = redact(shorter, "0")
+    assert (never.exit_code, f"record 0 has been detached into the archive {ARCHIVE}" in never.output) == (1, True)
+    assert f"there is no record {WIDTH * 9}" in redact(shorter, str(WIDTH * 9)).output
+    assert verified_with(shorter, place)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_only_the_archive_could_select_is_refused(detached: LongBook, dry_run: bool) -> None:
+    """By agent, or by an authorization that lies in the archive: nothing is left out silently."""
+    more = ["--dry-run"] if dry_run else []
+    before = texts_of_archived(detached)
+    for asked, said in (
+        (("--older-than", "0", "--agent", "crawler"), "whether its texts are of crawler stands in the archive"),
+        ((detached.first,), f"detached into the archive {ARCHIVE}"),
+    ):
+        result = redact(detached, *asked, *more)
+        assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert texts_of_archived(detached) == before

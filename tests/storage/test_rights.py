@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 
 from bench.postgres_server import PostgresServer
+from bursar.command import bursar
 from ledger.core.changeset import SIDE, TABLES
 from ledger.services.growing import Growing
 from ledger.services.verify import verify_books
@@ -225,6 +227,85 @@ def test_what_a_role_had_before_is_taken(roles: Roles, as_owner: Engine) -> None
         assert excess(connection) == []
     engine.dispose()
     assert refused(roles.server_url, "DELETE FROM accounts") == INSUFFICIENT_PRIVILEGE
+
+
+@contextlib.contextmanager
+def member_of_another(roles: Roles, as_owner: Engine, attributes: str) -> Iterator[str]:
+    """A role that the server's role is a member of, but has to become by SET ROLE."""
+    other = f"other-{uuid.uuid4().hex[:8]}"
+    with as_owner.begin() as connection:
+        connection.exec_driver_sql(f'CREATE ROLE "{other}" NOLOGIN {attributes}')
+        connection.exec_driver_sql(f'ALTER ROLE "{roles.role}" NOINHERIT')
+        connection.exec_driver_sql(f'GRANT "{other}" TO "{roles.role}"')
+    try:
+        yield other
+    finally:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'ALTER ROLE "{roles.role}" INHERIT')
+            connection.exec_driver_sql(f'REASSIGN OWNED BY "{other}" TO CURRENT_USER')
+            connection.exec_driver_sql(f'DROP OWNED BY "{other}"')
+            connection.exec_driver_sql(f'DROP ROLE "{other}"')
+
+
+def granting(roles: Roles) -> Result:
+    """``bursar migrate --grant-to``, as the owner would type it."""
+    return CliRunner().invoke(bursar, ["migrate", "--database-url", roles.owner_url, "--grant-to", roles.role])
+
+
+def told(roles: Roles) -> list[str]:
+    """What a server that connects as the role is warned of."""
+    engine = create_engine(roles.server_url)
+    try:
+        with engine.connect() as connection:
+            return excess(connection)
+    finally:
+        engine.dispose()
+
+
+def test_a_role_that_can_become_the_owner_is_told(roles: Roles, as_owner: Engine) -> None:
+    """By SET ROLE, although it inherits nothing: to the server at its start, and to whoever grants."""
+    with member_of_another(roles, as_owner, "") as other:
+        assert told(roles) == []
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'ALTER TABLE transfers OWNER TO "{other}"')
+        sentence = (
+            f'the database role "{roles.role}" can become "{other}", which owns transfers, '
+            "and can drop what protects it"
+        )
+        assert told(roles) == [sentence]
+        result = granting(roles)
+        assert result.exit_code == 1
+        assert sentence in result.stderr
+        assert "change none of it" not in result.output
+    assert told(roles) == []
+
+
+def test_a_role_that_can_become_a_superuser_or_delete_as_another_is_told(roles: Roles, as_owner: Engine) -> None:
+    """What another role may do, this one may."""
+    with member_of_another(roles, as_owner, "SUPERUSER") as other:
+        (sentence,) = told(roles)
+        assert f'can become the superuser "{other}"' in sentence
+    with member_of_another(roles, as_owner, "") as other:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'GRANT DELETE ON log_records TO "{other}"')
+        assert told(roles) == [f'the database role "{roles.role}" has the right to DELETE on log_records']
+
+
+def test_what_everybody_may_is_told_to_whoever_grants(roles: Roles, as_owner: Engine) -> None:
+    """A grant to PUBLIC is not taken by revoking from the role, so the command does not say that all is well."""
+    assert granting(roles).exit_code == 0
+    with as_owner.begin() as connection:
+        connection.exec_driver_sql("GRANT UPDATE, DELETE ON log_records TO PUBLIC")
+    try:
+        result = granting(roles)
+        assert result.exit_code == 1
+        assert "has the right to UPDATE, DELETE on log_records" in result.stderr
+        assert "change none of it" not in result.output
+    finally:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql("REVOKE UPDATE, DELETE ON log_records FROM PUBLIC")
+    result = granting(roles)
+    assert (result.exit_code, "change none of it" in result.output) == (0, True)
 
 
 def test_roles_that_no_grant_binds_are_refused_and_told(roles: Roles, as_owner: Engine) -> None:
