@@ -196,7 +196,8 @@ def _verify_bundles(bundles: tuple[Path, ...], claims: _Claims, limit: int, *, a
     else:
         _print(found.report, _what_was_proved(found))
         print_notes(found)
-    if not (found.verified and found.report.agrees):
+    # A checkpoint that was given and not compared has proved nothing, whatever the reason.
+    if not (found.verified and found.report.agrees) or len(found.report.verdicts) != len(claims.against):
         sys.exit(1)
 
 
@@ -220,6 +221,8 @@ class _Claims(NamedTuple):
         from ledger.core.notes import NoteInvalid, parse_verifier_key
         from ledger.services.verify_against import ClaimUnusable, read_claim, read_consistency
 
+        if consistency and not (against or since):
+            raise CouldNotRun("--consistency leads to a signed checkpoint: give that one with --against")
         try:
             return cls(
                 tuple(read_claim(file, _content(file)) for file in against),

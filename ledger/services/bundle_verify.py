@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ledger.core.book import book_code
 from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.changeset import BOOKS, POLICY_VERSIONS, row_of
@@ -24,7 +25,7 @@ from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
 from ledger.services.bundle_span import SpanPass
 from ledger.services.bundle_texts import settle_bundle_texts
-from ledger.services.verify_against import Against, Claim, Consistency, Verdict, claims_of
+from ledger.services.verify_against import Against, Claim, ClaimUnusable, Consistency, Verdict
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_log import LogPass, Progress
 from ledger.services.verify_projections import check_invariants
@@ -251,7 +252,8 @@ def passing(
 
     ``trusted`` are the keys (``VerifierKey``) one of which must have signed each checkpoint; none: those that the log
     names. ``against`` are checkpoints that the log must extend, with ``proofs`` that lead to later ones. Raises
-    BundleInvalid where a file is no bundle, cut off, or does not follow the one before.
+    BundleInvalid where a file is no bundle, cut off, or does not follow the one before, and ClaimUnusable for a
+    checkpoint of another book, which could say nothing of this one.
     """
     started = time.monotonic()
     findings = Findings(differences_max)
@@ -262,9 +264,9 @@ def passing(
             for path in paths:
                 with open_bundle(path) as bundle:
                     if made is None:
-                        claims = claims_of(against, bundle.manifest.book.book_id)
+                        _check_claims(against, bundle)
                         made = BundlePass(
-                            bundle, findings, Against(claims, proofs, trusted),
+                            bundle, findings, Against(against, proofs, trusted),
                             progress=_named(bundle, progress), keep_transfers=keep_transfers,
                         )  # fmt: skip
                     made.take(bundle, trusted)
@@ -274,6 +276,8 @@ def passing(
             complete = made.log.followed or made.alone
         except EnoughFound:
             pass
+        except ClaimUnusable:
+            raise
         except BundleInvalid as error:
             if not findings.differences or made is None:
                 raise
@@ -286,6 +290,17 @@ def passing(
     finally:
         if made is not None:
             made.close()
+
+
+def _check_claims(claims: Sequence[Claim], bundle: Bundle) -> None:
+    """Every checkpoint must be of the bundle's book. Raises ClaimUnusable."""
+    book = bundle.manifest.book
+    for claim in claims:
+        if not claim.is_of(book.book_id):
+            raise ClaimUnusable(
+                f"{claim.source} is a checkpoint of {claim.origin}, and not of the book in the bundle, {book.name} with "
+                f"the code {book_code(book.book_id)}"
+            )
 
 
 def _named(bundle: Bundle, progress: Callable[[str, int, int], None] | None) -> Progress:
