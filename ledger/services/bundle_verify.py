@@ -118,13 +118,16 @@ class BundlePass:
             return
         before = Frontier.from_bytes(self.first, first.manifest.frontier)
         self.log = SpanPass(
-            self._source, self.scratch, book_id, findings, before=before, progress=progress, tree_checks=(against,)
-        )
-        self.notes.append(
+            self._source, self.scratch, first.manifest.book, findings, before=before, progress=progress,
+            tree_checks=(against,),
+        )  # fmt: skip
+        self.notes += [
             f"records from {self.first} on were given without those before them: their hashes, the root and the texts "
             "were checked, and not that balances and decisions follow; give the bundles of the records before them "
-            "first"
-        )
+            "first",
+            f"{POLICIES}, and the currency, time zone and other settings in {MANIFEST}, are what whoever wrote it "
+            "says: the records that they follow from are not here",
+        ]
 
     @property
     def alone(self) -> bool:
@@ -209,9 +212,10 @@ class BundlePass:
 
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
-        if self.log.followed:
-            texts = settle_bundle_texts(self.log, self.scratch, self.kept, self.findings, without=self._without)
-            self.notes += texts.notes()
+        if self.log.followed or self.alone:
+            self.notes += settle_bundle_texts(
+                self.log, self.scratch, self.kept, self.findings, first=self.first, without=self._without
+            ).notes()
         else:
             # Which records redact is not known where they were not followed.
             self.log.texts_missing = sum(self.scratch.texts.count())
@@ -298,8 +302,8 @@ def _check_claims(claims: Sequence[Claim], bundle: Bundle) -> None:
     for claim in claims:
         if not claim.is_of(book.book_id):
             raise ClaimUnusable(
-                f"{claim.source} is a checkpoint of {claim.origin}, and not of the book in the bundle, {book.name} with "
-                f"the code {book_code(book.book_id)}"
+                f"{claim.source} is a checkpoint of {claim.origin}, and not of the book in the bundle, {book.name} "
+                f"with the code {book_code(book.book_id)}"
             )
 
 
