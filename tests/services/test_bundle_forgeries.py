@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ledger.core.bundle import SUMS, sum_line
+from ledger.core.bundle import CHUNK_BYTES_MAX, SUMS, BundleInvalid, header_of, padding, sum_line
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command_redactions import Redact
+from ledger.services.bundle_archive import Compressed
 from ledger.services.bundle_verify import BundleReport, verify_bundles
+from ledger.services.tiling import LogDamaged
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, write
@@ -100,3 +102,36 @@ def test_texts_taken_out_of_a_span_alone(world: LiveWorld, tmp_path: Path) -> No
     assert {one.table for one in report.report.differences} == {"texts"}
     assert second in {one.log_index for one in report.report.differences}
     assert first not in {one.log_index for one in report.report.differences}
+
+
+def test_a_small_file_that_unpacks_to_much(world: LiveWorld, tmp_path: Path) -> None:
+    """A thousand long lines are refused by the length that their member says, before any of them is held."""
+    said = json.loads(bundle(world)[MANIFEST])
+    manifest = canonical_bytes(said | {"size": 1_000}) + b"\n"
+    file = tmp_path / "bomb.tar.gz"
+    line = b"x" * 999_999 + b"\n"
+    with file.open("wb") as target:
+        packed = Compressed(target)
+        packed.write(header_of(MANIFEST, len(manifest)) + manifest + bytes(padding(len(manifest))))
+        packed.write(header_of("records/000000000000.ndjson", 1_000 * len(line)))
+        for _ in range(20):
+            packed.write(line)
+        packed.finish()
+    with pytest.raises(
+        BundleInvalid, match=f"has 1000000000 bytes, and no bundle has one of more than {CHUNK_BYTES_MAX}"
+    ):
+        verify_bundles([file])
+
+
+def test_what_no_reader_would_take_is_not_written(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too long a record, or too much in one member: said when the backup is made, and not when it is needed."""
+    longest = max(len(line) for line in bundle(world)["records/000000000000.ndjson"].splitlines(keepends=True))
+    monkeypatch.setattr("ledger.services.bundle_export.LINE_BYTES_MAX", longest)
+    assert bundle(world)
+    monkeypatch.setattr("ledger.services.bundle_export.LINE_BYTES_MAX", longest - 1)
+    with pytest.raises(LogDamaged, match=f"{longest} of them in one"):
+        bundle(world)
+    monkeypatch.setattr("ledger.services.bundle_export.LINE_BYTES_MAX", longest)
+    monkeypatch.setattr("ledger.services.bundle_export.CHUNK_BYTES_MAX", longest)
+    with pytest.raises(LogDamaged, match="for a thousand"):
+        bundle(world)
