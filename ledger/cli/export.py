@@ -109,6 +109,8 @@ def command(
     from ledger.services.bundle_export import OutsideBook, plan_export, write_bundle
     from ledger.services.secrets_file import packed_secrets
 
+    if secrets_file is not None:
+        _check_apart(file, secrets_file)
     for written in (file, secrets_file):
         if written is not None and str(written) != "-" and written.exists() and not force:
             raise BadValue(f"{written} exists already: choose another name, or write over it with --force")
@@ -134,7 +136,20 @@ def command(
         if secrets_file is not None:
             with _target(secrets_file) as target:
                 target.write(packed_secrets(made.engine, plan.manifest.book))
-    _tell(file, plan, digest, as_json=as_json)
+    _tell(plan, digest, as_json=as_json, to_pipe="-" in (str(file), str(secrets_file)))
+
+
+def _check_apart(file: Path, secrets_file: Path) -> None:
+    """Secrets never go where the bundle goes, which is given to others. Raises BadValue."""
+    if str(secrets_file) == "-" and str(file) == "-":
+        raise BadValue("the bundle goes to standard output: name a file of its own for --secrets")
+    if str(secrets_file) == "-" or str(file) == "-":
+        return
+    same = secrets_file.exists() and file.exists() and secrets_file.samefile(file)
+    if same or secrets_file.resolve() == file.resolve():
+        raise BadValue(
+            f"{secrets_file} is where the bundle goes, which others may read: name another file for --secrets"
+        )
 
 
 @contextmanager
@@ -159,9 +174,9 @@ def _target(file: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def _tell(file: Path, plan: ExportPlan, digest: str, *, as_json: bool) -> None:
-    """What was written, on standard error where the bundle itself goes to standard output."""
-    manifest, to_pipe = plan.manifest, str(file) == "-"
+def _tell(plan: ExportPlan, digest: str, *, as_json: bool, to_pipe: bool) -> None:
+    """What was written, on standard error where a file itself goes to standard output."""
+    manifest = plan.manifest
     if as_json:
         said = {
             "book": manifest.book.name,

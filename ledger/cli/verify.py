@@ -146,7 +146,10 @@ def command(
                 "a bundle is verified whole, and says whether it has texts: leave out --leaves-only, --since, --state, "
                 "--jobs and --without-texts"
             )
-        _verify_bundles(bundles, _Claims.read(against, (), consistency, keys), limit_differences, as_json=as_json)
+        with statuses():
+            claims = _Claims.read(against, (), consistency, keys)
+            found = _bundles_verified(bundles, claims, limit_differences)
+        _tell_of_bundles(found, claims, as_json=as_json)
         return
     with statuses():
         if since and state is None and not leaves_only:
@@ -182,10 +185,13 @@ def command(
         sys.exit(1)
 
 
-def _verify_bundles(bundles: tuple[Path, ...], claims: _Claims, limit: int, *, as_json: bool) -> None:
+def _bundles_verified(bundles: tuple[Path, ...], claims: _Claims, limit: int) -> BundleReport:
     """Offline: the files and nothing else."""
     _spare_the_collector()
-    found = verified_bundles(bundles, claims.keys, limit, against=claims.against, proofs=claims.proofs)
+    return verified_bundles(bundles, claims.keys, limit, against=claims.against, proofs=claims.proofs)
+
+
+def _tell_of_bundles(found: BundleReport, claims: _Claims, *, as_json: bool) -> None:
     if as_json:
         book = _plain(found.report) | {
             "first": found.first,
@@ -196,7 +202,8 @@ def _verify_bundles(bundles: tuple[Path, ...], claims: _Claims, limit: int, *, a
     else:
         _print(found.report, _what_was_proved(found))
         print_notes(found)
-    if not (found.verified and found.report.agrees):
+    # A checkpoint that was given and not compared has proved nothing, whatever the reason.
+    if not (found.verified and found.report.agrees) or len(found.report.verdicts) != len(claims.against):
         sys.exit(1)
 
 
@@ -220,6 +227,8 @@ class _Claims(NamedTuple):
         from ledger.core.notes import NoteInvalid, parse_verifier_key
         from ledger.services.verify_against import ClaimUnusable, read_claim, read_consistency
 
+        if consistency and not (against or since):
+            raise CouldNotRun("--consistency leads to a signed checkpoint: give that one with --against")
         try:
             return cls(
                 tuple(read_claim(file, _content(file)) for file in against),
@@ -245,19 +254,28 @@ def _content(file: str) -> str:
 
 @contextmanager
 def statuses() -> Iterator[None]:
-    """Every failure to do the work ends with status 2."""
+    """Every failure to do the work ends with status 2, and status 1 says that something differs and nothing else."""
     from ledger.services.archive_files import ArchiveUnfit
     from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.verify import NoSuchBook, SinceLacks
+    from ledger.services.verify_parallel import ProcessDied
     from ledger.services.verify_state import StateUnusable
 
     try:
         with errors_in_one_line():
             yield
-    except (NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit) as error:
+    except (NoSuchBook, SinceLacks, StateUnusable, ArchiveNeeded, ArchiveUnfit, ProcessDied) as error:
         raise CouldNotRun(str(error)) from error
     except click.ClickException as error:
         raise CouldNotRun(error.format_message()) from error
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        # A traceback ends with status 1, which a script would take for a book that differs.
+        raise CouldNotRun(
+            f"the work ended with an error that should not be, {type(error).__name__}: {error}. Nothing is known about "
+            "the books; please report this with the command that was given"
+        ) from error
 
 
 def _run(

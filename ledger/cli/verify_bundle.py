@@ -69,11 +69,15 @@ def verified_bundles(
 ) -> BundleReport:
     """Verify bundles that follow one another. Raises BadValue."""
     from ledger.services.bundle_verify import verify_bundles
+    from ledger.services.verify_against import ClaimUnusable
 
     with unreadable_bundles(), progress_bar("verifying") as progress:
-        return verify_bundles(
-            bundles, trusted, differences_max=limit, progress=progress, against=against, proofs=proofs
-        )
+        try:
+            return verify_bundles(
+                bundles, trusted, differences_max=limit, progress=progress, against=against, proofs=proofs
+            )
+        except ClaimUnusable as error:
+            raise BadValue(str(error)) from error
 
 
 def plain_differences(report: BookReport) -> list[dict[str, Any]]:

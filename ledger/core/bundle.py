@@ -26,8 +26,11 @@ CHUNK_RECORDS: Final = 1_000
 SIZE_MAX: Final = 10**12
 """Records that the names of members have digits for."""
 MANIFEST_BYTES_MAX: Final = 65_536
-LINE_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Of a record, a text or a policy: more than any request may bring."""
+LINE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of a record, a text or a policy: several times what the largest policy, of 256 KiB, makes a record of."""
+CHUNK_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of a member with records or with texts, which is held whole: a quarter of a megabyte a record, where most have one
+kilobyte. Without a bound, a small file that unpacks to much would take all memory of whoever reads it."""
 BLOCK: Final = 512
 """Bytes that a header has, and that members are padded to (POSIX ustar)."""
 END: Final = bytes(2 * BLOCK)

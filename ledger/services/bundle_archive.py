@@ -123,18 +123,16 @@ class ArchiveReader:
         self.upcoming = self._next()
         """The name of the member that comes next, None behind the last."""
 
-    def lines(self, name: str) -> Iterator[bytes]:
+    def lines(self, name: str, *, bytes_max: int | None = None) -> Iterator[bytes]:
         """The lines of the member ``name``, which must come next, each with its newline; to be read to the end."""
-        self._open(name)
+        self._open(name, bytes_max)
         while self._left:
             yield self._line()
         self._close()
 
     def whole(self, name: str, *, bytes_max: int) -> bytes:
         """All of the member ``name``, which must come next."""
-        self._open(name)
-        if self._length > bytes_max:
-            raise BundleInvalid(f"{name} has {self._length} bytes, and no bundle has one of more than {bytes_max}")
+        self._open(name, bytes_max)
         content = self._read(self._length)
         self._digest.update(content)
         self._left = 0
@@ -157,9 +155,11 @@ class ArchiveReader:
             raise BundleInvalid("something stands behind its end: it was added to, or two files were joined")
         return good and found.digest() == expected
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: str, bytes_max: int | None = None) -> None:
         if self.upcoming != name:
             raise BundleInvalid(f"{name} is missing; {self.upcoming or 'the end'} stands in its place")
+        if bytes_max is not None and self._length > bytes_max:
+            raise BundleInvalid(f"{name} has {self._length} bytes, and no bundle has one of more than {bytes_max}")
         self._name, self._left = name, self._length
         self._digest = hashlib.sha256()
 

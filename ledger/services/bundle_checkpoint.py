@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.core.book import book_code
 from ledger.core.bundle import CHECKPOINT, MANIFEST, Manifest
 from ledger.core.invariants import Difference, shown
 from ledger.core.notes import Checkpoint, NoteInvalid, VerifierKey, parse_checkpoint, parse_note, parse_verifier_key
@@ -48,6 +49,8 @@ def check_checkpoint(
         return Signing(notes=("there is no checkpoint: it fits together, and nobody has signed it",))
     try:
         checkpoint = parse_checkpoint(parse_note(bundle.note).text)
+        if not checkpoint.origin.endswith(f"-{(code := book_code(manifest.book.book_id))}"):
+            raise NoteInvalid(f"it is of {checkpoint.origin}, and the book that {MANIFEST} names has the code {code}")
         if checkpoint.size < manifest.first:
             raise NoteInvalid(f"it is of {checkpoint.size} records, and the bundle begins behind them")
     except NoteInvalid as error:

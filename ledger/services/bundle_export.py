@@ -12,6 +12,8 @@ from typing import Final
 
 from ledger.core.bundle import (
     CHECKPOINT,
+    CHUNK_BYTES_MAX,
+    LINE_BYTES_MAX,
     MANIFEST,
     POLICIES,
     Manifest,
@@ -132,6 +134,8 @@ def write_bundle(
         page = log.log_page(start, stop)
         lines = _record_lines(page.records, start, stop, frontier)
         texts = _text_lines(desk, manifest, start, stop, page.texts) if manifest.texts else []
+        _check_readable(lines, start)
+        _check_readable(texts, start)
         if texts:
             archive.add(texts_name(start), b"".join(texts))
         archive.add(records_name(start), b"".join(lines))
@@ -160,6 +164,16 @@ def _record_lines(rows: list[Row], start: int, stop: int, frontier: Frontier) ->
         frontier.append(leaf_hash(body))
         lines.append(body + b"\n")
     return lines
+
+
+def _check_readable(lines: list[bytes], start: int) -> None:
+    """A bundle that no reader would take is no backup, and is not written."""
+    longest, length = max(map(len, lines), default=0), sum(map(len, lines))
+    if longest > LINE_BYTES_MAX or length > CHUNK_BYTES_MAX:
+        raise LogDamaged(
+            f"the records from {start} on, or their texts, have {length} bytes, {longest} of them in one: a bundle has "
+            f"at most {CHUNK_BYTES_MAX} for a thousand, and {LINE_BYTES_MAX} for one; run 'bursar verify'"
+        )
 
 
 def _text_lines(desk: Desk, manifest: Manifest, start: int, stop: int, rows: list[Row]) -> list[bytes]:

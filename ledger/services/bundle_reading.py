@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from ledger.core.bundle import (
     CHECKPOINT,
+    CHUNK_BYTES_MAX,
     MANIFEST,
     MANIFEST_BYTES_MAX,
     POLICIES,
@@ -78,7 +79,7 @@ class Bundle:
             texts = self._read_texts(start, stop)
             name = records_name(start)
             rows: list[Row] = []
-            for line in self._archive.lines(name):
+            for line in self._archive.lines(name, bytes_max=CHUNK_BYTES_MAX):
                 if len(rows) == stop - start:
                     raise BundleInvalid(f"{name} has more records than those from {start} to {stop - 1}")
                 rows.append(self._row(start + len(rows), line))
@@ -102,7 +103,7 @@ class Bundle:
             raise BundleInvalid(f"{name} has free texts, and the manifest says that there are none")
         texts: list[Row] = []
         last = (-1, "")
-        for number, line in enumerate(self._archive.lines(name), 1):
+        for number, line in enumerate(self._archive.lines(name, bytes_max=CHUNK_BYTES_MAX), 1):
             try:
                 text = read_text_line(line)
             except _UNREADABLE as error:

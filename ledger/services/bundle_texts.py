@@ -47,18 +47,18 @@ Spans = Sequence[tuple[int, int]]
 
 
 def settle_bundle_texts(
-    log: LogPass, scratch: Scratch, kept: BundleScratch, findings: Findings, *, without: Spans
+    log: LogPass, scratch: Scratch, kept: BundleScratch, findings: Findings, *, first: int, without: Spans
 ) -> BundleTexts:
-    """Settle every text that was not there, or that was redacted. Raises EnoughFound; ValueError for a row that the log
-    makes twice."""
+    """Settle every text that was not there, or that was redacted, of records from ``first`` on, whose redactions are in
+    ``scratch``. Raises EnoughFound; ValueError for a row that the log makes twice."""
     found = BundleTexts()
     scratch.write()
-    while log.followed and (suspects := scratch.texts.unexplained(KEYS_PER_TRANSACTION)):
+    while suspects := scratch.texts.unexplained(KEYS_PER_TRANSACTION):
         for index, field, absent in suspects:
             scratch.texts.told_of(index, field)
             if absent:
                 _absent(kept, findings, found, index, field, without)
-            else:
+            elif index >= first:
                 _redacted(log, scratch, kept, findings, found, index, field)
     log.texts_redacted, log.texts_missing = scratch.texts.count()
     return found

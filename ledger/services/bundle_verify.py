@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ledger.core.book import book_code
 from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.changeset import BOOKS, POLICY_VERSIONS, row_of
@@ -24,7 +25,7 @@ from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
 from ledger.services.bundle_span import SpanPass
 from ledger.services.bundle_texts import settle_bundle_texts
-from ledger.services.verify_against import Against, Claim, Consistency, Verdict, claims_of
+from ledger.services.verify_against import Against, Claim, ClaimUnusable, Consistency, Verdict
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_log import LogPass, Progress
 from ledger.services.verify_projections import check_invariants
@@ -137,13 +138,16 @@ class BundlePass:
             return
         before = Frontier.from_bytes(self.first, first.manifest.frontier)
         self.log = SpanPass(
-            self._source, self.scratch, book_id, findings, before=before, progress=progress, tree_checks=(against,)
-        )
-        self.notes.append(
+            self._source, self.scratch, first.manifest.book, findings, before=before, progress=progress,
+            tree_checks=(against,),
+        )  # fmt: skip
+        self.notes += [
             f"records from {self.first} on were given without those before them: their hashes, the root and the texts "
             "were checked, and not that balances and decisions follow; give the bundles of the records before them "
-            "first"
-        )
+            "first",
+            f"{POLICIES}, and the currency, time zone and other settings in {MANIFEST}, are what whoever wrote it "
+            "says: the records that they follow from are not here",
+        ]
 
     @property
     def alone(self) -> bool:
@@ -228,9 +232,10 @@ class BundlePass:
 
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
-        if self.log.followed:
-            texts = settle_bundle_texts(self.log, self.scratch, self.kept, self.findings, without=self._without)
-            self.notes += texts.notes()
+        if self.log.followed or self.alone:
+            self.notes += settle_bundle_texts(
+                self.log, self.scratch, self.kept, self.findings, first=self.first, without=self._without
+            ).notes()
         else:
             # Which records redact is not known where they were not followed.
             self.log.texts_missing = sum(self.scratch.texts.count())
@@ -273,7 +278,8 @@ def passing(
     ``trusted`` are the keys (``VerifierKey``) one of which must have signed each checkpoint; none: those that the log
     names. ``against`` are checkpoints that the log must extend, with ``proofs`` that lead to later ones; ``watch`` sees
     the records on their way. Raises BundleInvalid where a file is no bundle, cut off, or does not follow the one
-    before; and what ``watch`` raises.
+    before, and ClaimUnusable for a checkpoint of another book, which could say nothing of this one; and what ``watch``
+    raises.
     """
     started = time.monotonic()
     findings = Findings(differences_max)
@@ -284,9 +290,9 @@ def passing(
             for path in paths:
                 with open_bundle(path) as bundle:
                     if made is None:
-                        claims = claims_of(against, bundle.manifest.book.book_id)
+                        _check_claims(against, bundle)
                         made = BundlePass(
-                            bundle, findings, Against(claims, proofs, trusted),
+                            bundle, findings, Against(against, proofs, trusted),
                             progress=_named(bundle, progress), keep_transfers=keep_transfers, watch=watch,
                         )  # fmt: skip
                         if watch is not None:
@@ -298,6 +304,8 @@ def passing(
             complete = made.log.followed or made.alone
         except EnoughFound:
             pass
+        except ClaimUnusable:
+            raise
         except BundleInvalid as error:
             if not findings.differences or made is None:
                 raise
@@ -310,6 +318,17 @@ def passing(
     finally:
         if made is not None:
             made.close()
+
+
+def _check_claims(claims: Sequence[Claim], bundle: Bundle) -> None:
+    """Every checkpoint must be of the bundle's book. Raises ClaimUnusable."""
+    book = bundle.manifest.book
+    for claim in claims:
+        if not claim.is_of(book.book_id):
+            raise ClaimUnusable(
+                f"{claim.source} is a checkpoint of {claim.origin}, and not of the book in the bundle, {book.name} "
+                f"with the code {book_code(book.book_id)}"
+            )
 
 
 def _named(bundle: Bundle, progress: Callable[[str, int, int], None] | None) -> Progress:

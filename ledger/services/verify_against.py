@@ -110,7 +110,7 @@ def read_claim(source: str, content: str) -> Claim:
         ended = tuple((parse_verifier_key(key), int(end)) for key, end in state["ended"].items())
     except ClaimUnusable:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ClaimUnusable(f"{source} cannot be read as a checkpoint or a witness's state: {error}") from error
     return Claim(source, stated.origin, stated.size, stated.root, state["note"], seen, keys, ended)
 
@@ -122,7 +122,7 @@ def read_consistency(source: str, content: str) -> Consistency:
         first, second = int(given["first"]), int(given["second"])
         proof = tuple(bytes.fromhex(one) for one in given["proof"])
         return Consistency(source, first, second, bytes.fromhex(given["first_root"]), proof)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ClaimUnusable(f"{source} cannot be read as a proof of consistency: {error}") from error
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
 from ledger.services.verify_book import Order, Progress, verify_book
@@ -19,6 +20,12 @@ JOBS_MAX: Final = 8
 LONG_RECORDS: Final = 10_000
 """A shorter book is done before a process has started."""
 _LOOK_SECONDS: Final = 0.2
+
+
+class ProcessDied(RuntimeError):
+    """A process that verified a book was ended from outside. The message is a sentence that says what to do."""
+
+
 _tell: Callable[[tuple[str, int, int]], None] | None = None
 
 
@@ -32,7 +39,7 @@ def jobs_worth(sizes: list[int]) -> int:
 def verify_in_processes(
     database_url: str, books: list[tuple[int, str]], order: Order, progress: Progress | None, *, jobs: int
 ) -> Iterator[BookReport]:
-    """Verify books (id, name) in at most ``jobs`` processes. Raises as ``verify_book``."""
+    """Verify books (id, name) in at most ``jobs`` processes. Raises as ``verify_book``, and ProcessDied."""
     context = multiprocessing.get_context("spawn")
     told: Any = context.SimpleQueue()
     pool = ProcessPoolExecutor(min(jobs, len(books)), mp_context=context, initializer=_begin, initargs=(told,))
@@ -50,6 +57,11 @@ def _result(future: Future[BookReport], told: Any, progress: Progress | None) ->
             return future.result(timeout=_LOOK_SECONDS)
         except NotYet:
             pass
+        except BrokenProcessPool as error:
+            raise ProcessDied(
+                "a process that verified a book was ended, perhaps because memory ran out: verify with --jobs 1, which "
+                "takes the least"
+            ) from error
         finally:
             while not told.empty():
                 place = told.get()

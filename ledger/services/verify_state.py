@@ -26,6 +26,8 @@ FORMAT: Final = "bursar-verify-state/1"
 KEEP_RECORDS: Final = 20_000
 """A run that is killed loses at most the work on so many records."""
 _PIECE_BYTES: Final = 1_048_576
+_UNREADABLE: Final = (KeyError, TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+"""What a file that no run has left may raise while it is read."""
 
 
 class StateUnusable(ValueError):
@@ -67,9 +69,9 @@ class BookState:
             )
         except FileNotFoundError:
             return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, StateUnusable):
-                raise
+        except StateUnusable:
+            raise
+        except (OSError, *_UNREADABLE) as error:
             raise StateUnusable(f"{self._manifest} cannot be read as a state: {error}; delete it") from error
 
     def open(self, trusted: Finished | None) -> tuple[Scratch, dict[str, Any] | None]:
@@ -102,7 +104,9 @@ class BookState:
         try:
             kept: dict[str, Any] = json.loads(note)
             self._check_binding(kept, self._running)
-        except (KeyError, TypeError, ValueError) as error:
+            if type(kept["pass"]["position"]) is not int or not {"anchor", "root", "fold"} <= kept.keys():
+                raise ValueError("it does not say how far it came")
+        except _UNREADABLE as error:
             scratch.close()
             if isinstance(error, StateUnusable):
                 raise
@@ -127,9 +131,12 @@ class BookState:
         self.discard()
         beside = self._running.with_suffix(".copy")
         shutil.copyfile(source, beside)
-        with contextlib.closing(sqlite3.connect(beside)) as connection, connection:
-            note = json.loads(connection.execute("SELECT note FROM kept").fetchone()[0])
-            connection.execute("UPDATE kept SET note = ?", (json.dumps(note | {"anchor": self._anchor}),))
+        try:
+            with contextlib.closing(sqlite3.connect(beside)) as connection, connection:
+                note = json.loads(connection.execute("SELECT note FROM kept").fetchone()[0])
+                connection.execute("UPDATE kept SET note = ?", (json.dumps(note | {"anchor": self._anchor}),))
+        except _UNREADABLE as error:
+            raise StateUnusable(f"{source} cannot be read as a state: {error}; delete {self._manifest}") from error
         os.replace(beside, self._running)
 
     def take_up(self, log: LogPass, kept: dict[str, Any]) -> None:
@@ -139,7 +146,7 @@ class BookState:
             log.take_up(kept["pass"])
             if log.frontier.root().hex() != kept["root"]:
                 raise ValueError("the root is not that of its own hashes")
-        except (KeyError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             raise StateUnusable(f"{self._running} cannot be gone on from: {error}; delete it") from error
 
     def keep(self, log: LogPass, scratch: Scratch, *, now: bool = False) -> None:

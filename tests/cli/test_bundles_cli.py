@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from bursar.command import bursar
 from ledger.core.bundle import read_manifest
+from ledger.services.secrets_file import read_secrets
 from ledger.storage.engine import create_engine
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld
@@ -268,3 +269,52 @@ def test_against_what_a_witness_keeps(world: LiveWorld, tmp_path: Path) -> None:
     assert (alone.exit_code, "EXTENDS" in alone.stdout) == (0, True)
     refused = run("verify", "--bundle", first, "--state", tmp_path / "state")
     assert (refused.exit_code, "a bundle is verified whole" in refused.stderr) == (2, True)
+
+
+def test_against_a_checkpoint_of_another_book(world: LiveWorld, other: str, tmp_path: Path) -> None:
+    """Also of a book of the same name: it could say nothing of this bundle, so nothing is found right."""
+    file, checkpoint, proof = tmp_path / "acme.tar.gz", tmp_path / "other.txt", tmp_path / "proof.json"
+    assert run("export", file, url=world.url).exit_code == 0
+    upgrade(other)
+    namesake = LiveWorld(other, "acme")
+    checkpoint.write_bytes(run("checkpoint", url=other).stdout_bytes)
+    namesake.close()
+    refused = run("verify", "--bundle", file, "--against", checkpoint)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"{checkpoint} is a checkpoint of bursar/acme-" in refused.stderr
+    assert "and not of the book in the bundle, acme with the code " in refused.stderr
+    proof.write_text("{}", encoding="utf-8")
+    lonely = run("verify", "--bundle", file, "--consistency", proof)
+    assert (lonely.exit_code, "give that one with --against" in lonely.stderr) == (2, True)
+
+
+def test_a_checkpoint_that_was_not_compared(world: LiveWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the reason, the status is not that of a bundle that agrees with it."""
+    file, checkpoint = tmp_path / "acme.tar.gz", tmp_path / "acme.txt"
+    assert run("export", file, url=world.url).exit_code == 0
+    checkpoint.write_bytes(run("checkpoint", url=world.url).stdout_bytes)
+    assert run("verify", "--bundle", file, "--against", checkpoint).exit_code == 0
+    monkeypatch.setattr("ledger.services.bundle_verify.BundlePass.verdicts", lambda made: [])
+    assert run("verify", "--bundle", file, "--against", checkpoint).exit_code == 1
+
+
+def test_secrets_never_go_where_the_bundle_goes(world: LiveWorld, tmp_path: Path) -> None:
+    """However the one file is written, also with --force, nor behind the bundle in a pipe."""
+    file, link, twin = tmp_path / "acme.tar.gz", tmp_path / "link", tmp_path / "twin"
+    for secrets in (file, tmp_path / "." / "x" / ".." / "acme.tar.gz"):
+        refused = run("export", file, "--secrets", secrets, url=world.url)
+        assert (refused.exit_code, "name another file for --secrets" in refused.stderr) == (2, True)
+    assert not file.exists()
+    file.write_bytes(b"mine")
+    link.symlink_to(file)
+    twin.hardlink_to(file)
+    for secrets in (file, link, twin):
+        refused = run("export", file, "--secrets", secrets, "--force", url=world.url)
+        assert (refused.exit_code, "name another file for --secrets" in refused.stderr) == (2, True)
+    assert file.read_bytes() == b"mine"
+    piped = run("export", "-", "--secrets", "-", url=world.url)
+    assert (piped.exit_code, piped.stdout_bytes) == (2, b"")
+    assert "name a file of its own for --secrets" in piped.stderr
+    apart = run("export", tmp_path / "b.tar.gz", "--plain", "--secrets", "-", url=world.url)
+    assert apart.exit_code == 0, apart.output
+    assert read_secrets(apart.stdout_bytes)[0] == world.book_id

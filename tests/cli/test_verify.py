@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import SimpleQueue
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from sqlalchemy import text
 
 from ledger.cli.verify import command
 from ledger.services.books import open_new_book
+from ledger.services.verify_findings import BookReport
+from ledger.services.verify_parallel import ProcessDied, _result
 from ledger.storage.engine import create_migration_engine
 from ledger.storage.migrate import upgrade
 
@@ -130,3 +135,33 @@ def test_several_processes_say_the_same_in_the_same_order(books_url: str) -> Non
 
     assert said("--jobs", "1") == said("--jobs", "3")
     assert [book["book"] for book in said("--jobs", "2")[1]] == ["acme", "zenith", ""]
+
+
+def test_a_process_that_is_ended_is_a_sentence() -> None:
+    """As when memory runs out: how to go on with less."""
+    future: Future[BookReport] = Future()
+    future.set_exception(BrokenProcessPool("a process was terminated"))
+    with pytest.raises(ProcessDied, match="verify with --jobs 1"):
+        _result(future, SimpleQueue(), None)
+
+
+@pytest.mark.parametrize("error", [ProcessDied("it was ended"), RuntimeError("oh"), MemoryError(), RecursionError()])
+@pytest.mark.parametrize("asked", ["books", "bundle"])
+def test_an_error_that_nobody_thought_of_ends_with_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, error: Exception
+) -> None:
+    """It is named, and never taken for a book that differs, as status 1 would be."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ledger.services.verify.verify_books", fail)
+    monkeypatch.setattr("ledger.services.bundle_verify.verify_bundles", fail)
+    file = tmp_path / "books.db"
+    file.touch()
+    arguments = ["--database-url", f"sqlite:///{file}"] if asked == "books" else ["--bundle", str(file)]
+    result = CliRunner().invoke(command, arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert str(error) in result.stderr
+    if not isinstance(error, ProcessDied):
+        assert f"an error that should not be, {type(error).__name__}" in result.stderr

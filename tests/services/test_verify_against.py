@@ -214,6 +214,8 @@ def test_a_checkpoint_of_another_book_is_said_so(book: Grown) -> None:
         ('{"format": "other"}', "neither a signed checkpoint nor the state of a witness"),
         ('{"format": "bursar-witness/1", "note": "", "seen": [], "keys": []}', "has not seen a checkpoint yet"),
         ('{"format": "bursar-witness/1", "note": "x", "seen": [], "keys": []}', "cannot be read"),
+        ('{"a":' * 100_000, "cannot be read"),
+        ('{"format": "bursar-witness/1", "note": "x", "first": 1e400}', "cannot be read"),
     ],
 )
 def test_a_file_that_says_nothing_signed_is_refused(content: str, words: str) -> None:

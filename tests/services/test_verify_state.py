@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -316,6 +317,13 @@ def _edit(state: Path, **changes: Any) -> None:
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | changes))
 
 
+def _forge(state: Path, **changes: Any) -> None:
+    """Change what was kept, with a digest that fits."""
+    database = _first(state, "book-*-*.db")
+    _note(database, **changes)
+    _edit(state, sha256=hashlib.sha256(database.read_bytes()).hexdigest())
+
+
 DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (_flip, "is not as the run left it that made it"),
     (lambda state: _first(state, "book-*-*.db").unlink(), "cannot be read or written: No such file"),
@@ -325,6 +333,10 @@ DAMAGES: list[tuple[Callable[[Path], object], str]] = [
     (partial(_edit, genesis="00"), "is the state of another book"),
     (partial(_edit, rules=[1, 99]), "was made by other rules than this version's"),
     (partial(_edit, size=3), "is not the state that"),
+    (partial(_edit, size=float("inf")), "cannot be read as a state"),
+    (lambda state: _first(state, "*.json").write_text("[" * 100_000), "cannot be read as a state"),
+    (partial(_forge, **{"pass": None}), "cannot be read as a state"),
+    (partial(_forge, fold=None), "cannot be gone on from"),
 ]
 
 
@@ -346,9 +358,10 @@ def test_a_state_that_is_not_as_it_was_left_is_refused(nightly: Nightly, tmp_pat
         (lambda file: _note(file, genesis="00"), "is the state of another book"),
         (lambda file: _note(file, root="00"), "cannot be gone on from"),
         (lambda file: _note(file, fold={}), "cannot be gone on from"),
+        (lambda file: _note(file, **{"pass": None}), "cannot be read as a state"),
         (lambda file: _layout(file), "was made by another version of Bursar"),
     ],
-    ids=["torn", "book", "root", "fold", "layout"],
+    ids=["torn", "book", "root", "fold", "pass", "layout"],
 )
 @pytest.mark.usefixtures("small")
 def test_an_unfinished_state_that_was_changed_is_refused(
