@@ -51,7 +51,6 @@ _TIME = "counted from what the request asked for, which the log has in its own w
 _FREE: dict[str, tuple[str, str]] = {
     "idempotency.0": (_KEY, "*"),
     "fingerprint": ("keyed with a secret of the book, of a text that may be gone", "hold denial approval_requested"),
-    "by.principal": ("whoever opened the book came before any key", "book"),
     "adjustment": (_CHOSEN, "adjustment"),
     "allocation": (_CHOSEN, "allocation deallocation"),
     "authorization": (_CHOSEN, "denial"),
