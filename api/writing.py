@@ -6,6 +6,7 @@ Idempotency-Key is asked for before the body is looked at; bodies are parsed by 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -74,10 +75,14 @@ class Writing:
         extra: Mapping[str, Any] | None = None,
         *,
         instead: Mapping[Status, tuple[Status, str]] | None = None,
+        after: Callable[[], Mapping[str, Any]] | None = None,
     ) -> Response:
         """Have a command decided, and answer. ``extra`` members are shown in a fresh success only; ``instead`` tells a
-        refusal as another one, with another sentence unless that is empty."""
+        refusal as another one, with another sentence unless that is empty; ``after`` runs in a thread once it is done,
+        a repeat too, and gives more such members."""
         outcome = await self._context.handover.decide(self.key.book_id, command)
+        if after is not None and outcome.status is Status.DONE:
+            extra = {**(extra or {}), **await asyncio.to_thread(after)}
         if instead and outcome.status in instead:
             status, detail = instead[outcome.status]
             outcome = Outcome(status, detail=detail or outcome.detail)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import logging
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
@@ -24,8 +25,11 @@ from api.schemas.redactions import (
 from api.writing import Writing, body_of, writing
 from ledger.core.ids import REDACTION
 from ledger.services.redacting import Meant, Selection, command_of, find_left, find_texts
+from ledger.storage.emptying import WAL_KEPT, empty_write_ahead_log
+from ledger.storage.errors import StorageError
 from ledger.storage.paging import Page
 
+LOGGER: Final = logging.getLogger("bursar.redactions")
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["redactions"])
 Write = Annotated[Writing, Depends(writing)]
 
@@ -48,7 +52,17 @@ async def redact(
     command = command_of(
         selection, found, **write.who, identity=write.new_id(REDACTION), reason=asked.reason, ground=asked.ground
     )
-    return await write.decide(command, {"more_from": found.more_from})
+    return await write.decide(command, {"more_from": found.more_from}, after=lambda: _emptied(request))
+
+
+def _emptied(request: Request) -> dict[str, str | None]:
+    """Cut SQLite's write-ahead log, which still has what was removed; a note where that could not be done."""
+    try:
+        is_empty = empty_write_ahead_log(context_of(request).settings.database_url)
+    except StorageError as error:
+        LOGGER.warning("the write-ahead log was not emptied after a redaction: %s", error)
+        is_empty = False
+    return {"note": None if is_empty else WAL_KEPT}
 
 
 def _found(request: Request, book_id: int, selection: Selection) -> Meant:

@@ -69,13 +69,15 @@ class TextPlace(BaseModel):
 
 
 class RedactionView(BaseModel):
-    """What was removed. ``more_from`` stands in the first answer only, not in a repeat: null when nothing is left."""
+    """What was removed. ``more_from`` stands in the first answer only, not in a repeat: null when nothing is left; so
+    does ``note``, which says what is left to be done about the database: null when nothing is."""
 
     id: str
     ground: str
     texts: list[TextPlace]
     recorded_at: str
     more_from: int | None = None
+    note: str | None = None
     log: Log
 
 

@@ -206,11 +206,9 @@ class _Database:
 
     def after(self) -> str:
         """What is left to be done about the database itself."""
-        from ledger.storage.emptying import empty_write_ahead_log
+        from ledger.storage.emptying import WAL_KEPT, empty_write_ahead_log
 
-        if not empty_write_ahead_log(self._database_url):
-            return "others are using the database: its write-ahead log may keep what was removed until they close it"
-        return ""
+        return "" if empty_write_ahead_log(self._database_url) else WAL_KEPT
 
 
 @contextmanager
@@ -232,6 +230,7 @@ class _Server:
 
     def __init__(self, server: Remote) -> None:
         self._server = server
+        self._note = ""
 
     def _selection(self, asked: Asked) -> dict[str, Any]:
         from ledger.core.moment import moment_text
@@ -264,6 +263,8 @@ class _Server:
                 if begun and refused.code == "wrong_state":
                     return
                 raise
+            # A server from before this version says nothing of it.
+            self._note = done.get("note") or ""
             yield Done(done["log"]["index"], [(text["index"], text["field"]) for text in done["texts"]])
             if done["more_from"] is None:
                 return
@@ -272,8 +273,8 @@ class _Server:
                 body["start"] = done["more_from"]
 
     def after(self) -> str:
-        """Nothing: the database is the server's."""
-        return ""
+        """What the server said of its database after the last record."""
+        return self._note
 
 
 def _run(place: _Database | _Server, asked: Asked, *, dry_run: bool, as_json: bool) -> None:

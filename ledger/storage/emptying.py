@@ -1,8 +1,12 @@
 """Emptying SQLite's write-ahead log, which keeps old pages until they are written over."""
 
 import sqlite3
+from typing import Final
 
 from ledger.storage.engine import parse_url, raise_translated
+
+WAL_KEPT: Final = "others are using the database: its write-ahead log may keep what was removed until they close it"
+"""What whoever removed a text is told where the log could not be emptied."""
 
 
 def empty_write_ahead_log(database_url: str) -> bool:

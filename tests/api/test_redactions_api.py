@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from ledger.services.verify import verify_books
+from ledger.storage.emptying import WAL_KEPT
+from tests.support.databases import sqlite_url
 from tests.support.running_app import RunningApp, authorization, usd
 
 WORDS = "mail jane@example.com"
@@ -220,3 +225,25 @@ def test_an_intent_that_people_were_shown_is_gone_for_them_too(app_on: RunningAp
     assert (vote["reason"], vote["redacted"]) == (None, {"reason": by})
     (report,) = verify_books(app.database_url)
     assert report.verified
+
+
+def test_nothing_of_it_is_left_in_the_servers_files(tmp_path: Path) -> None:
+    """SQLite: the server cuts its write-ahead log too; while somebody reads an older moment it says that it could not,
+    and the next redaction does it."""
+    words = "mail jane.doe@example.com "
+    with RunningApp(sqlite_url(tmp_path)) as app:
+        crawler = app.make_agent("crawler", budget="research")
+        made = [app.make("/v1/authorizations", authorization("1.00") | {"intent": words * 9}, key=crawler)["id"]]
+        file = Path(str(make_url(app.database_url).database))
+        reader = sqlite3.connect(file, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM texts").fetchone()
+        made.append(app.make("/v1/authorizations", authorization("1.00") | {"intent": words * 9}, key=crawler)["id"])
+        first = app.post("/v1/redactions", {"authorization": made[0], "reason": "she asked"})
+        assert (first.status, first.json["note"]) == (201, WAL_KEPT)
+        reader.execute("COMMIT")
+        reader.close()
+        second = app.post("/v1/redactions", {"authorization": made[1], "reason": "she asked"})
+        assert (second.status, second.json["note"]) == (201, None)
+        for path in file.parent.glob(file.name + "*"):
+            assert b"jane.doe" not in path.read_bytes(), path

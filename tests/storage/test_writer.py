@@ -124,6 +124,7 @@ EVERYTHING: dict[str, set[object]] = {
     "open_children": {"research", "papers"},
     "bodies": {0, 99},
     "redactions": {(0, "intent"), (0, "reason")},
+    "texts": {(0, "reason"), (0, "nothing")},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -221,6 +222,7 @@ def assert_control_known(known: Snapshot) -> None:
     assert (known.bodies[0], known.bodies[99]) == (rows.record(0).body, None)
     assert known.redactions[0, "intent"] == Redaction(BOOK, 0, "intent", 1)
     assert known.redactions[0, "reason"] is None
+    assert (known.texts[0, "reason"], known.texts[0, "nothing"]) == (True, None)
 
 
 def test_renewals_are_told_by_when_they_are_due(book_writer: BookWriter) -> None:
