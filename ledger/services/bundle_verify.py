@@ -141,7 +141,7 @@ class BundlePass:
         self._source.bundle, self.manifest = bundle, manifest
         if not manifest.texts:
             self._without.append((manifest.first, manifest.size))
-        signing = check_checkpoint(bundle, log, trusted, self.findings, alone=self.alone)
+        signing = check_checkpoint(bundle, log, self.scratch, trusted, self.findings, alone=self.alone)
         self.signings.append(signing)
         if signing.size is not None and signing.size <= manifest.size and signing.signers:
             self.checkpoints[signing.size] = signing.note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,15 @@ import pytest
 from ledger.core.bundle import CHUNK_BYTES_MAX, SUMS, BundleInvalid, header_of, padding, sum_line
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command_redactions import Redact
+from ledger.core.notes import Signature
 from ledger.services.bundle_archive import Compressed
+from ledger.services.bundle_import import NotProved, import_bundles
 from ledger.services.bundle_verify import BundleReport, verify_bundles
 from ledger.services.tiling import LogDamaged
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, write
+from tests.support.databases import sqlite_url
 
 MANIFEST, POLICIES = "manifest.json", "policies.ndjson"
 
@@ -135,3 +139,21 @@ def test_what_no_reader_would_take_is_not_written(world: LiveWorld, monkeypatch:
     monkeypatch.setattr("ledger.services.bundle_export.CHUNK_BYTES_MAX", longest)
     with pytest.raises(LogDamaged, match="for a thousand"):
         bundle(world)
+
+
+def test_a_signature_that_is_not_of_the_log(world: LiveWorld, tmp_path: Path) -> None:
+    """A line of a key that nobody knows, or one twice: no database with it would verify, so none is made of it."""
+    contents = bundle(world)
+    keys = verify_bundles([forged(tmp_path, contents)]).signings[0].signers
+    line = contents["checkpoint.txt"].rsplit(b"\n\n", 1)[1]
+    stranger = Signature("evil.example/w", bytes(4), bytes(64)).line()
+    for more in (stranger.encode(), line):
+        file = forged(tmp_path, contents | {"checkpoint.txt": contents["checkpoint.txt"] + more})
+        for trusted in ((), keys):
+            found = wrong(verify_bundles([file], trusted))
+            assert len(found) == 1, found
+            assert re.search("none of the log's keys|more signatures than the log makes", found[0])
+        (tmp_path / "target").mkdir(exist_ok=True)
+        target = sqlite_url(tmp_path / "target")
+        upgrade(target)
+        assert isinstance(import_bundles([file], target), NotProved)
