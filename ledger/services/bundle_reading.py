@@ -51,9 +51,9 @@ class Bundle:
         self._pages = self._read_pages()
         self._waiting: list[Row] = []
         self._texts: list[Row] = []
-        self.gone: list[tuple[int, str]] = []
-        """Texts read so far that were gone when the bundle was written, by (index, field): a record behind its end
-        redacted them, as whoever wrote it says. To be taken away by whoever reads."""
+        self.gone: list[tuple[int, str, int]] = []
+        """(Index, field, record) of texts read so far that were gone when the bundle was written: the record, behind
+        its end, redacted them, as whoever wrote it says. To be taken away by whoever reads."""
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """See ``LogSource``. ``start`` is where the last page ended; there are no transfers, which derive."""
@@ -117,7 +117,7 @@ class Bundle:
             elif text.redacted < self.manifest.size:
                 raise BundleInvalid(f"line {number} of {name} names record {text.redacted}, which is in the bundle")
             else:
-                self.gone.append(place)
+                self.gone.append((*place, text.redacted))
         return texts
 
     def policies(self) -> Iterator[dict[str, Any]]:

@@ -68,7 +68,7 @@ class _Source:
         if page.texts:
             self._kept.add_texts(((row[0], row[1]) for row in page.texts), self.bundle.manifest.size)
         if self.bundle.gone:
-            self._kept.add_texts(self.bundle.gone, None)
+            self._kept.add_gone(self.bundle.gone)
             self.bundle.gone.clear()
         return page
 
@@ -105,6 +105,7 @@ class BundlePass:
         self.checkpoints: dict[int, str] = {}
         self.manifest = first.manifest
         self.first = first.manifest.first
+        self.texts_unproved = 0
         self._without: list[tuple[int, int]] = []
         self._source = _Source(first, self.kept)
         book_id = first.manifest.book.book_id
@@ -213,9 +214,11 @@ class BundlePass:
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
         if self.log.followed or self.alone:
-            self.notes += settle_bundle_texts(
+            texts = settle_bundle_texts(
                 self.log, self.scratch, self.kept, self.findings, first=self.first, without=self._without
-            ).notes()
+            )
+            self.notes += texts.notes()
+            self.texts_unproved = texts.redacted_later
         else:
             # Which records redact is not known where they were not followed.
             self.log.texts_missing = sum(self.scratch.texts.count())
@@ -327,6 +330,7 @@ def _report(made: BundlePass, complete: bool, seconds: float) -> BundleReport:
             made.findings.differences,
             verdicts=made.verdicts(),
             texts_redacted=log.texts_redacted,
+            texts_unproved=made.texts_unproved,
         ),
         made.first,
         manifest.texts,
