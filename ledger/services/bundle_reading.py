@@ -120,15 +120,15 @@ class Bundle:
                 self.gone.append((*place, text.redacted))
         return texts
 
-    def policies(self) -> Iterator[dict[str, Any]]:
-        """Every version of a policy; to be read to the end, behind the records."""
+    def policies(self) -> Iterator[bytes]:
+        """The line of every version of a policy; to be read to the end, behind the records."""
         for number, line in enumerate(self._archive.lines(POLICIES), 1):
             try:
                 said = parse(line)
                 said["policy"], said["version"]
             except _UNREADABLE as error:
                 raise BundleInvalid(f"line {number} of {POLICIES} is no policy") from error
-            yield said
+            yield line
 
     def finish(self) -> bool:
         """Read the end; whether every member is the one that was written. ``digest`` is then the archive's."""

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ledger.core.book import book_code
-from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid
+from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid, policy_line
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.changeset import BOOKS, POLICY_VERSIONS, row_of
 from ledger.core.deriving import Columns
 from ledger.core.invariants import Difference, explains_overdraft, shown
 from ledger.core.merkle import Frontier
-from ledger.core.moment import moment_text
 from ledger.core.notes import VerifierKey
 from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
@@ -179,37 +178,39 @@ class BundlePass:
             self._differ(MANIFEST, "is not the key that the log names", "key", key or "", self.manifest.key or "")
 
     def _check_policies(self, bundle: Bundle) -> None:
-        """Every version is the log's, and none lacks."""
-        if self.log.followed:
-            self.scratch.write()
-        count = 0
-        for said in bundle.policies():
-            count += 1
-            if self.log.followed and said != self._policy(said["policy"], said["version"]):
-                what = "is not what the log gives"
-                self._differ(POLICIES, f"version {said['version']} of {said['policy']} {what}")
-        if self.log.followed and count != (there := self.scratch_count()):
-            self._differ(POLICIES, "has not every version of a policy", expected=str(there), found=str(count))
+        """The member is what the writer makes of the log, byte for byte; of a span alone it is only read."""
+        if not self.log.followed:
+            for _ in bundle.policies():
+                pass
+            return
+        self.scratch.write()
+        expected = self._policy_lines()
+        for number, line in enumerate(bundle.policies(), 1):
+            made = next(expected, None)
+            if made is None:
+                self._differ(POLICIES, f"line {number} is of no version that the log has")
+            elif line != made[1]:
+                self._differ(POLICIES, f"line {number} is not what the log gives for {made[0]}")
+        if (lacking := next(expected, None)) is not None:
+            self._differ(POLICIES, f"has not every version of a policy: {lacking[0]} lacks")
 
-    def _policy(self, policy: Any, version: Any) -> dict[str, Any] | None:
-        row = self.scratch.row(POLICY_VERSIONS, (policy, version))
-        if row is None:
-            return None
-        live = self.scratch.policies.get(policy)
-        _, _, digest, packed, _, recorded_at, index = row
-        return {
-            "policy": policy,
-            "version": version,
-            "digest": digest,
-            "document": parse(packed.encode())["document"],
-            "recorded_at": moment_text(recorded_at),
-            "index": index,
-            "in_force": live is not None and live.version == version and not live.retired,
-        }
-
-    def scratch_count(self) -> int:
-        """How many versions of policies the log has."""
-        return sum(len(page) for page in self.scratch.pages(POLICY_VERSIONS))
+    def _policy_lines(self) -> Iterator[tuple[str, bytes]]:
+        """Every version of a policy in words, and its line, in the order in which they are written."""
+        for page in self.scratch.pages(POLICY_VERSIONS):
+            for policy, version, digest, packed, _, recorded_at, index in page:
+                live = self.scratch.policies.get(policy)
+                yield (
+                    f"version {version} of {policy}",
+                    policy_line(
+                        policy=policy,
+                        version=version,
+                        digest=digest,
+                        document=parse(packed.encode())["document"],
+                        recorded_at=recorded_at,
+                        index=index,
+                        in_force=live is not None and live.version == version and not live.retired,
+                    ),
+                )
 
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
