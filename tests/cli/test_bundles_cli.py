@@ -343,3 +343,14 @@ def test_a_bundle_that_is_not_right_changes_no_table(world: LiveWorld, other: st
     assert run("import", good, url=other).exit_code == 0
     assert current_and_head(other)[0] == current_and_head(other)[1] != older
     prove(other)
+
+
+def test_a_span_with_nothing_new(world: LiveWorld, tmp_path: Path) -> None:
+    """A status of its own, so that a nightly backup goes on after a quiet day; a place behind the end is a mistake."""
+    full, span = tmp_path / "full.tar.gz", tmp_path / "span.tar.gz"
+    size = json.loads(run("export", full, "--json", url=world.url).stdout)["size"]
+    quiet = run("export", span, "--from", size, url=world.url)
+    assert (quiet.exit_code, quiet.stdout, span.exists()) == (3, "", False)
+    assert f"no record from {size} on: nothing is new" in quiet.stderr
+    assert run("export", span, "--from", size + 1, url=world.url).exit_code == 2
+    assert run("export", span, "--from", size, "--to", size, url=world.url).exit_code == 2
