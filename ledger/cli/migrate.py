@@ -73,14 +73,20 @@ def _grant(database_url: str, role: str | None) -> None:
     if role is None:
         return
     from ledger.storage.engine import create_migration_engine
-    from ledger.storage.rights import RoleUnfit, grant
+    from ledger.storage.rights import RoleUnfit, excess, grant
 
     engine = create_migration_engine(database_url)
     try:
         with engine.begin() as connection:
             grant(connection, role)
+            left = excess(connection, role)
     except RoleUnfit as error:
         raise BadValue(str(error)) from error
     finally:
         engine.dispose()
+    if left:
+        raise click.ClickException(
+            f'role "{role}" has the rights of a server, and more, by a role that it is a member of or by a grant to'
+            f" PUBLIC: {'; '.join(left)}. Take that away, and run this again"
+        )
     click.echo(f'Role "{role}" has the rights of a server: it can add to history, and change none of it.')

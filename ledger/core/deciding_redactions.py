@@ -1,7 +1,8 @@
 """The decision to remove free texts from beside the log.
 
 Invariants: the record names every text that it removes, by record and field, and only texts that their records have the
-digest of; what was removed is not removed again; the texts go in the transaction that writes the record.
+digest of, or that stand beside records which were detached into an archive; what was removed is not removed again; the
+texts go in the transaction that writes the record.
 """
 
 from typing import Any
@@ -37,7 +38,8 @@ def _check_meant(batch: Batch, asked: Redact) -> None:
     """Refuse what refers to nothing."""
     if asked.authorization is not None and batch.authorization(asked.authorization) is None:
         refuse(Status.NOT_FOUND, f"there is no authorization or charge {asked.authorization}")
-    if asked.record is not None and batch.fact("bodies", asked.record) is None:
+    known = asked.record is None or batch.fact("bodies", asked.record) is not None
+    if not known and not any(_had(batch, index, field) for index, field in asked.texts if index == asked.record):
         refuse(Status.NOT_FOUND, f"there is no record {asked.record}")
     if asked.agent is not None and batch.name_of("agents", asked.agent) is None:
         refuse(Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")
@@ -49,6 +51,16 @@ def _check_meant(batch: Batch, asked: Redact) -> None:
     if asked.record is not None:
         refuse(Status.NOT_FOUND, f"record {asked.record} has never had any {kinds}")
     refuse(Status.WRONG_STATE, f"there is no {kinds} left that this selects", state="redacted")
+
+
+def _had(batch: Batch, index: int, field: str) -> bool:
+    """Whether a record has the digest of a text. Of one that was detached into an archive, whether the text still
+    stands beside the log, or was redacted."""
+    packed = batch.fact("bodies", index)
+    if packed is not None:
+        return field in text_digests(parse(packed))
+    there = batch.fact("texts", (index, field)) or batch.fact("redactions", (index, field))
+    return index < batch.index and there is not None
 
 
 def redact(batch: Batch, asked: Redact) -> Outcome:
@@ -63,8 +75,7 @@ def redact(batch: Batch, asked: Redact) -> Outcome:
     removed: list[Redaction] = []
     before: Redaction | None = None
     for index, field in meant:
-        packed_body = batch.fact("bodies", index)
-        if packed_body is None or field not in text_digests(parse(packed_body)):
+        if not _had(batch, index, field):
             refuse(Status.NOT_FOUND, f"record {index} has never had any {field}")
         known = batch.fact("redactions", (index, field))
         if known is None:

@@ -35,6 +35,7 @@ class Needs:
         "run_refs",
         "run_totals",
         "signing_keys",
+        "texts",
         "units",
         "votes",
         "webhooks",
@@ -69,6 +70,7 @@ class Needs:
         self.open_children: set[str] = set()
         self.bodies: set[int] = set()
         self.redactions: set[tuple[int, str]] = set()
+        self.texts: set[tuple[int, str]] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -17,6 +17,12 @@ def _seek_redact(seeker: Seeker, asked: Redact, own_agent: Agent | None) -> None
     if asked.record is not None:
         indexes.add(asked.record)
     needs.bodies.update(index for index in indexes if index not in snapshot.bodies)
+    # A record whose body is not there may be archived, with its texts still here.
+    needs.texts.update(
+        text
+        for text in asked.texts
+        if text[0] in snapshot.bodies and snapshot.bodies[text[0]] is None and text not in snapshot.texts
+    )
     needs.redactions.update(text for text in asked.texts if text not in snapshot.redactions)
 
 

@@ -1,7 +1,8 @@
 """The fold: from record bodies alone to every projection row, written from the accounting rules and not from the code
 that decided, so that a mistake there shows here.
 
-Owns the order in which things happen; ``projecting_record``, ``_spending``, ``_finance`` and ``_setup`` own what does.
+Owns the order in which things happen; ``projecting_asking`` owns who may have asked, and ``projecting_record``,
+``_spending``, ``_finance`` and ``_setup`` own what does.
 Invariants: a body whose transfers or amounts are not those that its kind makes is noted as a difference; the rows are
 what an honest writer would have written, column by column.
 """
@@ -22,6 +23,7 @@ from ledger.core import (
 )
 from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
+from ledger.core.projecting_asking import check_asking
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.replaying import DECISIONS, check_decision
 
@@ -63,8 +65,7 @@ class Fold(Progress):
         record = Record(self, self.size, body, columns)
         if self.decides and columns.kind in DECISIONS:
             check(record)
-        if "by" in body:
-            record.check_key()
+        check_asking(record)
         handlers[columns.kind](record)
         if "idempotency" in body:
             record.bind_key()

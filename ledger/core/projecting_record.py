@@ -31,7 +31,6 @@ from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.redaction import Redaction
-from ledger.core.roles import GATEWAY_REPORTS, allowed
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
@@ -41,11 +40,6 @@ V = TypeVar("V")
 TransferRow = tuple[int, int, int, int, str, int, int, int, int, int]
 """A transfer as ``transfers`` stores it, without its book."""
 
-KINDS_OF_A_RUN: Final = frozenset(
-    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry")
-)
-"""Kinds of records that a key for one run may have asked for; an expiry is asked for where nobody knows what became of
-a hold."""
 UNBOUND_CODES: Final = frozenset(status.value for status in UNBOUND_DENIALS)
 
 
@@ -269,26 +263,6 @@ class Record:
             self.differ(f"{field} is not what the records before it give", expected, self.body.get(field))
 
     # What any record may bring with it.
-
-    def check_key(self) -> None:
-        """Whoever asked is the one whom the key names, by a key that could, in a role that may; and a key that is for
-        one run only answers for nothing else. What a gateway reports is recorded whatever became of the key."""
-        key_id, principal = self.body["by"].get("key"), self.body["by"]["principal"]
-        key = None if key_id is None else self.store.api_keys.get(key_id)
-        if key_id is None:
-            if principal.startswith(("agent:", "person:")):
-                self.differ("who asked has come without a key", "", principal)
-        elif key is None or key.principal != principal:
-            expected = key.principal if key is not None else "no such key"
-            self.differ("who asked is not the one whom the key names", expected, principal)
-        elif (operation := self.body["request"]["operation"]) not in GATEWAY_REPORTS:
-            if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= self.time):
-                self.differ("a key is used that was valid no more", "a valid key", key_id)
-            elif not allowed(operation, key.role):
-                self.differ("a key is used for what its role may not do", operation, key.role)
-        run = run_of_key(self)
-        if run is not None and (self.body["kind"] not in KINDS_OF_A_RUN or self.body.get("run") != run):
-            self.differ("a key is used outside of the run that it is for", run, self.body.get("run"))
 
     def bind_key(self) -> None:
         """The idempotency key that this record answers, unless its denial may soon be otherwise."""

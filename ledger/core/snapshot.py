@@ -143,6 +143,7 @@ class Snapshot:
     open_children: Known[str, tuple[str, ...]] = field(default_factory=Known)
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
+    texts: Known[tuple[int, str], bool] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
@@ -162,5 +163,5 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks, self.signing_keys, self.redactions,
+            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts,
         )  # fmt: skip

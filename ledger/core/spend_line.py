@@ -279,9 +279,10 @@ def corrected_index(
     if body["kind"] not in (REFUND, ADJUSTMENT) or "authorization" not in body:
         return None
     pair = body["category"], body["payee"]
-    index = body.get("previous")
-    while type(index) is int:
-        found = body_at(index)
+    index, behind = body.get("previous"), body["index"]
+    # A forged body may name itself, or one that came after it.
+    while type(index) is int and index < behind:
+        found, behind = body_at(index), index
         if found is None:
             return None
         if (found.get("category"), found.get("payee")) == pair:

@@ -4,11 +4,16 @@ Owns ``ArchivedReader``. Invariants: what the database says is archived comes fr
 and from nowhere else; a record that stands in both is an error, because nobody put it back.
 """
 
+from bisect import bisect_left
 from pathlib import Path
+from typing import Final
 
+from ledger.core.changeset import LOG_RECORDS
 from ledger.services.archive_files import Archive, Archives, ArchiveUnfit
 from ledger.storage.archive_rows import ArchivedRange, ranges
 from ledger.storage.proof_reader import Connect, LogPage, ProofReader, Row
+
+_RECORDED_AT: Final = LOG_RECORDS.columns.index("recorded_at") - 1
 
 
 class ArchiveNeeded(Exception):
@@ -54,6 +59,24 @@ class ArchivedReader(ProofReader):
                 if records:
                     return int(records[0][0])
         return super().next_index(start)
+
+    def archived_at(self, moment: int) -> int | None:
+        """The first record at or behind ``moment`` (microseconds) that is archived, or None where none is."""
+        for part, archive in self._parts:
+            if part.last_recorded_at >= moment:
+                return bisect_left(
+                    range(part.stop),
+                    moment,
+                    lo=part.start,
+                    key=lambda index: self._recorded_at(archive, index),
+                )
+        return None
+
+    def _recorded_at(self, archive: Archive, index: int) -> int:
+        records, _ = archive.page(self._archived_book, index, index + 1)
+        if not records:
+            raise ArchiveUnfit(f"record {index} is not in the archive {archive.name}; run 'bursar partitions check'")
+        return int(records[0][_RECORDED_AT])
 
     def body(self, index: int) -> bytes:
         """See ``ProofReader``."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ledger.core.book import book_code
 from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid, policy_line
@@ -55,12 +55,23 @@ class BundleReport:
         return self.report.verified
 
 
+class BundleWatch(Protocol):
+    """Whoever watches the records of bundles on their way: the seat of replay."""
+
+    def begin(self, made: "BundlePass") -> None:
+        """Told once, before the first record is read."""
+
+    def page(self, page: LogPage) -> None:
+        """Told of each page, before its records are followed."""
+
+
 class _Source:
     """The bundle that is read just now."""
 
-    def __init__(self, bundle: Bundle, kept: BundleScratch) -> None:
+    def __init__(self, bundle: Bundle, kept: BundleScratch, watch: BundleWatch | None) -> None:
         self.bundle = bundle
         self._kept = kept
+        self._watch = watch
 
     def log_page(self, start: int, stop: int) -> LogPage:
         page = self.bundle.log_page(start, stop)
@@ -69,6 +80,8 @@ class _Source:
         if self.bundle.gone:
             self._kept.add_gone(self.bundle.gone)
             self.bundle.gone.clear()
+        if self._watch is not None:
+            self._watch.page(page)
         return page
 
     def next_index(self, start: int) -> int | None:
@@ -92,7 +105,14 @@ class BundlePass:
     ``kept`` the transfers, if ``keep_transfers``, and ``checkpoints`` by size those that were found good."""
 
     def __init__(
-        self, first: Bundle, findings: Findings, against: Against, *, progress: Progress, keep_transfers: bool
+        self,
+        first: Bundle,
+        findings: Findings,
+        against: Against,
+        *,
+        progress: Progress,
+        keep_transfers: bool,
+        watch: BundleWatch | None = None,
     ) -> None:
         self.scratch = Scratch()
         self.kept = BundleScratch()
@@ -106,7 +126,7 @@ class BundlePass:
         self.first = first.manifest.first
         self.texts_unproved = 0
         self._without: list[tuple[int, int]] = []
-        self._source = _Source(first, self.kept)
+        self._source = _Source(first, self.kept, watch)
         book_id = first.manifest.book.book_id
         self.log: LogPass
         if not self.alone:
@@ -255,13 +275,15 @@ def passing(
     keep_transfers: bool = False,
     against: Sequence[Claim] = (),
     proofs: Sequence[Consistency] = (),
+    watch: BundleWatch | None = None,
 ) -> Iterator[tuple[BundlePass, BundleReport]]:
     """Verify bundles that follow one another, and keep what the way through them gave until the block ends.
 
     ``trusted`` are the keys (``VerifierKey``) one of which must have signed each checkpoint; none: those that the log
-    names. ``against`` are checkpoints that the log must extend, with ``proofs`` that lead to later ones. Raises
-    BundleInvalid where a file is no bundle, cut off, or does not follow the one before, and ClaimUnusable for a
-    checkpoint of another book, which could say nothing of this one.
+    names. ``against`` are checkpoints that the log must extend, with ``proofs`` that lead to later ones; ``watch`` sees
+    the records on their way. Raises BundleInvalid where a file is no bundle, cut off, or does not follow the one
+    before, and ClaimUnusable for a checkpoint of another book, which could say nothing of this one; and what ``watch``
+    raises.
     """
     started = time.monotonic()
     findings = Findings(differences_max)
@@ -275,8 +297,10 @@ def passing(
                         _check_claims(against, bundle)
                         made = BundlePass(
                             bundle, findings, Against(against, proofs, trusted),
-                            progress=_named(bundle, progress), keep_transfers=keep_transfers,
+                            progress=_named(bundle, progress), keep_transfers=keep_transfers, watch=watch,
                         )  # fmt: skip
+                        if watch is not None:
+                            watch.begin(made)
                     made.take(bundle, trusted)
             if made is None:
                 raise BundleInvalid("no bundle was given")

@@ -27,10 +27,13 @@ from ledger.core.spend_line import (
     lines_of,
     needs_origin,
 )
+from ledger.services.archive_files import Archive, Archives
 from ledger.services.errors import ServiceError, UnknownBook
 from ledger.storage import archive_rows, queries_log, spend_rows
-from ledger.storage.errors import Busy, Conflict, StorageError
+from ledger.storage.archive_rows import ArchivedRange
+from ledger.storage.errors import Busy, Conflict, RecordArchived, StorageError
 from ledger.storage.side_writer import SideWriter
+from ledger.storage.spend_rows import ReadRecord
 
 RECORDS_AT_ONCE: Final = 400
 ROWS_CLEARED_AT_ONCE: Final = 2_000
@@ -52,11 +55,16 @@ class LinesUnavailable(ServiceError):
 
 
 class Liner:
-    """Writes the lines of the books of a database. Safe to be used by several threads and processes."""
+    """Writes the lines of the books of a database. Safe to be used by several threads and processes.
 
-    def __init__(self, engine: Engine, side: SideWriter) -> None:
+    Lines of records that were detached were written before those went. Only with their ``archives`` can they be written
+    again.
+    """
+
+    def __init__(self, engine: Engine, side: SideWriter, archives: Archives | None = None) -> None:
         self._engine = engine
         self._side = side
+        self._archives = archives
 
     def catch_up(
         self,
@@ -94,15 +102,15 @@ class Liner:
 
     def rebuild(self, book_id: int) -> None:
         """Take away all lines of a book, daily totals included; who looks next writes them again. Raises UnknownBook,
-        LinesUnavailable where they could not be written again, StorageError."""
+        LinesUnavailable where they could not be written again, ArchiveUnfit, StorageError; then nothing was changed."""
         with self._engine.connect() as connection:
             if queries_log.head(connection, book_id) is None:
                 raise UnknownBook
-            archived = archive_rows.last_range(connection, book_id)
-        if archived is not None:
-            raise LinesUnavailable(
-                f"the first {archived.stop} records are in archives, so their lines could not be made again, and stay"
-            )
+            archived = archive_rows.ranges(connection, book_id)
+        if archived and self._archives is None:
+            raise _archived(archived[-1].stop)
+        for part in archived:
+            self._archive(book_id, part).verify()
         with self._side.transaction() as connection:
             spend_rows.begin_clearing(connection, book_id, again=True)
 
@@ -111,6 +119,10 @@ class Liner:
         Raises Conflict when another process was first, Busy, LinesUnavailable, StorageError."""
         with self._engine.connect() as connection:
             start = spend_rows.cursor(connection, book_id)
+            archived = archive_rows.last_range(connection, book_id) if start is None else None
+        if archived is not None and self._archives is None:
+            # The rows that stand there without a cursor could not be made again.
+            raise _archived(archived.stop)
         if start is None or start == spend_rows.CLEARING:
             return self._clear(book_id, begun=start is not None)
         with self._engine.connect() as connection:
@@ -135,13 +147,10 @@ class Liner:
         self, connection: Any, book_id: int, start: int, limit: int
     ) -> tuple[int, list[SpendLine], list[SpendHold], str] | None:
         """(end of the stretch, its lines, the holds that ended in it, the book's time zone); None where it is empty."""
-        records = spend_rows.stretch(connection, book_id, start, limit)
+        records = self._stretch(connection, book_id, start, limit)
         book = queries_log.book_by_id(connection, book_id)
         if not records or book is None:
             return None
-        if records[0].log_index != start:
-            archive_rows.refuse_archived(connection, book_id, start)
-            raise LinesUnavailable(f"record {start} is missing, so no statement can be made; run 'bursar verify'")
         lines: list[SpendLine] = []
         holds: list[SpendHold] = []
         index = start
@@ -166,8 +175,36 @@ class Liner:
             ) from error
         return records[-1].log_index + 1, lines, holds, book.timezone
 
-    @staticmethod
+    def _stretch(self, connection: Any, book_id: int, start: int, limit: int) -> list[ReadRecord]:
+        """At most ``limit`` records from ``start`` on, without a gap, from wherever they stand."""
+        records = spend_rows.stretch(connection, book_id, start, limit)
+        if records and records[0].log_index == start:
+            return records
+        head = queries_log.head(connection, book_id)
+        if head is None or head.size <= start:
+            return []
+        part = archive_rows.range_of(connection, book_id, start)
+        if part is None:
+            raise LinesUnavailable(f"record {start} is missing, so no statement can be made; run 'bursar verify'")
+        rows, _ = self._archive(book_id, part).page(book_id, start, min(start + limit, part.stop))
+        return [ReadRecord(row[0], row[-2] if row[1] in spend_rows.READ_KINDS else None) for row in rows]
+
+    def _archive(self, book_id: int, part: ArchivedRange) -> Archive:
+        if self._archives is None:
+            raise _archived(part.stop)
+        return self._archives.of(book_id, part.start, part.stop, part.digest)
+
+    def _body(self, connection: Any, book_id: int, index: int) -> dict[str, Any] | None:
+        """The body of one record, or None. Raises RecordArchived where it is in an archive that is not at hand."""
+        part = archive_rows.range_of(connection, book_id, index) if self._archives is not None else None
+        if part is not None:
+            rows, _ = self._archive(book_id, part).page(book_id, index, index + 1)
+            return parse(rows[0][-2]) if rows else None
+        record = queries_log.record(connection, book_id, index)
+        return parse(record.body) if record is not None else None
+
     def _lines(
+        self,
         connection: Any,
         book_id: int,
         index: int,
@@ -176,23 +213,37 @@ class Liner:
         bodies: dict[int, dict[str, Any]],
         clock: Clock,
     ) -> list[SpendLine]:
+        origin = origins.get(needs_origin(body) or "")
+        asked = index
+
         def body_at(at: int) -> dict[str, Any] | None:
-            if at in bodies:
-                return bodies[at]
-            record = queries_log.record(connection, book_id, at)
-            return parse(record.body) if record is not None else None
+            nonlocal asked
+            asked = at
+            return bodies[at] if at in bodies else self._body(connection, book_id, at)
 
         def corrects_of(at: int) -> int | None:
             return spend_rows.corrected_by_line(connection, book_id, at)
 
-        return lines_of(
-            book_id,
-            index,
-            body,
-            columns_of(body, clock),
-            origin=origins.get(needs_origin(body) or ""),
-            corrects=corrected_index(body, body_at, corrects_of),
-        )
+        try:
+            corrects = corrected_index(body, body_at, corrects_of)
+        except RecordArchived:
+            # What was archived has all its lines, and they tell it too.
+            corrects = spend_rows.corrected_before(
+                connection,
+                book_id,
+                body["authorization"],
+                pair=(body["category"], body["payee"]),
+                since=origin.created_index if origin is not None else 0,
+                until=asked,
+            )
+        return lines_of(book_id, index, body, columns_of(body, clock), origin=origin, corrects=corrects)
+
+
+def _archived(stop: int) -> LinesUnavailable:
+    return LinesUnavailable(
+        f"the first {stop} records are in archives, without which their lines cannot be made again: run 'bursar rebuild"
+        " --archive DIRECTORY'"
+    )
 
 
 class Lining:

@@ -5,7 +5,7 @@ head's lock; every search reads a bounded page in a short transaction; what was 
 may be broken off at any moment and taken up anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -21,7 +21,9 @@ from ledger.core.redaction import REDACTION_TEXTS_MAX
 from ledger.services.authorizer import Authorizer
 from ledger.services.sources import Sources
 from ledger.storage import queries_log, queries_principals, queries_texts
+from ledger.storage.archive_rows import refuse_archived
 from ledger.storage.engine import create_engine
+from ledger.storage.errors import RecordArchived
 from ledger.storage.queries_authorizations import authorization
 
 RECORDS_WALKED: Final = 1_000
@@ -125,16 +127,29 @@ def _of_records(
             indexes = _records_of(connection, book_id, selection.authorization, selection.start)
         bodies = queries_log.records_at(connection, book_id, indexes)
         redacted = queries_texts.redacted_at(connection, book_id, indexes)
+        archived = {
+            index: _texts_beside(connection, book_id, index, redacted) for index in indexes if index not in bodies
+        }
     for index in indexes:
-        if index not in bodies:
-            continue
         if left and len(left) + TEXTS_OF_A_RECORD > limit:
             return Meant(tuple(left), index), tuple(gone[:limit])
-        for field in text_digests(parse(bodies[index].body)):
+        for field in archived[index] if index in archived else text_digests(parse(bodies[index].body)):
             if not selection.fields or field in selection.fields:
                 (gone if field in redacted.get(index, {}) else left).append((index, field))
     more = indexes[-1] if len(indexes) > RECORDS_WALKED else None
     return Meant(tuple(left), more), tuple(gone[:limit])
+
+
+def _texts_beside(
+    connection: Connection, book_id: int, index: int, redacted: Mapping[int, Mapping[str, int]]
+) -> list[str]:
+    """The fields of an archived record whose texts stand here, or were redacted; none where there is no such record.
+    Raises RecordArchived where only the archive can tell whether there were any."""
+    lines = queries_texts.list_texts(connection, book_id, start=index, stop=index + 1, limit=TEXTS_OF_A_RECORD)
+    fields = sorted({line.field for line in lines} | set(redacted.get(index, ())))
+    if not fields:
+        refuse_archived(connection, book_id, index)
+    return fields
 
 
 def _page(engine: Engine, book_id: int, selection: Selection, limit: int) -> Meant:
@@ -151,6 +166,13 @@ def _page(engine: Engine, book_id: int, selection: Selection, limit: int) -> Mea
         lines = queries_texts.list_texts(
             connection, book_id, start=selection.start or 0, stop=stop, fields=selection.fields, limit=scanned
         )
+        archived = [line.log_index for line in lines if line.body is None]
+        if archived and name is not None:
+            raise RecordArchived(
+                f"record {archived[0]} is archived, and whether its texts are of {name} stands in the archive: "
+                "redact them by age without the agent, or by the index of their record"
+            )
+        own = queries_texts.redactions_among(connection, book_id, archived) if archived else set()
     more_from: int | None = None
     if len(lines) == scanned:
         # The last record may have more texts than were read.
@@ -160,7 +182,9 @@ def _page(engine: Engine, book_id: int, selection: Selection, limit: int) -> Mea
     for line in lines:
         if texts and texts[-1][0] != line.log_index and len(texts) + TEXTS_OF_A_RECORD > limit:
             return Meant(tuple(texts), line.log_index)
-        if line.kind != OWN_KIND and (name is None or _is_of_agent(line.body, name)):
+        if line.kind == OWN_KIND or line.log_index in own:
+            continue
+        if name is None or (line.body is not None and _is_of_agent(line.body, name)):
             texts.append((line.log_index, line.field))
     return Meant(tuple(texts), more_from)
 

@@ -1,9 +1,9 @@
 """The free texts beside a log, once all of it was read: which are gone because a record says so, and which are missing.
 
 Owns the end of the comparison that the pass over the log of a database begins (``LogPass``); ``bundle_texts`` has that
-of bundles. Invariants: a text that is gone has a
-redaction on record, and one that was redacted is gone, or it is a difference that names record and field; a book in use
-never looks wrong, because whatever looks so is looked at again together with a head; memory is bounded by a page.
+of bundles. Invariants: a text that is gone has a redaction on record, and one that was redacted is gone, or it is a
+difference that names record and field; a book in use never looks wrong, because whatever looks so is looked at again
+together with a head; memory is bounded by a page.
 """
 
 from collections.abc import Callable

@@ -5,9 +5,9 @@ detached, empty ones take their place, the rows of books that stay are put there
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, Select, func, insert, select, text
 
 from ledger.core.authorization import OPEN_STATES
 from ledger.storage.errors import RecordArchived
@@ -28,36 +28,47 @@ class ArchivedRange(NamedTuple):
     last_recorded_at: int
 
 
+_RANGES: Final = select(
+    log_archives.c.start,
+    log_archives.c.stop,
+    log_archives.c.name,
+    log_archives.c.digest,
+    log_archives.c.last_recorded_at,
+)
+
+
 def ranges(connection: Connection, book_id: int) -> list[ArchivedRange]:
     """What is archived of a book, oldest first: a beginning of the log without a gap."""
     c = log_archives.c
-    statement = (
-        select(c.start, c.stop, c.name, c.digest, c.last_recorded_at).where(c.book_id == book_id).order_by(c.start)
-    )
-    return [ArchivedRange(row[0], row[1], row[2], bytes(row[3]), row[4]) for row in connection.execute(statement)]
+    return [_range(row) for row in connection.execute(_RANGES.where(c.book_id == book_id).order_by(c.start))]
 
 
 def last_range(connection: Connection, book_id: int) -> ArchivedRange | None:
     """The newest range that is archived of a book, or None."""
+    return _first(connection, _RANGES.where(log_archives.c.book_id == book_id).order_by(log_archives.c.start.desc()))
+
+
+def range_of(connection: Connection, book_id: int, index: int) -> ArchivedRange | None:
+    """The range that has the record of that index, or None where it is not archived."""
     c = log_archives.c
-    row = connection.execute(
-        select(c.start, c.stop, c.name, c.digest, c.last_recorded_at)
-        .where(c.book_id == book_id)
-        .order_by(c.start.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else ArchivedRange(row[0], row[1], row[2], bytes(row[3]), row[4])
+    return _first(connection, _RANGES.where(c.book_id == book_id, c.start <= index, c.stop > index))
 
 
 def refuse_archived(connection: Connection, book_id: int, index: int) -> None:
     """Raise RecordArchived where the record of that index is in an archive; for whoever did not find it, or is about to
     read on from it."""
-    c = log_archives.c
-    name = connection.execute(
-        select(c.name).where(c.book_id == book_id, c.start <= index, c.stop > index).limit(1)
-    ).scalar_one_or_none()
-    if name is not None:
-        raise RecordArchived(f"record {index} has been detached into the archive {name}")
+    found = range_of(connection, book_id, index)
+    if found is not None:
+        raise RecordArchived(f"record {index} has been detached into the archive {found.name}")
+
+
+def _first(connection: Connection, statement: Select[Any]) -> ArchivedRange | None:
+    row = connection.execute(statement.limit(1)).one_or_none()
+    return None if row is None else _range(row)
+
+
+def _range(row: Any) -> ArchivedRange:
+    return ArchivedRange(row[0], row[1], row[2], bytes(row[3]), row[4])
 
 
 def book_names(connection: Connection) -> dict[int, str]:

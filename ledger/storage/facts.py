@@ -71,6 +71,7 @@ LOOKUPS: Final = (
     Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
+    Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -277,6 +278,11 @@ def _put_redactions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.redactions, facts.needs.redactions, {(row[1], row[2]): Redaction(*row) for row in rows})
 
 
+def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    # That it is there, and nothing of what it says.
+    _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -322,5 +328,6 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "open_children": _put_open_children,
     "bodies": _put_bodies,
     "redactions": _put_redactions,
+    "texts": _put_texts,
     IDEMPOTENCY: _put_idempotency,
 }

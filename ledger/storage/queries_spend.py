@@ -7,7 +7,7 @@ after the log size and count for earlier days.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, literal, select, tuple_
 
@@ -15,6 +15,7 @@ from ledger.core.approval import GRANT
 from ledger.core.principal import Agent
 from ledger.core.spend_line import SPEND_KINDS, SpendLine, date_of, day_number
 from ledger.core.windows import day_start
+from ledger.storage.archive_rows import refuse_archived
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import agents, approval_votes, log_records, names, runs
@@ -96,11 +97,28 @@ def spent_of_run(connection: Connection, book_id: int, run: str, *, before: int,
     )  # fmt: skip
 
 
+def measured_before(
+    connection: Connection, book_id: int, scope: LineScope, measure: Literal["authority", "owed"], *, before: int,
+    size: int,
+) -> dict[str, int]:  # fmt: skip
+    """What all lines of a scope with one value add to a measure before a moment, as the first ``size`` records say; by
+    currency. It reads every one of them: for balances whose transfers are archived."""
+    columns = spend_lines.c
+    statement = (
+        select(columns.currency, *halves(columns[measure]))
+        .where(
+            columns.book_id == book_id, *scope.condition(), columns.effective_at < before, columns.log_index + 0 < size
+        )
+        .group_by(columns.currency)
+    )
+    return {row[0]: whole(*row[1:]) for row in connection.execute(statement)}
+
+
 def spent_before(
     connection: Connection, book_id: int, scope: LineScope, *, before: int, size: int, timezone: str
 ) -> dict[str, int]:
     """What agents (or the whole book) had spent before ``before``, the start of a day, as the first ``size`` records
-    say; by currency.
+    say; by currency. Raises RecordArchived for a size within an archive.
 
     Daily totals stand for every record that has lines. What was recorded behind ``size`` is taken off them: all of it,
     one by one, where that is little; else what is backdated, since nothing else can count for days that had ended when
@@ -173,6 +191,8 @@ def _recorded_at(connection: Connection, book_id: int, log_index: int) -> int | 
         log_records.c.book_id == book_id, log_records.c.log_index == log_index
     )
     found: int | None = connection.execute(statement).scalar_one_or_none()
+    if found is None:
+        refuse_archived(connection, book_id, log_index)
     return found
 
 

@@ -29,18 +29,29 @@ _SIDE_VERBS: Final = {
 """What beyond SELECT and INSERT; None: SELECT alone. A side table without a line is written in every way."""
 
 _ROLE: Final = text("SELECT rolsuper FROM pg_roles WHERE rolname = :role")
-_CURRENT: Final = text("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user")
+_CURRENT: Final = text("SELECT current_user")
+_SUPERUSERS: Final = text(
+    """
+    SELECT rolname FROM pg_roles
+     WHERE rolsuper AND pg_has_role(CAST(:role AS name), oid, 'MEMBER')
+     ORDER BY rolname <> :role, rolname LIMIT 1
+    """
+)
 _EXCESS: Final = text(
     """
-    SELECT c.relname, pg_has_role(current_user, c.relowner, 'USAGE'),
-           has_any_column_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'),
-           has_table_privilege(c.oid, 'TRUNCATE')
-      FROM pg_class c
-     WHERE c.oid IN ('log_records'::regclass, 'transfers'::regclass) OR c.oid IN (
-           SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('log_records'::regclass, 'transfers'::regclass))
+    SELECT c.relname, min(r.rolname) FILTER (WHERE r.oid = c.relowner),
+           bool_or(has_any_column_privilege(r.oid, c.oid, 'UPDATE')),
+           bool_or(has_table_privilege(r.oid, c.oid, 'DELETE')),
+           bool_or(has_table_privilege(r.oid, c.oid, 'TRUNCATE'))
+      FROM pg_class c CROSS JOIN pg_roles r
+     WHERE pg_has_role(CAST(:role AS name), r.oid, 'MEMBER') AND (
+           c.oid IN ('log_records'::regclass, 'transfers'::regclass) OR c.oid IN (
+           SELECT inhrelid FROM pg_inherits WHERE inhparent IN ('log_records'::regclass, 'transfers'::regclass)))
+     GROUP BY c.relname
      ORDER BY c.relname
     """
 )
+"""Over the role and every role that it is a member of, whether it inherits what they may or takes it by SET ROLE."""
 
 
 class RoleUnfit(StorageError):
@@ -76,7 +87,8 @@ def _verbs(table: Table) -> list[str]:
 
 
 def grant(connection: Connection, role: str) -> list[str]:
-    """Give a role what ``statements`` says, on every partition too; what was run. Raises RoleUnfit, StorageError."""
+    """Give a role what ``statements`` says, on every partition too; what was run. What it has by another role or by
+    PUBLIC stays, and ``excess`` tells it. Raises RoleUnfit, StorageError."""
     if connection.dialect.name != "postgresql":
         raise RoleUnfit("SQLite has no roles: whoever may write the file may write all of it; see docs/security.md")
     row = connection.execute(_ROLE, {"role": role}).one_or_none()
@@ -104,17 +116,23 @@ def grant(connection: Connection, role: str) -> list[str]:
     return run
 
 
-def excess(connection: Connection) -> list[str]:
-    """Why the connected role could change history, a sentence each; none where it cannot, or on SQLite."""
+def excess(connection: Connection, role: str | None = None) -> list[str]:
+    """Why a role (None: the connected one) could change history, a sentence each; none where it cannot, or on SQLite.
+    What it may do as another role that it is a member of counts, and what everybody may."""
     if connection.dialect.name != "postgresql":
         return []
-    role, is_superuser = connection.execute(_CURRENT).one()
-    if is_superuser:
+    role = role if role is not None else str(connection.execute(_CURRENT).scalar_one())
+    superuser = connection.execute(_SUPERUSERS, {"role": role}).scalar()
+    if superuser == role:
         return [f'the database role "{role}" is a superuser, whom no grant and no trigger binds']
+    if superuser is not None:
+        named = f'"{role}" can become the superuser "{superuser}"'
+        return [f"the database role {named}, whom no grant and no trigger binds"]
     found = []
-    for name, owns, updates, deletes, truncates in connection.execute(_EXCESS):
-        if owns:
-            found.append(f'the database role "{role}" owns {name}, and can drop what protects it')
+    for name, owner, updates, deletes, truncates in connection.execute(_EXCESS, {"role": role}):
+        if owner is not None:
+            owns = f"owns {name}" if owner == role else f'can become "{owner}", which owns {name}'
+            found.append(f'the database role "{role}" {owns}, and can drop what protects it')
         elif updates or deletes or truncates:
             verbs = [verb for verb, may in (("UPDATE", updates), ("DELETE", deletes), ("TRUNCATE", truncates)) if may]
             found.append(f'the database role "{role}" has the right to {", ".join(verbs)} on {name}')

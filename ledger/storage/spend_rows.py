@@ -13,8 +13,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ledger.core.approval import FORCED, GRANTED
 from ledger.core.spend_line import (
+    CHARGE,
     ENDING_KINDS,
     RECORD_KINDS,
+    SETTLEMENT,
     Origin,
     SpendDay,
     SpendHold,
@@ -105,6 +107,33 @@ def corrected_by_line(connection: Connection, book_id: int, log_index: int) -> i
         spend_lines.c.book_id == book_id, spend_lines.c.log_index == log_index, spend_lines.c.position == 0
     )
     found: int | None = connection.execute(statement).scalar_one_or_none()
+    return found
+
+
+def corrected_before(
+    connection: Connection, book_id: int, authorization: str, *, pair: tuple[str, str], since: int, until: int
+) -> int | None:
+    """What a correction of an authorization goes back to, told by the lines of its records from ``since`` to ``until``
+    (included) alone, all of which are written; ``pair`` is (category, payee)."""
+    columns = spend_lines.c
+    statement = (
+        select(columns.log_index, columns.kind, columns.corrects)
+        .where(
+            columns.book_id == book_id,
+            columns.log_index >= since,
+            columns.log_index <= until,
+            columns.position == 0,
+            columns.authorization_id == authorization,
+            columns.category == pair[0],
+            columns.payee == pair[1],
+        )
+        .order_by(columns.log_index.desc())
+        .limit(1)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        return None
+    found: int | None = row[0] if row[1] in (SETTLEMENT, CHARGE) else row[2]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,8 +13,12 @@ from click.testing import CliRunner, Result
 from bursar.command import bursar
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.moment import moment_of
+from ledger.services.ed25519 import SigningPair
+from ledger.storage.migrate import upgrade
+from tests.services.live_world import LiveWorld
 from tests.services.stored_book import StoredBook
 from tests.services.test_verify import rehashed
+from tests.support.bundles import exported, write
 from tests.support.databases import sqlite_url
 
 
@@ -125,9 +130,46 @@ def test_what_cannot_be_done_ends_with_status_2(book: StoredBook, arguments: tup
 
 def test_an_empty_database(tmp_path: Path) -> None:
     """There is nothing to replay in it, and it says how there would be."""
-    from ledger.storage.migrate import upgrade
-
     url = sqlite_url(tmp_path)
     upgrade(url)
     result = CliRunner().invoke(bursar, ["replay", "--database-url", url])
     assert (result.exit_code, "run 'bursar init' first" in result.stderr) == (2, True)
+
+
+def test_a_bundle_needs_no_database(tmp_path: Path) -> None:
+    """With the key that signed it, from a file or a pipe; another key is status 1, and what cannot be asked is told."""
+    url = sqlite_url(tmp_path)
+    upgrade(url)
+    world = LiveWorld(url, "acme")
+    world.settle(world.crawler, world.hold(world.crawler, "5"), "2")
+    packed, plan = exported(url)
+    world.close()
+    file = write(tmp_path, "acme.tar", packed)
+    key, other = plan.manifest.key or "", SigningPair.from_seed(bytes(32)).verifier("bursar/other-0123abcd").text()
+    size = plan.manifest.size
+
+    def replay(*arguments: object, **more: Any) -> Result:
+        return CliRunner().invoke(bursar, ["replay", *map(str, arguments)], env={"BURSAR_DATABASE_URL": None}, **more)
+
+    done = replay("--bundle", file, "--key", key)
+    assert (done.exit_code, done.stderr) == (0, "")
+    first, signed = done.stdout.splitlines()
+    assert first == f"acme: replayed 1 decision of records 0 to {size - 1}: 1 came out as recorded"
+    assert signed.startswith(f"acme: a log of {size} records is signed by ")
+    assert replay("--bundle", "-", "--key", key, input=packed).stdout == done.stdout
+    assert "the key that signed was taken from the log itself" in replay("--bundle", file).stdout
+    wrong = replay("--bundle", file, "--key", other)
+    assert (wrong.exit_code, "'bursar verify --bundle' tells what is wrong" in wrong.stdout) == (1, True)
+    shown = json.loads(replay("--bundle", file, "--key", key, "--from", size - 3, "--json").stdout)
+    (one,) = shown["books"]
+    assert (shown["replayed"], one["from"], one["to"], one["notes"]) == (True, size - 3, size, [])
+    assert one["signed"] == [{"size": size, "keys": [key], "trusted": "given"}]
+    for arguments, said in (
+        (("--bundle", file, "--book", "acme"), "leave out --book and --archive"),
+        (("--bundle", file, "--archive", tmp_path), "leave out --book and --archive"),
+        (("--bundle", file, "--from", "soon"), "soon is no day or moment for --from"),
+        (("--bundle", tmp_path / "none.tar"), "cannot be read: No such file"),
+        (("--bundle", file, "--key", "none"), "key"),
+    ):
+        refused = replay(*arguments)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.output

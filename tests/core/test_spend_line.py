@@ -134,7 +134,7 @@ def test_a_correction_goes_back_to_what_was_settled_for_its_pair() -> None:
         6: {"kind": "refund", "authorization": "auth_1", "previous": 5, **pair},
         7: {"kind": "release", "previous": 6},
     }
-    refund = {"kind": "refund", "authorization": "auth_1", "previous": 7, **pair}
+    refund = {"kind": "refund", "index": 8, "authorization": "auth_1", "previous": 7, **pair}
     read: list[int] = []
 
     def body_at(index: int) -> dict[str, Any] | None:
@@ -148,6 +148,9 @@ def test_a_correction_goes_back_to_what_was_settled_for_its_pair() -> None:
     assert read == [7, 6]
     assert corrected_index({**refund, "category": "tools"}, body_at) is None
     assert corrected_index(settlement(), body_at) is None
+    # A forged chain that leads in a circle, or forward, ends.
+    assert corrected_index({**refund, "previous": 8}, lambda index: {**refund, "previous": 8, "payee": "x"}) is None
+    assert corrected_index({**refund, "previous": 5}, lambda index: {**refund, "previous": 6, "payee": "x"}) is None
     assert needs_origin(refund) == needs_origin({"kind": "adjustment", "authorization": "auth_1"}) == "auth_1"
     assert needs_origin({"kind": "charge", "authorization": "chg_1"}) is None
 

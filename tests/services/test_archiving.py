@@ -1,4 +1,7 @@
-"""Old records leave the database: into an archive that is proved first, and everything goes on without them."""
+"""Old records leave the database: into an archive that is proved first, and everything goes on without them.
+
+Of statements that is told in ``test_archived_statements``.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,24 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from bench.postgres_server import PostgresServer
 from ledger.cli.export import command as export_command
 from ledger.cli.partitions import command as partitions_command
+from ledger.cli.redact import command as redact_command
+from ledger.cli.replay import command as replay_command
 from ledger.cli.verify import command as verify_command
 from ledger.core.command import Authorize
 from ledger.core.outcome import Status
-from ledger.core.statement import Scope
 from ledger.services.archive_files import MANIFEST, Archive, ArchiveUnfit
 from ledger.services.archived_reader import ArchiveNeeded
 from ledger.services.archiving import Archiver, DetachRefused
 from ledger.services.bundle_import import Imported, import_bundles
 from ledger.services.explaining import explain
-from ledger.services.lining import LinesUnavailable
 from ledger.services.proving import Prover
-from ledger.services.statements.making import Statements
+from ledger.services.replaying import Bound, replay_books
 from ledger.services.tiling import Tiler
 from ledger.services.verify import verify_books
 from ledger.storage import archive_rows, partitioning, queries_accounts, queries_filling, queries_log
@@ -243,19 +246,6 @@ def test_balances_go_on(detached: LongBook) -> None:
         assert told == connection.execute(before, values).scalar_one()
 
 
-def test_statements_go_on(detached: LongBook) -> None:
-    """Their lines were written before the records went, and are not taken away, because they could not be made again;
-    what needs the records themselves names the archive."""
-    statements = Statements(detached.engine, detached.side)
-    made = statements.make(detached.book_id, Scope("agent", "crawler"), "2026")
-    assert made.totals().closing == {"USD": 0}
-    assert list(made.holds()) == []
-    with pytest.raises(LinesUnavailable, match="are in archives"):
-        statements.liner.rebuild(detached.book_id)
-    with pytest.raises(RecordArchived, match="archive"):
-        statements.make(detached.book_id, Scope("agent", "crawler"), "2026", at_size=100)
-
-
 def test_reads_that_need_the_archive_name_it(detached: LongBook) -> None:
     """None answers with less than there was."""
     with detached.engine.connect() as connection:
@@ -290,6 +280,32 @@ def test_verify_reads_the_archive(detached: LongBook, place: Path) -> None:
     said = CliRunner().invoke(verify_command, ["--database-url", detached.url, "--book", "acme"])
     assert (said.exit_code, "--archive DIRECTORY" in said.output) == (2, True)
     said = CliRunner().invoke(verify_command, ["--database-url", detached.url, "--archive", str(place)])
+    assert said.exit_code == 0, said.output
+
+
+def test_replay_reads_the_archive(whole: LongBook, detached: LongBook, place: Path) -> None:
+    """Every decision as before the records went, also of ranges by moments that begin or end in the archive."""
+    with pytest.raises(ArchiveNeeded, match=ARCHIVE):
+        list(replay_books(detached.url, book="acme"))
+    with whole.engine.connect() as connection:
+        statement = text("SELECT recorded_at FROM log_records WHERE book_id = :book ORDER BY log_index")
+        times = connection.execute(statement, {"book": whole.book_id}).scalars().all()
+    ranges = [
+        (Bound(), Bound()),
+        (Bound(moment=times[100]), Bound(moment=times[200])),
+        (Bound(moment=times[WIDTH - 120]), Bound(moment=times[WIDTH - 1] + 1)),
+        (Bound(moment=times[WIDTH - 1] + 1), Bound(moment=times[2 * WIDTH - 10])),
+        (Bound(moment=0), Bound(moment=times[-1] + 1)),
+    ]
+    for start, stop in ranges:
+        (before,) = replay_books(whole.url, book="acme", start=start, stop=stop)
+        (after,) = replay_books(detached.url, book="acme", start=start, stop=stop, archives=place)
+        assert after.replayed, after.log_differences
+        assert (after.start, after.decisions, after.equal) == (before.start, before.decisions, before.equal)
+        assert after.decisions > 0
+    said = CliRunner().invoke(replay_command, ["--database-url", detached.url, "--book", "acme"])
+    assert (said.exit_code, "give --archive DIRECTORY" in said.output) == (2, True)
+    said = CliRunner().invoke(replay_command, ["--database-url", detached.url, "--archive", str(place)])
     assert said.exit_code == 0, said.output
 
 
@@ -386,3 +402,65 @@ def test_sqlite_has_no_partitions(tmp_path: Path) -> None:
     upgrade(url)
     said = CliRunner().invoke(partitions_command, ["list", "--database-url", url])
     assert (said.exit_code, "one table" in said.output) == (2, True)
+
+
+def redact(world: LongBook, *arguments: str) -> Result:
+    """``bursar redact`` on the world's database, as an operator would type it."""
+    typed = ["--database-url", world.url, "--book", "acme", *arguments]
+    return CliRunner().invoke(redact_command, [*typed, "--reason", "asked for"])
+
+
+def texts_of_archived(world: LongBook) -> set[tuple[int, str]]:
+    """The free texts that stand beside archived records."""
+    statement = "SELECT log_index, field FROM texts WHERE book_id = :book AND log_index < :width"
+    with world.owner.connect() as connection:
+        found = connection.execute(text(statement), {"book": world.book_id, "width": WIDTH}).all()
+    return {(row[0], row[1]) for row in found}
+
+
+def verified_with(world: LongBook, place: Path) -> bool:
+    """Whether the whole of the book verifies, archived records and all."""
+    reports = verify_books(world.url, archives=place)
+    assert all(report.verified for report in reports), [report.differences for report in reports]
+    return True
+
+
+def test_texts_of_archived_records_go_by_age(shorter: LongBook, place: Path) -> None:
+    """A dry run counts them, the run removes them, and the reason of a redaction is kept as it is elsewhere."""
+    allocated, released = (shorter.allocated, "reason"), (shorter.released, "reason")
+    before = texts_of_archived(shorter)
+    assert {allocated, released, (shorter.redacted, "reason")} <= before
+    tried = redact(shorter, "--older-than", "0", "--dry-run", "--json")
+    assert json.loads(tried.output)["fields"]["reason"] >= 2, tried.output
+    done = redact(shorter, "--older-than", "0", "--ground", "retention", "--json")
+    assert done.exit_code == 0, done.output
+    assert texts_of_archived(shorter) == {(shorter.redacted, "reason")}
+    assert redact(shorter, "--older-than", "0").output == "There is nothing to redact.\n"
+    assert verified_with(shorter, place)
+
+
+def test_texts_of_an_archived_record_go_by_its_index(shorter: LongBook, place: Path) -> None:
+    """Once; then the answer is by which record. Where only the archive knows whether there were any, it says so."""
+    done = redact(shorter, str(shorter.allocated), "--json")
+    assert (done.exit_code, json.loads(done.output)["redacted"]) == (0, 1), done.output
+    assert (shorter.allocated, "reason") not in texts_of_archived(shorter)
+    again = redact(shorter, str(shorter.allocated))
+    assert (again.exit_code, f"by record {shorter.size() - 1}" in again.output) == (1, True)
+    never = redact(shorter, "0")
+    assert (never.exit_code, f"record 0 has been detached into the archive {ARCHIVE}" in never.output) == (1, True)
+    assert f"there is no record {WIDTH * 9}" in redact(shorter, str(WIDTH * 9)).output
+    assert verified_with(shorter, place)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_only_the_archive_could_select_is_refused(detached: LongBook, dry_run: bool) -> None:
+    """By agent, or by an authorization that lies in the archive: nothing is left out silently."""
+    more = ["--dry-run"] if dry_run else []
+    before = texts_of_archived(detached)
+    for asked, said in (
+        (("--older-than", "0", "--agent", "crawler"), "whether its texts are of crawler stands in the archive"),
+        ((detached.first,), f"detached into the archive {ARCHIVE}"),
+    ):
+        result = redact(detached, *asked, *more)
+        assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert texts_of_archived(detached) == before

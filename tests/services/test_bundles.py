@@ -37,6 +37,7 @@ from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, only_book, prove, write
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 from tests.support.every_kind import LiveLedger, play
+from tests.support.spend import write_lines
 
 CARRIED = ("books", "log_records", "transfers", "texts", "book_heads", *(spec.name for spec in COMPARED))
 
@@ -400,6 +401,19 @@ def test_a_clock_that_is_behind_dates_no_checkpoint_before_its_records(source: s
     import_bundles([write(tmp_path, "a.tar", exported(source)[0])], url, sources=Behind())
     assert rows(url, "checkpoints")
     prove(url)
+
+
+def test_lines_of_statements_are_made_again(source: str, target: str, tmp_path: Path) -> None:
+    """They are in no bundle, so an imported book begins without, and verifies before and after they are written."""
+    tables = ("spend_lines", "spend_days", "spend_holds", "spend_cursor")
+    import_bundles([write(tmp_path, "a.tar", exported(source)[0])], target)
+    assert [rows(target, table) for table in tables] == [[]] * len(tables)
+    prove(target)
+    for url in (source, target):
+        write_lines(url)
+    assert all(rows(target, table) for table in tables)
+    assert [rows(target, table) for table in tables] == [rows(source, table) for table in tables]
+    prove(target)
 
 
 def test_texts_are_salted_as_before(database_url: str, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from ledger.core.command_policies import ApplyPolicy
 from ledger.core.command_redactions import Redact
 from ledger.core.moment import moment_of
 from ledger.core.replaying import DECISIONS
-from ledger.services.replaying import Bound, ReplayReport, Row, replay_books
+from ledger.services.replay_watching import ReplayReport, Row
+from ledger.services.replaying import Bound, replay_books
 from ledger.services.verify import NoSuchBook
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld

@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import Engine, make_url, text
 
 from bench.postgres_server import PostgresServer
+from bursar.command import bursar
 from ledger.core.changeset import SIDE, TABLES
 from ledger.services.growing import Growing
 from ledger.services.verify import verify_books
 from ledger.storage import partitioning
 from ledger.storage.engine import create_engine, create_migration_engine
 from ledger.storage.migrate import upgrade
+from ledger.storage.queries_log import list_books
 from ledger.storage.rights import RoleUnfit, excess, grant, statements
 from ledger.storage.side_writer import SideWriter
 from ledger.storage.tables import APPEND_ONLY, metadata
@@ -75,9 +78,27 @@ def as_owner(roles: Roles) -> Iterator[Engine]:
     engine.dispose()
 
 
+def assert_lines_are_made(app: RunningApp) -> None:
+    """What statements are read from is written, taken away and written again."""
+    context, statement = app.app.context, "/v1/statements?scope=budget:research&period=2020-01-01..2099-12-31"
+    context.lining.look()
+    before = app.get(statement)
+    assert (before.status, before.json["totals"]["lines"] > 0) == (200, True)
+    with context.engine.connect() as connection:
+        (book,) = list_books(connection)
+    context.statements.liner.rebuild(book.book_id)
+    assert context.lining.look() > 0
+    assert app.get(statement).body == before.body
+
+
 def test_a_server_can_do_all_it_does(served: Roles) -> None:
-    """Open a book, set up, authorize, settle, deny, refund, sign, tell a webhook, make partitions, and verify."""
-    settings = {"webhook_poll_seconds": 0, "webhook_allow_http": True, "webhook_allow_private": True}
+    """Open a book, set up, authorize, settle, deny, sign, tell a webhook, make partitions and lines, and verify."""
+    settings = {
+        "webhook_poll_seconds": 0,
+        "webhook_allow_http": True,
+        "webhook_allow_private": True,
+        "lines_poll_seconds": 0,
+    }
     with RunningApp(served.server_url, **settings) as app:
         crawler = app.make_agent("crawler", budget="research")
         spent = app.make("/v1/authorizations", authorization("1.00") | {"intent": "read a page"}, key=crawler)
@@ -98,6 +119,7 @@ def test_a_server_can_do_all_it_does(served: Roles) -> None:
         assert app.post("/v1/checkpoints").status == 201
         assert app.app.context.growing.look() > 0
         assert app.get(f"/v1/proofs/inclusion?authorization={spent['id']}").status == 200
+        assert_lines_are_made(app)
     (report,) = verify_books(served.server_url)
     assert report.verified, report.differences
 
@@ -205,6 +227,85 @@ def test_what_a_role_had_before_is_taken(roles: Roles, as_owner: Engine) -> None
         assert excess(connection) == []
     engine.dispose()
     assert refused(roles.server_url, "DELETE FROM accounts") == INSUFFICIENT_PRIVILEGE
+
+
+@contextlib.contextmanager
+def member_of_another(roles: Roles, as_owner: Engine, attributes: str) -> Iterator[str]:
+    """A role that the server's role is a member of, but has to become by SET ROLE."""
+    other = f"other-{uuid.uuid4().hex[:8]}"
+    with as_owner.begin() as connection:
+        connection.exec_driver_sql(f'CREATE ROLE "{other}" NOLOGIN {attributes}')
+        connection.exec_driver_sql(f'ALTER ROLE "{roles.role}" NOINHERIT')
+        connection.exec_driver_sql(f'GRANT "{other}" TO "{roles.role}"')
+    try:
+        yield other
+    finally:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'ALTER ROLE "{roles.role}" INHERIT')
+            connection.exec_driver_sql(f'REASSIGN OWNED BY "{other}" TO CURRENT_USER')
+            connection.exec_driver_sql(f'DROP OWNED BY "{other}"')
+            connection.exec_driver_sql(f'DROP ROLE "{other}"')
+
+
+def granting(roles: Roles) -> Result:
+    """``bursar migrate --grant-to``, as the owner would type it."""
+    return CliRunner().invoke(bursar, ["migrate", "--database-url", roles.owner_url, "--grant-to", roles.role])
+
+
+def told(roles: Roles) -> list[str]:
+    """What a server that connects as the role is warned of."""
+    engine = create_engine(roles.server_url)
+    try:
+        with engine.connect() as connection:
+            return excess(connection)
+    finally:
+        engine.dispose()
+
+
+def test_a_role_that_can_become_the_owner_is_told(roles: Roles, as_owner: Engine) -> None:
+    """By SET ROLE, although it inherits nothing: to the server at its start, and to whoever grants."""
+    with member_of_another(roles, as_owner, "") as other:
+        assert told(roles) == []
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'ALTER TABLE transfers OWNER TO "{other}"')
+        sentence = (
+            f'the database role "{roles.role}" can become "{other}", which owns transfers, '
+            "and can drop what protects it"
+        )
+        assert told(roles) == [sentence]
+        result = granting(roles)
+        assert result.exit_code == 1
+        assert sentence in result.stderr
+        assert "change none of it" not in result.output
+    assert told(roles) == []
+
+
+def test_a_role_that_can_become_a_superuser_or_delete_as_another_is_told(roles: Roles, as_owner: Engine) -> None:
+    """What another role may do, this one may."""
+    with member_of_another(roles, as_owner, "SUPERUSER") as other:
+        (sentence,) = told(roles)
+        assert f'can become the superuser "{other}"' in sentence
+    with member_of_another(roles, as_owner, "") as other:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql(f'GRANT DELETE ON log_records TO "{other}"')
+        assert told(roles) == [f'the database role "{roles.role}" has the right to DELETE on log_records']
+
+
+def test_what_everybody_may_is_told_to_whoever_grants(roles: Roles, as_owner: Engine) -> None:
+    """A grant to PUBLIC is not taken by revoking from the role, so the command does not say that all is well."""
+    assert granting(roles).exit_code == 0
+    with as_owner.begin() as connection:
+        connection.exec_driver_sql("GRANT UPDATE, DELETE ON log_records TO PUBLIC")
+    try:
+        result = granting(roles)
+        assert result.exit_code == 1
+        assert "has the right to UPDATE, DELETE on log_records" in result.stderr
+        assert "change none of it" not in result.output
+    finally:
+        with as_owner.begin() as connection:
+            connection.exec_driver_sql("REVOKE UPDATE, DELETE ON log_records FROM PUBLIC")
+    result = granting(roles)
+    assert (result.exit_code, "change none of it" in result.output) == (0, True)
 
 
 def test_roles_that_no_grant_binds_are_refused_and_told(roles: Roles, as_owner: Engine) -> None:

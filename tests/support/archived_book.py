@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from bench.postgres_server import PostgresServer
 from ledger.core.command import Allocate, Authorize, CreateBudget, Release
+from ledger.core.command_redactions import Redact
 from ledger.services.archiving import Archiver, Detached
 from ledger.services.checkpoints import CheckpointSettings
 from ledger.services.owner_checkpoints import owner_desk
@@ -32,8 +33,11 @@ ASKED = {"amount": "1", "currency": "USD", "category": "inference", "payee": "op
 
 class LongBook:
     """The book "acme", the last partition of its log a hundred days younger than the first two, and the small "tiny"
-    beside. ``before`` is the moment between, ``replayed`` a request of the first partition that was answered there,
-    ``first`` the authorization that it made, which was released."""
+    beside. The first partition has the whole of a day and the beginning of the next. ``before`` is the moment before
+    those days, ``replayed`` a request of the first partition that was answered there, ``first`` the authorization that
+    it made, which the record ``released`` ended for a reason, after which its intent was redacted by the record
+    ``redacted``; the record ``allocated`` has a reason too. ``settled`` was settled there, and ``lasting`` released
+    behind the second partition."""
 
     def __init__(self, url: str) -> None:
         upgrade(url, partition_records=WIDTH)
@@ -42,13 +46,30 @@ class LongBook:
         self.crawler = self.ledger.agent("crawler")
         self.ledger.budget("research", "100000", "crawler")
         self.ledger.do(CreateBudget, self.ledger.admin, name="once", currency="USD", agents=())
-        self.ledger.do(Allocate, self.ledger.admin, budget="once", amount="7", currency="USD")
-        self.replayed = self.ledger.command(Authorize, self.crawler, **ASKED, idempotency_key="long ago")
+        self.ledger.do(Allocate, self.ledger.admin, budget="once", amount="7", currency="USD", reason="for Bob")
+        self.allocated = self.size() - 1
+        self.replayed = self.ledger.command(
+            Authorize, self.crawler, **ASKED, intent="help Bob", idempotency_key="long ago"
+        )
         self.first = str((self.ledger.decide(self.replayed)[0].body or {})["authorization"])
-        self.ledger.do(Release, self.crawler, authorization=self.first)
+        self.ledger.do(Release, self.crawler, authorization=self.first, reason="Bob went home")
+        self.released = self.size() - 1
+        mistaken = self.released - 1, "intent"
+        self.ledger.do(
+            Redact, self.ledger.admin, texts=(mistaken,), record=mistaken[0], reason="named Bob", ground="mistake"
+        )
+        self.redacted = self.size() - 1
+        self.finance = self.ledger.key("finance", "fay")
+        self.settled = self.ledger.hold(self.crawler, "5")
+        self.ledger.settle(self.crawler, self.settled, "3")
+        self.ledger.advance(DAY)
+        self.lasting = self.ledger.hold(self.crawler, "1")
+        self.ledger.settle(self.crawler, self.ledger.hold(self.crawler, "5"), "2.5")
         self.spend(2 * WIDTH)
+        self.ledger.do(Release, self.crawler, authorization=self.lasting)
         self.before = self.ledger.sources.now
         self.ledger.advance(100 * DAY)
+        self.ledger.settle(self.crawler, self.ledger.hold(self.crawler, "5"), "4")
         self.spend(3 * WIDTH + 40)
         self.tiny = LiveLedger(url, "tiny")
         self.tiny.sources.now = self.ledger.sources.now
@@ -94,11 +115,12 @@ class LongBook:
         return head.size
 
     def spend(self, until: int) -> None:
-        """Hold and release until the log has so many records."""
+        """Hold and release until the log has so many records, fifty a second."""
         while (left := until - self.size()) > 0:
             asked = [self.ledger.command(Authorize, self.crawler, **ASKED) for _ in range(min(50, -(-left // 2)))]
             made = [str((one.body or {})["authorization"]) for one in self.ledger.decide(*asked)]
             self.ledger.decide(*(self.ledger.command(Release, self.crawler, authorization=one) for one in made))
+            self.ledger.advance(1)
 
     def sign(self) -> Any:
         """Make the checkpoint of "acme" as it is now."""

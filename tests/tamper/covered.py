@@ -51,7 +51,6 @@ _TIME = "counted from what the request asked for, which the log has in its own w
 _FREE: dict[str, tuple[str, str]] = {
     "idempotency.0": (_KEY, "*"),
     "fingerprint": ("keyed with a secret of the book, of a text that may be gone", "hold denial approval_requested"),
-    "by.principal": ("whoever opened the book came before any key", "book"),
     "adjustment": (_CHOSEN, "adjustment"),
     "allocation": (_CHOSEN, "allocation deallocation"),
     "authorization": (_CHOSEN, "denial"),
@@ -63,6 +62,7 @@ _FREE: dict[str, tuple[str, str]] = {
     "name_kind": (_CHOSEN, "name"),
     "agent_kind": (_CHOSEN, "agent"),
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
+    "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
     "url": (_CHOSEN, "webhook"),
     "secret": (_CHOSEN, "webhook_rotation"),

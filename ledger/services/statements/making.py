@@ -1,12 +1,13 @@
 """Making a statement: from what was asked for to everything that it consists of, as of one size of the log.
 
-Owns ``Statements``. Invariants: the balances at both ends come from balances and daily totals, never from the lines
-between them, so that the lines are checked when they are read; what belongs to a log size is read at that size, however
-far the log has grown; nothing is read before the lines of that size are written.
+Owns ``Statements``. Invariants: the balances at both ends come from balances and daily totals, or where those are
+archived from all lines before, never from the lines between them, so that the lines are checked when they are read;
+what belongs to a log size is read at that size, however far the log has grown; nothing is read before the lines of that
+size are written.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -46,6 +47,7 @@ from ledger.storage import (
     queries_principals,
     queries_spend,
 )
+from ledger.storage.errors import RecordArchived
 from ledger.storage.queries_holds import HoldThen
 from ledger.storage.queries_spend import LineScope
 from ledger.storage.side_writer import SideWriter
@@ -229,7 +231,18 @@ class Statements:
                 for part in _parts(found.lines)
             ]
         else:
-            added = [
+            added = self._of_accounts(connection, book, found, before=before, size=size)
+        for part in added:
+            for currency, amount in part.items():
+                balances[currency] = balances.get(currency, 0) + amount
+        return dict(sorted(balances.items()))
+
+    @staticmethod
+    def _of_accounts(
+        connection: Connection, book: Book, found: _Found, *, before: int, size: int
+    ) -> list[dict[str, int]]:
+        try:
+            return [
                 {
                     account.currency: found.sign
                     * queries_postings.balance_before(
@@ -238,10 +251,13 @@ class Statements:
                 }
                 for account in found.accounts
             ]
-        for part in added:
-            for currency, amount in part.items():
-                balances[currency] = balances.get(currency, 0) + amount
-        return dict(sorted(balances.items()))
+        except RecordArchived:
+            if found.scope.kind == ACCOUNT:
+                raise
+        # The transfers of that time are archived, and the lines that they gave are not.
+        measure: Literal["authority", "owed"] = "authority" if found.scope.kind == BUDGET else "owed"
+        sums = queries_spend.measured_before(connection, book.book_id, found.lines, measure, before=before, size=size)
+        return [sums]
 
     @staticmethod
     def _held(connection: Connection, book: Book, accounts: Iterable[Account], size: int) -> Balances:
