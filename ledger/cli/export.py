@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from ledger.services.bundle_export import ExportPlan
 
 
+class Unchanged(click.ClickException):
+    """There is nothing to write. A script that makes a backup every night goes on."""
+
+    exit_code = 3
+
+
 @click.command(name="export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @database_option
@@ -95,7 +101,7 @@ def command(
     Servers may keep running. Standard output is called "-".
 
     A span (--from) carries on where an earlier bundle ended: a full bundle and the spans behind it are a backup that
-    grows.
+    grows. The status is 3, and nothing is written, when there is nothing new behind it.
 
     \b
     For example:
@@ -106,7 +112,7 @@ def command(
     from ledger.services.archive_files import ArchiveUnfit
     from ledger.services.archived_reader import ArchiveNeeded
     from ledger.services.bundle_archive import Compressed
-    from ledger.services.bundle_export import OutsideBook, plan_export, write_bundle
+    from ledger.services.bundle_export import NothingNew, OutsideBook, plan_export, write_bundle
     from ledger.services.secrets_file import packed_secrets
 
     if secrets_file is not None:
@@ -117,6 +123,8 @@ def command(
     with desk(database_url, book, key_file, origin) as (made, chosen):
         try:
             plan = plan_export(made, chosen.book_id, first=first, size=size, texts=texts)
+        except NothingNew as error:
+            raise Unchanged(str(error)) from error
         except OutsideBook as error:
             raise BadValue(str(error)) from error
         with _target(file) as target, progress_bar("exporting") as tell:

@@ -69,9 +69,11 @@ def command(
         try:
             require_directory(database_url)
             file = sqlite_file(database_url)
-            if (file is None or file.exists()) and current_and_head(database_url)[0] is not None:
-                upgrade(database_url)
-                check_free(database_url, files)
+            if file is None or file.exists():
+                revision, head = current_and_head(database_url)
+                # Older tables are changed, and looked into, only once the bundles are proved.
+                if revision == head:
+                    check_free(database_url, files)
             done = import_bundles(
                 files,
                 database_url,

@@ -327,8 +327,10 @@ def _print(report: BookReport, proved: str) -> None:
         click.echo(f"{name}: {proved} verified: {report.records} records, root {report.root}")
         if report.texts_redacted:
             click.echo(f"{name}: {report.texts_redacted} free texts were redacted on record; {report.texts} are there")
-        if report.texts_missing:
-            click.echo(f"{name}: {report.texts_missing} free texts are missing, as was allowed for")
+        if report.texts_unproved:
+            click.echo(f"{name}: {report.texts_unproved} free texts are missing, and no record here redacts them")
+        if allowed := report.texts_missing - report.texts_unproved:
+            click.echo(f"{name}: {allowed} free texts are missing, as was allowed for")
         return
     if not report.differences:
         click.echo(f"{name}: NOT verified: no work was done on the word of that checkpoint")
@@ -364,6 +366,7 @@ def _plain(report: BookReport) -> dict[str, Any]:
         "texts": report.texts,
         "texts_missing": report.texts_missing,
         "texts_redacted": report.texts_redacted,
+        "texts_unproved": report.texts_unproved,
         "seconds": round(report.seconds, 3),
         "checkpoints": [
             {key: value for key, value in verdict._asdict().items() if value is not None} for verdict in report.verdicts

@@ -17,6 +17,8 @@ from ledger.services.bundle_reading import Bundle
 from ledger.services.ed25519 import NotSigned, open_checkpoint
 from ledger.services.verify_findings import Findings
 from ledger.services.verify_log import LogPass
+from ledger.services.verify_proof_tables import check_note
+from ledger.storage.scratch import Scratch
 
 GIVEN: Final = "given"
 BY_LOG: Final = "log"
@@ -37,10 +39,16 @@ class Signing:
 
 
 def check_checkpoint(
-    bundle: Bundle, log: LogPass, trusted: Sequence[VerifierKey], findings: Findings, *, alone: bool
+    bundle: Bundle,
+    log: LogPass,
+    scratch: Scratch,
+    trusted: Sequence[VerifierKey],
+    findings: Findings,
+    *,
+    alone: bool,
 ) -> Signing:
-    """Take in the records of a bundle, stopping where its checkpoint was made to compare roots. Raises EnoughFound,
-    BundleInvalid."""
+    """Take in the records of a bundle, stopping where its checkpoint was made to compare roots; ``scratch`` has the
+    log's rows. Raises EnoughFound, BundleInvalid."""
     manifest = bundle.manifest
     if bundle.note is None:
         log.advance(manifest.size)
@@ -59,7 +67,7 @@ def check_checkpoint(
         return Signing()
     log.advance(min(checkpoint.size, manifest.size))
     _compare_root(manifest, checkpoint, log, findings)
-    signing = _signing(bundle.note, checkpoint, manifest, log, trusted, findings, alone=alone)
+    signing = _signing(bundle.note, checkpoint, manifest, log, scratch, trusted, findings, alone=alone)
     log.advance(manifest.size)
     return signing
 
@@ -87,6 +95,7 @@ def _signing(
     checkpoint: Checkpoint,
     manifest: Manifest,
     log: LogPass,
+    scratch: Scratch,
     trusted: Sequence[VerifierKey],
     findings: Findings,
     *,
@@ -98,8 +107,9 @@ def _signing(
         notes.append(f"records from {size} on were recorded after the checkpoint: nobody has signed them")
     try:
         named = _named(manifest, log, alone=alone)
-        if trusted and named is not None and log.followed and not later:
-            open_checkpoint(note, [named])
+        if log.followed and not later:
+            # As verify checks one that is stored, because importing stores it.
+            check_note(note, size, log.frontier.root(), log.fold.signing_key, list(scratch.all_signing_keys()))
         keys = trusted or ([named] if named is not None else [])
         if not keys and not (log.followed or alone):
             # A record before could not be followed, which was told; which key signs is not known behind it.

@@ -46,6 +46,10 @@ class OutsideBook(LookupError):
     """A span that the log has not. The message says what it has."""
 
 
+class NothingNew(OutsideBook):
+    """A span up to now that begins where the log ends. The message says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
     """What will be written, decided before the first byte: the manifest, the checkpoint's note, what it covers
@@ -60,9 +64,9 @@ class ExportPlan:
 def plan_export(desk: Desk, book_id: int, *, first: int = 0, size: int | None = None, texts: bool = True) -> ExportPlan:
     """Fix the size of the log that is exported: ``size``, or what it has now, signed if its key is at hand.
 
-    Raises OutsideBook, ServiceError (LogDamaged among them), StorageError.
+    Raises OutsideBook, NothingNew among them, ServiceError (LogDamaged among them), StorageError.
     """
-    refused = ""
+    refused, now = "", size is None
     if size is None:
         size, refused = _signed_now(desk, book_id)
     with desk.engine.connect() as connection:
@@ -70,6 +74,8 @@ def plan_export(desk: Desk, book_id: int, *, first: int = 0, size: int | None = 
         keys = checkpoint_rows.keys(connection, book_id)
     if book is None or head is None:
         raise UnknownBook
+    if now and first == size:
+        raise NothingNew(f"the log has no record from {first} on: nothing is new since, and nothing was written")
     if not 0 <= first < size <= head.size:
         raise OutsideBook(f"the log has records 0 to {head.size - 1}; there is none from {first} to before {size}")
     book.strict_names = bool(book.strict_names)

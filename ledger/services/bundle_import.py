@@ -209,6 +209,11 @@ def _lacking(made: BundlePass, secrets: StoredSecrets | None) -> list[str]:
             f"{made.log.texts_missing} free texts; their digests are in the log, which stays provable without them: "
             "verify this database with --without-texts"
         )
+    if made.texts_unproved:
+        lacks.append(
+            f"the proof that {made.texts_unproved} of these were redacted: only whoever wrote the bundle says so, and "
+            "a span with the records behind its end would prove it"
+        )
     for signing in made.signings:
         if signing.size is not None and signing.size > made.log.position:
             lacks.append(

@@ -51,9 +51,9 @@ class Bundle:
         self._pages = self._read_pages()
         self._waiting: list[Row] = []
         self._texts: list[Row] = []
-        self.gone: list[tuple[int, str]] = []
-        """Texts read so far that were gone when the bundle was written, by (index, field): a record behind its end
-        redacted them, as whoever wrote it says. To be taken away by whoever reads."""
+        self.gone: list[tuple[int, str, int]] = []
+        """(Index, field, record) of texts read so far that were gone when the bundle was written: the record, behind
+        its end, redacted them, as whoever wrote it says. To be taken away by whoever reads."""
 
     def log_page(self, start: int, stop: int) -> LogPage:
         """See ``LogSource``. ``start`` is where the last page ended; there are no transfers, which derive."""
@@ -117,18 +117,18 @@ class Bundle:
             elif text.redacted < self.manifest.size:
                 raise BundleInvalid(f"line {number} of {name} names record {text.redacted}, which is in the bundle")
             else:
-                self.gone.append(place)
+                self.gone.append((*place, text.redacted))
         return texts
 
-    def policies(self) -> Iterator[dict[str, Any]]:
-        """Every version of a policy; to be read to the end, behind the records."""
+    def policies(self) -> Iterator[bytes]:
+        """The line of every version of a policy; to be read to the end, behind the records."""
         for number, line in enumerate(self._archive.lines(POLICIES), 1):
             try:
                 said = parse(line)
                 said["policy"], said["version"]
             except _UNREADABLE as error:
                 raise BundleInvalid(f"line {number} of {POLICIES} is no policy") from error
-            yield said
+            yield line
 
     def finish(self) -> bool:
         """Read the end; whether every member is the one that was written. ``digest`` is then the archive's."""

@@ -1,9 +1,9 @@
 """The free texts of bundles, once all records were read: which are gone for a reason, and which should be gone.
 
 Owns ``settle_bundle_texts``, which stands where ``verify_texts`` stands for a database. Invariants: a text that is gone
-has a redaction in the records, or the bundle says that a record behind its end has one, or it was written without
-texts; a text that is there was not redacted by a record of its own bundle. In an older bundle, a text may stand that a
-later span redacts: it is counted, and never imported.
+has a redaction in the records; or the bundle says that a record behind its end has one, which must be so where that
+record is here; or it was written without texts. A text that is there was not redacted by a record of its own bundle.
+In an older bundle, a text may stand that a later span redacts: it is counted, and never imported.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class BundleTexts:
         if self.redacted_later:
             said.append(
                 f"{self.redacted_later} free texts were gone when it was written, redacted by records behind its end, "
-                "as whoever wrote it says"
+                "as whoever wrote it says: the span behind it would prove it"
             )
         if self.stale:
             said.append(
@@ -53,6 +53,14 @@ def settle_bundle_texts(
     ``scratch``. Raises EnoughFound; ValueError for a row that the log makes twice."""
     found = BundleTexts()
     scratch.write()
+    for index, field, by in kept.gone():
+        redaction = scratch.row(REDACTIONS, (index, field))
+        if redaction is None and by < log.position:
+            what = f"is said to have gone with record {by}, which does not redact it"
+            findings.add(Difference("texts", what, index, f"field={field}"))
+        elif redaction is not None and redaction[2] != by:
+            what = f"is said to have gone with record {by}, and record {redaction[2]} redacts it"
+            findings.add(Difference("texts", what, index, f"field={field}"))
     while suspects := scratch.texts.unexplained(KEYS_PER_TRANSACTION):
         for index, field, absent in suspects:
             scratch.texts.told_of(index, field)
@@ -67,7 +75,7 @@ def settle_bundle_texts(
 def _absent(
     kept: BundleScratch, findings: Findings, found: BundleTexts, index: int, field: str, without: Spans
 ) -> None:
-    """A text that is not there, and that no record redacts."""
+    """A text that is not there, and that no record redacts; what the bundle says of it was compared before."""
     if kept.text(index, field) is not None:
         found.redacted_later += 1
     elif not any(first <= index < size for first, size in without):

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ledger.core.book import book_code
-from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid
+from ledger.core.bundle import MANIFEST, POLICIES, SUMS, BundleInvalid, policy_line
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.changeset import BOOKS, POLICY_VERSIONS, row_of
 from ledger.core.deriving import Columns
 from ledger.core.invariants import Difference, explains_overdraft, shown
 from ledger.core.merkle import Frontier
-from ledger.core.moment import moment_text
 from ledger.core.notes import VerifierKey
 from ledger.services.bundle_checkpoint import Signing, check_checkpoint
 from ledger.services.bundle_reading import Bundle, open_bundle
@@ -79,7 +78,7 @@ class _Source:
         if page.texts:
             self._kept.add_texts(((row[0], row[1]) for row in page.texts), self.bundle.manifest.size)
         if self.bundle.gone:
-            self._kept.add_texts(self.bundle.gone, None)
+            self._kept.add_gone(self.bundle.gone)
             self.bundle.gone.clear()
         if self._watch is not None:
             self._watch.page(page)
@@ -125,6 +124,7 @@ class BundlePass:
         self.checkpoints: dict[int, str] = {}
         self.manifest = first.manifest
         self.first = first.manifest.first
+        self.texts_unproved = 0
         self._without: list[tuple[int, int]] = []
         self._source = _Source(first, self.kept, watch)
         book_id = first.manifest.book.book_id
@@ -161,7 +161,7 @@ class BundlePass:
         self._source.bundle, self.manifest = bundle, manifest
         if not manifest.texts:
             self._without.append((manifest.first, manifest.size))
-        signing = check_checkpoint(bundle, log, trusted, self.findings, alone=self.alone)
+        signing = check_checkpoint(bundle, log, self.scratch, trusted, self.findings, alone=self.alone)
         self.signings.append(signing)
         if signing.size is not None and signing.size <= manifest.size and signing.signers:
             self.checkpoints[signing.size] = signing.note
@@ -198,44 +198,48 @@ class BundlePass:
             self._differ(MANIFEST, "is not the key that the log names", "key", key or "", self.manifest.key or "")
 
     def _check_policies(self, bundle: Bundle) -> None:
-        """Every version is the log's, and none lacks."""
-        if self.log.followed:
-            self.scratch.write()
-        count = 0
-        for said in bundle.policies():
-            count += 1
-            if self.log.followed and said != self._policy(said["policy"], said["version"]):
-                what = "is not what the log gives"
-                self._differ(POLICIES, f"version {said['version']} of {said['policy']} {what}")
-        if self.log.followed and count != (there := self.scratch_count()):
-            self._differ(POLICIES, "has not every version of a policy", expected=str(there), found=str(count))
+        """The member is what the writer makes of the log, byte for byte; of a span alone it is only read."""
+        if not self.log.followed:
+            for _ in bundle.policies():
+                pass
+            return
+        self.scratch.write()
+        expected = self._policy_lines()
+        for number, line in enumerate(bundle.policies(), 1):
+            made = next(expected, None)
+            if made is None:
+                self._differ(POLICIES, f"line {number} is of no version that the log has")
+            elif line != made[1]:
+                self._differ(POLICIES, f"line {number} is not what the log gives for {made[0]}")
+        if (lacking := next(expected, None)) is not None:
+            self._differ(POLICIES, f"has not every version of a policy: {lacking[0]} lacks")
 
-    def _policy(self, policy: Any, version: Any) -> dict[str, Any] | None:
-        row = self.scratch.row(POLICY_VERSIONS, (policy, version))
-        if row is None:
-            return None
-        live = self.scratch.policies.get(policy)
-        _, _, digest, packed, _, recorded_at, index = row
-        return {
-            "policy": policy,
-            "version": version,
-            "digest": digest,
-            "document": parse(packed.encode())["document"],
-            "recorded_at": moment_text(recorded_at),
-            "index": index,
-            "in_force": live is not None and live.version == version and not live.retired,
-        }
-
-    def scratch_count(self) -> int:
-        """How many versions of policies the log has."""
-        return sum(len(page) for page in self.scratch.pages(POLICY_VERSIONS))
+    def _policy_lines(self) -> Iterator[tuple[str, bytes]]:
+        """Every version of a policy in words, and its line, in the order in which they are written."""
+        for page in self.scratch.pages(POLICY_VERSIONS):
+            for policy, version, digest, packed, _, recorded_at, index in page:
+                live = self.scratch.policies.get(policy)
+                yield (
+                    f"version {version} of {policy}",
+                    policy_line(
+                        policy=policy,
+                        version=version,
+                        digest=digest,
+                        document=parse(packed.encode())["document"],
+                        recorded_at=recorded_at,
+                        index=index,
+                        in_force=live is not None and live.version == version and not live.retired,
+                    ),
+                )
 
     def conclude(self) -> None:
         """Check what takes whole tables. Raises EnoughFound; ValueError for a row that the log makes twice."""
         if self.log.followed or self.alone:
-            self.notes += settle_bundle_texts(
+            texts = settle_bundle_texts(
                 self.log, self.scratch, self.kept, self.findings, first=self.first, without=self._without
-            ).notes()
+            )
+            self.notes += texts.notes()
+            self.texts_unproved = texts.redacted_later
         else:
             # Which records redact is not known where they were not followed.
             self.log.texts_missing = sum(self.scratch.texts.count())
@@ -351,6 +355,7 @@ def _report(made: BundlePass, complete: bool, seconds: float) -> BundleReport:
             made.findings.differences,
             verdicts=made.verdicts(),
             texts_redacted=log.texts_redacted,
+            texts_unproved=made.texts_unproved,
         ),
         made.first,
         manifest.texts,

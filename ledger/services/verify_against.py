@@ -170,7 +170,20 @@ class Against:
 
     def verdicts(self, size: int, on_record: Sequence[SigningKey]) -> list[Verdict]:
         """What each claim says of the log of ``size`` records; ``on_record`` are the keys that the log names."""
-        return [self._signature(claim, on_record) or self._verdict(claim, size) for claim in self.claims]
+        return [self._judged(claim, size, on_record) for claim in self.claims]
+
+    def _judged(self, claim: Claim, size: int, on_record: Sequence[SigningKey]) -> Verdict:
+        unsigned = self._signature(claim, on_record)
+        if unsigned is None:
+            return self._verdict(claim, size)
+        if unsigned.verdict != UNKNOWN_KEY or self.keys or claim.keys:
+            return unsigned
+        # A copy that was set back and then got another key has ended the one that signed what is lost.
+        found = self._verdict(claim, size)
+        by = _ended_signer(claim, on_record)
+        if by is None or found.verdict not in (FORKED, OLDER):
+            return unsigned
+        return found._replace(sentence=f"{found.sentence}; it is {by}")
 
     def _signature(self, claim: Claim, on_record: Sequence[SigningKey]) -> Verdict | None:
         known = current_key(on_record, claim.size)
@@ -208,6 +221,20 @@ class Against:
             # A root is over everything before it too.
             good = at
         return good, None
+
+
+def _ended_signer(claim: Claim, on_record: Sequence[SigningKey]) -> str | None:
+    """Which key on record has signed a claim that is of more records than it signs, in words."""
+    for key in on_record:
+        end = min((other.created_index for other in on_record if other.created_index > key.created_index), default=None)
+        if end is None or end >= claim.size:
+            continue
+        try:
+            open_checkpoint(claim.note, [key.verifier()])
+        except NoteInvalid:
+            continue
+        return f"signed by key {key.id}, which this log ended at record {end}"
+    return None
 
 
 def _older(claim: Claim, good: int, size: int) -> str:

@@ -31,10 +31,10 @@ class Findings:
 class BookReport:
     """What verify says about one book. ``records`` and ``root`` (hex) are those that were recomputed; ``complete`` is
     False when the work stopped early because of what was found; ``texts`` and ``texts_missing`` count free texts that
-    stand beside the log and match it, and those that are gone without a redaction on record, ``texts_redacted`` those
-    that are gone with one; ``trusted`` is how many records
-    an earlier state or checkpoint stands for, which were not read again, and ``resumed`` how many an interrupted run
-    had read; ``verdicts`` say what signed checkpoints make of the log."""
+    stand beside the log and match it, and those that are gone without a redaction on record; ``texts_redacted`` those
+    that are gone with one; ``texts_unproved`` those of the missing that a bundle says were redacted by a record that is
+    not here; ``trusted`` is how many records an earlier state or checkpoint stands for, which were not read again, and
+    ``resumed`` how many an interrupted run had read; ``verdicts`` say what signed checkpoints make of the log."""
 
     book_id: int
     name: str
@@ -49,6 +49,7 @@ class BookReport:
     resumed: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     texts_redacted: int = 0
+    texts_unproved: int = 0
 
     @property
     def agrees(self) -> bool:

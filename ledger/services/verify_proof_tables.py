@@ -134,7 +134,7 @@ class ProofTables:
             return
         key = current_key(self._keys, stored.size)
         try:
-            note = _check_note(stored, root, key, self._keys)
+            note = check_note(stored.note, stored.size, root, key, self._keys)
         except NoteInvalid as error:
             self._findings.add(Difference(CHECKPOINTS, f"is not good: {error}", None, size, "note"))
             return
@@ -158,13 +158,13 @@ def _first_leaf(expected: Tile, found: Tile) -> int | None:
     return expected.first_leaf + next(at for at, (one, other) in enumerate(pairs) if one != other)
 
 
-def _check_note(stored: StoredCheckpoint, root: bytes, key: SigningKey | None, keys: list[SigningKey]) -> Note:
-    """The note of a checkpoint: ``key``, which is that of its size, has signed it, and nobody else has but one of
-    ``keys`` from before. Raises NoteInvalid."""
+def check_note(written: str, size: int, root: bytes, key: SigningKey | None, keys: list[SigningKey]) -> Note:
+    """The note of a checkpoint as the log makes it: ``key``, which is that of its size, has signed it, and nobody else
+    has but one of ``keys`` from before. Raises NoteInvalid."""
     if key is None:
         raise NoteInvalid("the log names no key that signs at that size")
-    opened = open_checkpoint(stored.note, [key.verifier()])
-    if (opened.checkpoint.size, opened.checkpoint.root) != (stored.size, root):
+    opened = open_checkpoint(written, [key.verifier()])
+    if (opened.checkpoint.size, opened.checkpoint.root) != (size, root):
         raise NoteInvalid("it is of another log than this one at that size")
     if opened.checkpoint.text() != opened.note.text:
         raise NoteInvalid("it has lines that no checkpoint of this log has")

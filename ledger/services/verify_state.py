@@ -97,6 +97,7 @@ class BookState:
         return scratch, kept
 
     def _open_running(self) -> tuple[Scratch, dict[str, Any] | None]:
+        _make_private(self._running)
         scratch = Scratch(file=self._running)
         note = scratch.kept()
         if note is None:
@@ -130,6 +131,7 @@ class BookState:
             )
         self.discard()
         beside = self._running.with_suffix(".copy")
+        _make_private(beside)
         shutil.copyfile(source, beside)
         try:
             with contextlib.closing(sqlite3.connect(beside)) as connection, connection:
@@ -191,6 +193,7 @@ class BookState:
                 "sha256": digest,
             }
             beside = self._manifest.with_suffix(".json.new")
+            _make_private(beside)
             beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             _sync(beside)
             os.replace(beside, self._manifest)
@@ -223,6 +226,12 @@ def _file_digest(file: Path) -> str:
         while piece := content.read(_PIECE_BYTES):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, if it is not there, and let only its owner read and write it: it is as secret as the books."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    path.chmod(0o600)
 
 
 def _sync(path: Path) -> None:

@@ -30,7 +30,7 @@ class BundleScratch:
         self._connection.execute(f"CREATE TABLE transfers ({_COLUMNS})")
         self._connection.execute("CREATE TABLE bodies (log_index INTEGER PRIMARY KEY, body)")
         self._connection.execute(
-            "CREATE TABLE texts (log_index, field, size, PRIMARY KEY (log_index, field)) WITHOUT ROWID"
+            "CREATE TABLE texts (log_index, field, size, redacted, PRIMARY KEY (log_index, field)) WITHOUT ROWID"
         )
 
     def add_transfers(self, rows: list[Any]) -> None:
@@ -54,14 +54,28 @@ class BundleScratch:
         found = self._connection.execute("SELECT body FROM bodies WHERE log_index = ?", (index,)).fetchone()
         return b"" if found is None else bytes(found[0])
 
-    def add_texts(self, places: Iterable[tuple[int, str]], size: int | None) -> None:
-        """Keep the (log index, field) of texts of a bundle of ``size`` records; None: of texts that are gone."""
+    def add_texts(self, places: Iterable[tuple[int, str]], size: int) -> None:
+        """Keep the (log index, field) of texts of a bundle of ``size`` records."""
+        self._put_texts((index, field, size, None) for index, field in places)
+
+    def add_gone(self, places: Iterable[tuple[int, str, int]]) -> None:
+        """Keep the (log index, field, record) of texts that are gone, as a bundle says because of that record."""
+        self._put_texts((index, field, None, by) for index, field, by in places)
+
+    def _put_texts(self, rows: Iterable[tuple[int, str, int | None, int | None]]) -> None:
         self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", ((*at, size) for at in places))
+        self._connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?)", rows)
         self._connection.execute("COMMIT")
 
+    def gone(self) -> Iterator[tuple[int, str, int]]:
+        """What ``add_gone`` was given, in the order of its keys."""
+        columns = "log_index, field, redacted"
+        yield from self._connection.execute(
+            f"SELECT {columns} FROM texts WHERE redacted IS NOT NULL ORDER BY log_index, field"
+        )
+
     def text(self, index: int, field: str) -> tuple[int | None] | None:
-        """The size that a text was kept with, None where it was not kept."""
+        """The size that a text was kept with (None: it was gone), None where it was not kept."""
         found: tuple[int | None] | None = self._connection.execute(
             "SELECT size FROM texts WHERE log_index = ? AND field = ?", (index, field)
         ).fetchone()

@@ -12,14 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command as alembic
+from alembic.script import ScriptDirectory
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from bursar.command import bursar
 from ledger.core.bundle import read_manifest
 from ledger.services.secrets_file import read_secrets
-from ledger.storage.engine import create_engine
-from ledger.storage.migrate import upgrade
+from ledger.storage.engine import create_engine, create_migration_engine
+from ledger.storage.migrate import configuration, current_and_head, upgrade
+from ledger.storage.partitioning import WIDTH_DEFAULT
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, members, prove
 from tests.support.databases import sqlite_url
@@ -318,3 +321,36 @@ def test_secrets_never_go_where_the_bundle_goes(world: LiveWorld, tmp_path: Path
     apart = run("export", tmp_path / "b.tar.gz", "--plain", "--secrets", "-", url=world.url)
     assert apart.exit_code == 0, apart.output
     assert read_secrets(apart.stdout_bytes)[0] == world.book_id
+
+
+def test_a_bundle_that_is_not_right_changes_no_table(world: LiveWorld, other: str, tmp_path: Path) -> None:
+    """A database of an older version is brought to this one's tables once the bundle is proved, and not before."""
+    good, bad = tmp_path / "good.tar", tmp_path / "bad.tar"
+    assert run("export", good, "--plain", url=world.url).exit_code == 0
+    contents = members(good.read_bytes())
+    records = contents["records/000000000000.ndjson"].replace(b'"amount":"5', b'"amount":"6', 1)
+    bad.write_bytes(archive_of(contents | {"records/000000000000.ndjson": records}))
+    older = list(ScriptDirectory.from_config(configuration()).walk_revisions())[1].revision
+    engine = create_migration_engine(other)
+    with engine.begin() as connection:
+        config = configuration()
+        config.attributes |= {"connection": connection, "partition_records": WIDTH_DEFAULT}
+        alembic.upgrade(config, older)
+    engine.dispose()
+    refused = run("import", bad, url=other)
+    assert (refused.exit_code, "NOT imported" in refused.output) == (1, True), refused.output
+    assert current_and_head(other)[0] == older
+    assert run("import", good, url=other).exit_code == 0
+    assert current_and_head(other)[0] == current_and_head(other)[1] != older
+    prove(other)
+
+
+def test_a_span_with_nothing_new(world: LiveWorld, tmp_path: Path) -> None:
+    """A status of its own, so that a nightly backup goes on after a quiet day; a place behind the end is a mistake."""
+    full, span = tmp_path / "full.tar.gz", tmp_path / "span.tar.gz"
+    size = json.loads(run("export", full, "--json", url=world.url).stdout)["size"]
+    quiet = run("export", span, "--from", size, url=world.url)
+    assert (quiet.exit_code, quiet.stdout, span.exists()) == (3, "", False)
+    assert f"no record from {size} on: nothing is new" in quiet.stderr
+    assert run("export", span, "--from", size + 1, url=world.url).exit_code == 2
+    assert run("export", span, "--from", size, "--to", size, url=world.url).exit_code == 2

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ledger.core.bundle import CHUNK_BYTES_MAX, SUMS, BundleInvalid, header_of, padding, sum_line
+from ledger.core.bundle import CHUNK_BYTES_MAX, SUMS, BundleInvalid, gone_line, header_of, padding, sum_line
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command_redactions import Redact
+from ledger.core.notes import Signature
 from ledger.services.bundle_archive import Compressed
+from ledger.services.bundle_import import Imported, NotProved, import_bundles
 from ledger.services.bundle_verify import BundleReport, verify_bundles
 from ledger.services.tiling import LogDamaged
 from ledger.storage.migrate import upgrade
 from tests.services.live_world import LiveWorld
 from tests.support.bundles import archive_of, exported, members, write
+from tests.support.databases import sqlite_url
 
 MANIFEST, POLICIES = "manifest.json", "policies.ndjson"
 
@@ -135,3 +139,58 @@ def test_what_no_reader_would_take_is_not_written(world: LiveWorld, monkeypatch:
     monkeypatch.setattr("ledger.services.bundle_export.CHUNK_BYTES_MAX", longest)
     with pytest.raises(LogDamaged, match="for a thousand"):
         bundle(world)
+
+
+def test_a_signature_that_is_not_of_the_log(world: LiveWorld, tmp_path: Path) -> None:
+    """A line of a key that nobody knows, or one twice: no database with it would verify, so none is made of it."""
+    contents = bundle(world)
+    keys = verify_bundles([forged(tmp_path, contents)]).signings[0].signers
+    line = contents["checkpoint.txt"].rsplit(b"\n\n", 1)[1]
+    stranger = Signature("evil.example/w", bytes(4), bytes(64)).line()
+    for more in (stranger.encode(), line):
+        file = forged(tmp_path, contents | {"checkpoint.txt": contents["checkpoint.txt"] + more})
+        for trusted in ((), keys):
+            found = wrong(verify_bundles([file], trusted))
+            assert len(found) == 1, found
+            assert re.search("none of the log's keys|more signatures than the log makes", found[0])
+        (tmp_path / "target").mkdir(exist_ok=True)
+        target = sqlite_url(tmp_path / "target")
+        upgrade(target)
+        assert isinstance(import_bundles([file], target), NotProved)
+
+
+def test_a_reason_for_a_missing_text_is_held_against_its_record(world: LiveWorld, tmp_path: Path) -> None:
+    """It is only believed while that record is not here, and then it is counted as not proved."""
+    first, second = say(world, "about Ada"), say(world, "about Bob")
+    size = world.size()
+    redact(world, first)
+    redact(world, second)
+    early, late = bundle(world, size=size), forged(tmp_path, bundle(world, first=size), "late.tar")
+    honest = forged(tmp_path, early, "early.tar")
+    alone, both = verify_bundles([honest]), verify_bundles([honest, late])
+    assert (wrong(alone), alone.report.texts_missing, alone.report.texts_unproved) == ([], 2, 2)
+    assert (wrong(both), both.report.texts_missing, both.report.texts_unproved) == ([], 0, 0)
+    name = "texts/000000000000.ndjson"
+    swapped = early[name].replace(b'"redacted":%d' % size, b'"redacted":%d' % (size + 1), 1)
+    report = verify_bundles([forged(tmp_path, early | {name: swapped}), late])
+    assert [one.log_index for one in report.report.differences] == [first]
+    assert f"gone with record {size + 1}, and record {size} redacts it" in wrong(report)[0]
+
+
+def test_a_reason_that_no_record_bears_out(world: LiveWorld, tmp_path: Path) -> None:
+    """A text that somebody took out, with a later record for a reason, which does something else."""
+    index, size = say(world, "about Ada"), world.size()
+    say(world, "about Bob")
+    name = "texts/000000000000.ndjson"
+    early, late = bundle(world, size=size), forged(tmp_path, bundle(world, first=size), "late.tar")
+    taken = forged(tmp_path, early | {name: gone_line(index, "intent", size)})
+    alone = verify_bundles([taken])
+    assert (wrong(alone), alone.report.texts_missing, alone.report.texts_unproved) == ([], 1, 1)
+    report = verify_bundles([taken, late])
+    assert [(one.table, one.log_index) for one in report.report.differences] == [("texts", index)]
+    assert f"gone with record {size}, which does not redact it" in wrong(report)[0]
+    (tmp_path / "target").mkdir()
+    target = sqlite_url(tmp_path / "target")
+    done = import_bundles([taken], target, prepare=lambda: upgrade(target))
+    assert isinstance(done, Imported)
+    assert any("the proof that 1 of these were redacted" in lack for lack in done.lacks)

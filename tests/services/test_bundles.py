@@ -252,8 +252,17 @@ def test_what_stands_beside_the_records_is_compared_with_them(source: str, tmp_p
     without = {name: content for name, content in contents.items() if name != "checkpoint.txt"}
     assert {difference.table for difference in found(without, tmp_path)} == {"SHA256SUMS"}
     lines = contents["policies.ndjson"].splitlines(keepends=True)
-    fewer = found(contents | {"policies.ndjson": b"".join(lines[1:])}, tmp_path)
-    assert "has not every version" in fewer[0].what
+    hidden = b'{"digest":"of something else",' + lines[0][1:]
+    for changed_lines, said in (
+        (lines[:-1], "has not every version of a policy: version "),
+        (lines[1:], "line 1 is not what the log gives for version 1 of "),
+        ([*lines[:-1], lines[0]], f"line {len(lines)} is not what the log gives"),
+        ([*lines, lines[0]], f"line {len(lines) + 1} is of no version that the log has"),
+        ([lines[1], lines[0], *lines[2:]], "line 1 is not what the log gives"),
+        ([hidden, *lines[1:]], "line 1 is not what the log gives"),
+        ([lines[0].replace(b":", b": ", 1), *lines[1:]], "line 1 is not what the log gives"),
+    ):
+        assert said in found(contents | {"policies.ndjson": b"".join(changed_lines)}, tmp_path)[0].what
 
 
 def test_the_signature_and_whose_it_is(source: str, tmp_path: Path) -> None:

@@ -198,6 +198,27 @@ def test_a_key_that_is_given_counts_in_place_of_those_on_record(book: Grown) -> 
     assert (trusted.verdict, other.verdict) == (EXTENDS, UNKNOWN_KEY)
 
 
+@pytest.mark.parametrize("leaves_only", [False, True], ids=["everything", "leaves"])
+def test_a_restored_copy_whose_key_was_replaced(book: Grown, leaves_only: bool) -> None:
+    """It is older, and later another history: the key that signed what is lost is on record, and ended before it."""
+    stated = parse_checkpoint(parse_note(book.third).text)
+    kept = book.stored.everything()
+    with book.set_back(book.at_second):
+        with owner_desk(book.url, CheckpointSettings(), sources=book.world.sources) as desk:
+            desk.checkpointer.rotate(book.world.book_id)
+        end = parse_checkpoint(parse_note(book.second).text).size
+        (older,) = verdicts(book, book.third, leaves_only=leaves_only)
+        assert older.verdict == OLDER
+        assert older.sentence.endswith(
+            f"; it is signed by key {book.keys()[0].id.hex()}, which this log ended at record {end}"
+        )
+        (given,) = verdicts(book, book.third, leaves_only=leaves_only, keys=(OTHER.verifier(stated.origin),))
+        assert given.verdict == UNKNOWN_KEY
+        (since,) = verify_books(book.url, since=(read_claim("third.txt", book.third),), leaves_only=True)
+        assert [one.verdict for one in since.verdicts] == [UNKNOWN_KEY]
+    assert book.stored.everything() == kept
+
+
 def test_a_checkpoint_of_another_book_is_said_so(book: Grown) -> None:
     """Rather than taken for a fork."""
     text = Checkpoint("bursar/other-00000000", 3, bytes(32)).text()

@@ -301,6 +301,14 @@ def test_since_a_checkpoint_hashes_alone_need_no_state(nightly: Nightly) -> None
     assert not early.verified
 
 
+def test_only_its_owner_reads_a_state(nightly: Nightly) -> None:
+    """Of a directory that was there and is open to others, too."""
+    nightly.state.chmod(0o755)
+    nightly.world.hold(nightly.world.crawler, "1")
+    nightly.since()
+    assert {file.stat().st_mode & 0o777 for file in nightly.state.iterdir()} == {0o600}
+
+
 def _first(state: Path, pattern: str) -> Path:
     return next(state.glob(pattern))
 
