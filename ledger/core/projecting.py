@@ -1,8 +1,8 @@
 """The fold: from record bodies alone to every projection row, written from the accounting rules and not from the code
 that decided, so that a mistake there shows here.
 
-Owns the order in which things happen; ``projecting_asking`` owns who may have asked, and ``projecting_record``,
-``_spending``, ``_finance`` and ``_setup`` own what does.
+Owns the order in which things happen; ``projecting_asking`` owns who may have asked, ``projecting_requests`` for what,
+and ``projecting_record``, ``_spending``, ``_finance`` and ``_setup`` own what it does.
 Invariants: a body whose transfers or amounts are not those that its kind makes is noted as a difference; the rows are
 what an honest writer would have written, column by column.
 """
@@ -25,6 +25,7 @@ from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_asking import check_asking
 from ledger.core.projecting_record import Progress, Record, TransferRow
+from ledger.core.projecting_requests import check_request
 from ledger.core.replaying import DECISIONS, check_decision
 
 HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
@@ -66,6 +67,8 @@ class Fold(Progress):
         if self.decides and columns.kind in DECISIONS:
             check(record)
         check_asking(record)
+        if "request" in body and "by" in body:
+            check_request(record)
         handlers[columns.kind](record)
         if "idempotency" in body:
             record.bind_key()

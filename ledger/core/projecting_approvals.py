@@ -258,6 +258,9 @@ def _revocation(record: Record) -> None:
     row = record.store.delegations.change(record.body["delegation"])
     record.expect("giver", row.giver)
     record.expect("receiver", row.receiver)
+    record.expect("role", row.role)
+    record.expect("starts_at", moment_text(row.starts_at))
+    record.expect("ends_at", moment_text(row.ends_at))
     if row.revoked_at is not None:
         record.differ(f"{row.id} was revoked before", "none", record.columns.kind)
     row.revoked_at = record.time

@@ -301,7 +301,13 @@ class LogPass:
             self._unfollowed(index, "the record cannot follow those before it", reason)
             return None
         for check in self._checks:
-            for difference in check.check(index, body, columns):
+            try:
+                found = check.check(index, body, columns)
+            except UNFOLLOWED as error:
+                # The fold takes more than what is made from bodies beside it does, and has noted what is wrong.
+                self._unfollowed(index, "the record gives nothing that can be compared", error)
+                return None
+            for difference in found:
                 self._findings.add(difference)
         return made
 

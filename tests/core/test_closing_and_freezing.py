@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     Adjust,
     AdjustmentTransfer,
@@ -266,6 +268,7 @@ def test_the_fold_knows_that_children_close_first() -> None:
     world.budget("child", None, parent="above")
     made = next(row.id for row in world.rows("budgets") if row.name == "above")
     closure |= {"closed": "above", "budget": closure["budget"] | {"id": made, "name": "above"}}
+    closure["request"] = closure["request"] | {"budget": "above"}
     assert told(world, closure) == ["above is closed while budgets below it are open"]
     close(world, "child")
     assert told(world, closure) == []
@@ -276,7 +279,7 @@ def told(world: World, forged: dict[str, Any]) -> list[str]:
     fold, clock = Fold(1, MemoryStore()), Clock()
     forged = {**forged, "index": world.head.size, "time": moment_text(world.now)}
     if "idempotency" in forged:
-        forged["idempotency"] = ["0" * 32, forged["idempotency"][1]]
+        forged["idempotency"] = ["0" * 32, sha256(canonical_bytes(forged["request"])).hexdigest()]
     for body in (*world.bodies(), forged):
         assert not fold.differences
         fold.apply(body, columns_of(body, clock))

@@ -47,7 +47,8 @@ def columns(table: str) -> list[str]:
 
 _KEY = "the idempotency key is the client's secret; the log has its digest and nothing to make it from"
 _CHOSEN = "chosen by whoever asked or by the server, and everything that names it is made to agree"
-_TIME = "counted from what the request asked for, which the log has in its own words"
+_SAID = "said in the request alone: a denial moves nothing, and no rule that decided it looks at this"
+_METERED = "what the provider counted, which the log has from nobody else; the amount stands beside it"
 _FREE: dict[str, tuple[str, str]] = {
     "idempotency.0": (_KEY, "*"),
     "fingerprint": ("keyed with a secret of the book, of a text that may be gone", "hold denial approval_requested"),
@@ -57,28 +58,25 @@ _FREE: dict[str, tuple[str, str]] = {
     "refund": (_CHOSEN, "refund"),
     "id": (_CHOSEN, "agent run"),
     "key": (_CHOSEN, "key_rotation"),
-    "run": (_CHOSEN, "run denial run_denial"),
-    "name": (_CHOSEN, "name"),
-    "name_kind": (_CHOSEN, "name"),
-    "agent_kind": (_CHOSEN, "agent"),
+    "request.category": (_SAID, "denial"),
+    "request.resource": (_SAID, "denial"),
+    "request.ttl_seconds": (_SAID, "denial"),
+    "request.labels.#.#": (_SAID, "denial"),
+    "request.metering.#.#": (_METERED, "settlement"),
+    "request.evidence": ("the salted digest of a text that was redacted: there is nothing left to compare", "charge"),
+    "request.before": ("which texts were old enough; those that were removed are named one by one", "redaction"),
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
     "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
-    "url": (_CHOSEN, "webhook"),
     "secret": (_CHOSEN, "webhook_rotation"),
     "digest": ("whose key hashes to it is known to its holder alone", "key key_rotation"),
-    "command": ("which of two commands was denied, both with the same verdict", "denial"),
     "quorum": ("said again for readers; what counts stands with the request", "approval_granted"),
-    "role": (_CHOSEN, "delegation delegation_revocation"),
-    "starts_at": (_TIME, "delegation delegation_revocation"),
-    "ends_at": (_TIME, "delegation delegation_revocation"),
-    "expires_at": (_TIME, "key"),
-    "replaced_expires_at": (_TIME, "webhook_rotation key_rotation"),
 }
 FREE_FACTS = {field: frozenset(kinds.split()) for field, (_, kinds) in _FREE.items()}
 """Fields of bodies, and in which kinds of records, that a forger may change who makes every hash, every signature and
 every row right again: nothing else in the log speaks against them, and only a checkpoint that somebody kept tells. No
-amount, balance, decision, state, limit or vote is among them."""
+amount, balance, decision, state, limit or vote is among them. One field is changed at a time, and the digest of a
+request made right again; a forger who changes what was asked together with what was done writes another log."""
 
 
 def is_free(kind: str, field: str) -> bool:

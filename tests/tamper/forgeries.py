@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
+from ledger.core.canonical import canonical_bytes
 from tests.tamper.attacker import Attacker, Row
 from tests.tamper.cells import ALL
 from tests.tamper.covered import is_free
@@ -96,7 +98,11 @@ def _fields(attacker: Attacker) -> Iterator[Tamper]:
             if (row["kind"], name) in seen or path == ("index",):
                 continue
             seen.add((row["kind"], name))
-            made = record(row, changed(body_of(row), path))
+            body = changed(body_of(row), path)
+            if path[0] == "request" and "idempotency" in body:
+                # Anybody can make the digest of a request.
+                body["idempotency"][1] = sha256(canonical_bytes(body["request"])).hexdigest()
+            made = record(row, body)
             for reach in (SIGNED, FOLDED):
                 # What no table has is not seen either where the tables were left as they are.
                 free = is_free(row["kind"], name) and (reach == FOLDED or None)
