@@ -76,6 +76,9 @@ OWNERS: Final = frozenset(
 sign, remove texts, and settle calls that nobody can say the end of."""
 POLICIES: Final = frozenset(("freeze",))
 """What a policy does by itself."""
+WITHOUT_IDEMPOTENCY_KEY: Final = frozenset(("webhook_removal",))
+"""What a request without an idempotency key does, because doing it again changes nothing: HTTP's DELETE (RFC 9110,
+section 9.2.2)."""
 KINDS_OF_A_RUN: Final = frozenset(
     ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry")
 )
@@ -128,7 +131,7 @@ def _check_key(record: Record, principal: str, key_id: str | None) -> None:
         record.differ("a key is used that was valid no more", "a valid key", key_id)
     elif not allowed(operation, key.role):
         record.differ("a key is used for what its role may not do", operation, key.role)
-    if "idempotency" not in body:
+    if "idempotency" not in body and kind not in WITHOUT_IDEMPOTENCY_KEY:
         record.differ("what is asked for with a key has an idempotency key", "", key_id)
     run = run_of_key(record)
     if run is not None and (kind not in KINDS_OF_A_RUN or body.get("run") != run):

@@ -151,6 +151,11 @@ def test_a_key_comes_with_an_idempotency_key(bodies: Bodies, fold: Fold) -> None
     ]  # fmt: skip
 
 
+def test_a_removal_by_http_delete_comes_without(bodies: Bodies, fold: Fold) -> None:
+    """`DELETE /v1/webhooks/{webhook}` takes no idempotency key, and what it did is right all the same."""
+    assert said(bodies, fold, "webhook_removal", idempotency=None) == []
+
+
 def test_what_time_brings_has_no_request(bodies: Bodies, fold: Fold) -> None:
     """A record that nobody asked for answers nobody."""
     by_time = [body for body in bodies if body["kind"] in UNASKED and "by" not in body]

@@ -285,7 +285,7 @@ def _tell(ledger: Ledger) -> None:
         made = ledger.do(RegisterWebhook, admin, url=url, events=("agent.frozen", "*"), secret=first)
     removed = str((made.body or {})["webhook"])
     ledger.do(RotateWebhook, admin, webhook=removed, secret=second)
-    ledger.do(RemoveWebhook, admin, webhook=removed)
+    ledger.do(RemoveWebhook, admin, webhook=removed, idempotency_key="")
     types = ("budget.threshold", "authorization.overrun")
     kept = ledger.do(RegisterWebhook, admin, url="https://ops.example.com/", events=types, secret=first)
     ledger.do(RotateWebhook, admin, webhook=str((kept.body or {})["webhook"]), secret=second, overlap_seconds=60)
