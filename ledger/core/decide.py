@@ -17,6 +17,7 @@ from ledger.core import (
     command_signing,
     command_webhooks,
 )
+from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
@@ -57,7 +58,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Charge: finance.charge,
     commands_.Refund: finance.refund,
     commands_.Reprice: reprices.reprice,
-    commands_.Adjust: finance.adjust,
+    commands_.Adjust: adjustments.adjust,
     commands_.Allocate: finance.allocate,
     commands_.Deallocate: finance.deallocate,
     commands_.CreateAgent: setup.create_agent,

@@ -27,8 +27,8 @@ from ledger.core.changeset import row_of
 from ledger.core.closing_approvals import close_approvals
 from ledger.core.command import Command
 from ledger.core.command_approvals import ForceApproval, GrantApproval, RefuseApproval
-from ledger.core.deciding_finance import finish
 from ledger.core.deciding_holds import end_hold, expire, outcome_body
+from ledger.core.finishing import finish
 from ledger.core.ids import AUTHORIZATION, is_id
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.outcome import Outcome, Status

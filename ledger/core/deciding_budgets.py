@@ -11,8 +11,8 @@ from ledger.core.budget import Budget, Renewal
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Command
 from ledger.core.command_budgets import CloseBudget, FreezeBook, FreezeBudget, SetRenewal, StopRenewal
-from ledger.core.deciding_finance import finish
 from ledger.core.finding_budgets import existing_budget, open_budget
+from ledger.core.finishing import finish
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse

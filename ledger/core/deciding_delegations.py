@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ledger.core.approval import Delegation
 from ledger.core.command_approvals import Delegate, RevokeDelegation
-from ledger.core.deciding_finance import finish
+from ledger.core.finishing import finish
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse

@@ -1,88 +1,32 @@
-"""Decisions of finance and of whoever sets budgets: allocate, deallocate, charge, refund, adjust.
+"""Decisions of finance and of whoever sets budgets: allocate, deallocate, charge, refund.
 
-Invariants: no available balance goes below zero but by spend that did happen; a refund never exceeds what was settled;
-an adjustment never touches what is held and never joins authority with money.
+Invariants: no available balance goes below zero but by spend that did happen; a refund never exceeds what was settled.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from ledger.core.account import (
     AUTHORITY_NAME,
-    BUDGETARY,
-    ROLE_AVAILABLE,
-    ROLE_HELD,
-    ROLE_REAL,
-    ROLE_SPENT,
     available_name,
-    classify,
     expense_name,
     payable_name,
     spent_name,
 )
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
-from ledger.core.book import CATEGORY, PAYEE, Name
 from ledger.core.budget_said import budget_after
-from ledger.core.changeset import row_of
-from ledger.core.command import Adjust, Allocate, Charge, Command, Deallocate, Refund
+from ledger.core.command import Allocate, Charge, Deallocate, Refund
+from ledger.core.effective import effective
 from ledger.core.finding_budgets import existing_budget, open_budget
+from ledger.core.finishing import finish
 from ledger.core.ids import is_id_of
-from ledger.core.moment import SECOND, moment_text
+from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
-from ledger.core.refusal import Refusal, refuse
+from ledger.core.refusal import refuse
 from ledger.core.splits import refund_split
 from ledger.core.uses import NO_USE, uses_of
-from ledger.core.working import Batch, Posting, by_of, request_of
-
-T = TypeVar("T")
-_PRECEDENCE: Final = {status: place for place, status in enumerate(Status)}
-_NAMED: Final = (
-    ("expenses:", CATEGORY, Status.UNKNOWN_CATEGORY),
-    ("payables:", PAYEE, Status.UNKNOWN_PAYEE),
-)
-
-BACKDATED_SECONDS_MAX: Final = 366 * 24 * 3600
-"""How long before its opening a book takes entries: a new book may begin with last year's invoices, and a mistyped
-century is refused."""
-
-
-def effective(batch: Batch, effective_at: int | None) -> int | None:
-    """The backdated day of an entry, or None for now; refuses the future and what lies long before the book."""
-    if effective_at is None:
-        return None
-    earliest = batch.snapshot.book.opened_at - BACKDATED_SECONDS_MAX * SECOND
-    if not earliest <= effective_at <= batch.now:
-        refuse(
-            Status.EFFECTIVE_AT_INVALID,
-            f"effective_at must lie between {moment_text(earliest)}, a year before the book was opened, and now "
-            f"({batch.now_text})",
-        )
-    return effective_at
-
-
-def finish(
-    batch: Batch,
-    asked: Command,
-    who: tuple[str, str | None],
-    request: tuple[Any, bytes],
-    kind: str,
-    subject: str,
-    body: dict[str, Any],
-    postings: list[Posting],
-    effective_at: int | None = None,
-) -> Outcome:
-    """Write the record of a command that is done, and keep its idempotency key."""
-    principal, key_id = who
-    fragment, digest = request
-    body["by"] = by_of(principal, key_id)
-    body["request"] = fragment
-    if asked.idempotency_key:
-        body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
-    index, leaf = batch.record(kind, subject, body, postings, effective_at)
-    return batch.conclude(asked, principal, digest, Outcome(Status.DONE, body, index, leaf))
+from ledger.core.working import Batch, Posting, request_of
 
 
 def _moved(batch: Batch, asked: Allocate | Deallocate, kind: str) -> Outcome:
@@ -275,116 +219,3 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         body["run"] = row.run
     row.changed_index = batch.index
     return finish(batch, asked, who, packed, "refund", asked.id, body, postings, effective_at)
-
-
-def _check_form(batch: Batch, posting: Posting) -> None:
-    """Accounts that may exist, of one sort, none of them held."""
-    debit, credit, _, currency = posting
-    classified = []
-    for name in (debit, credit):
-        sort = classify(name)
-        if sort is None:
-            refuse(Status.ACCOUNT_INVALID, f"{name} cannot name an account; see the accounts of the book")
-        classified.append((name, *sort))
-    if debit == credit:
-        refuse(Status.ACCOUNT_INVALID, f"a transfer needs two accounts, not {debit} twice")
-    for name, _, role in classified:
-        if role == ROLE_HELD:
-            refuse(Status.HELD_UNTOUCHABLE, f"{name} belongs to open holds; settle or release them instead")
-    for name, _, role in classified:
-        if role == ROLE_REAL and currency_digits(currency) is None:
-            refuse(Status.SORTS_MIXED, f"{currency} is not money, so it cannot be posted to {name}")
-    if (classified[0][1] == BUDGETARY) != (classified[1][1] == BUDGETARY):
-        refuse(Status.SORTS_MIXED, f"{debit} and {credit} are authority and money; never join them")
-
-
-def _check_accounts(batch: Batch, posting: Posting) -> None:
-    """Budgets, and with strict names categories and payees, that exist; in the transfer's currency."""
-    debit, credit, _, currency = posting
-    budgets = [name.split(":")[1] for name in (debit, credit) if name.startswith("budgets:")]
-    for budget in budgets:
-        existing_budget(batch, budget, None)
-    if batch.snapshot.book.strict_names:
-        for prefix, kind, status in _NAMED:
-            for name in (debit, credit):
-                rest = name.removeprefix(prefix)
-                if rest != name and batch.fact("names", (kind, rest)) is None:
-                    refuse(status, f"{rest} is not a {kind} of this book; an admin can add it")
-    for budget in budgets:
-        existing_budget(batch, budget, currency)
-
-
-def first_refusal(checks: Iterable[Callable[[], T]]) -> list[T]:
-    """What the checks return; of several that refuse, the one whose status stands first is answered."""
-    done, refusals = [], []
-    for check in checks:
-        try:
-            done.append(check())
-        except Refusal as refusal:
-            refusals.append(refusal)
-    if refusals:
-        raise min(refusals, key=lambda refusal: _PRECEDENCE[refusal.status])
-    return done
-
-
-def _meet_account_names(batch: Batch, postings: list[Posting]) -> None:
-    for debit, credit, _, _ in postings:
-        for name in (debit, credit):
-            for prefix, kind in (("expenses:", CATEGORY), ("payables:", PAYEE)):
-                rest = name.removeprefix(prefix)
-                if rest != name and batch.fact("names", (kind, rest)) is None:
-                    met = Name(batch.book_id, kind, rest, batch.index)
-                    batch.make("names", (kind, rest), met)
-                    batch.inserts["names"].append(row_of(met))
-
-
-def adjust(batch: Batch, asked: Adjust) -> Outcome:
-    """Balanced transfers by finance, with a reason; history itself is never edited."""
-    who = batch.admit(asked)
-    amounts = first_refusal(partial(batch.atoms, moved.amount, moved.currency) for moved in asked.transfers)
-    postings: list[Posting] = [
-        (moved.debit, moved.credit, atoms, moved.currency)
-        for moved, atoms in zip(asked.transfers, amounts, strict=True)
-    ]
-    request: dict[str, Any] = {
-        "operation": "adjust",
-        "transfers": [[debit, credit, str(atoms), currency] for debit, credit, atoms, currency in postings],
-        "reason": batch.salted(asked, who[0], "reason", asked.reason),
-    }
-    if asked.effective_at is not None:
-        request["effective_at"] = moment_text(asked.effective_at)
-    packed = request_of(request)
-    replay = batch.answered(asked, who[0], packed[1])
-    if replay is not None:
-        return replay
-    first_refusal(partial(_check_form, batch, posting) for posting in postings)
-    first_refusal(partial(_check_accounts, batch, posting) for posting in postings)
-    effective_at = effective(batch, asked.effective_at)
-    _check_adjusted(batch, postings)
-    batch.check_room(postings)
-    _meet_account_names(batch, postings)
-    body: dict[str, Any] = {"adjustment": asked.id}
-    return finish(batch, asked, who, packed, "adjustment", asked.id, body, postings, effective_at)
-
-
-def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
-    """No available or spent balance may end below zero by an adjustment, unless it was there and rises."""
-    after: dict[tuple[str, str], int] = {}
-    for debit, credit, atoms, currency in postings:
-        for name, change in ((debit, atoms), (credit, -atoms)):
-            key = (name, currency)
-            after[key] = after.get(key, batch.balance(name, currency)) + change
-    for (name, currency), balance in after.items():
-        classified = classify(name)
-        if (
-            classified is not None
-            and classified[1] in (ROLE_AVAILABLE, ROLE_SPENT)
-            and balance < min(0, batch.balance(name, currency))
-        ):
-            batch.await_expiries()
-            refuse(
-                Status.INSUFFICIENT_AVAILABLE,
-                f"{name} would stand at {batch.amount_text(balance, currency)}, below zero",
-                available=str(batch.balance(name, currency)),
-                currency=currency,
-            )

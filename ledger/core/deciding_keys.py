@@ -9,7 +9,7 @@ from typing import Any, Final
 from ledger.core.beginning import begin
 from ledger.core.changeset import copy_of, row_of
 from ledger.core.command import CreateKey, RevokeKey, RotateKey
-from ledger.core.deciding_finance import finish
+from ledger.core.finishing import finish
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import KIND_AGENT, Agent, Key, Person, agent_name, lineage

@@ -12,7 +12,6 @@ from ledger.core.canonical import canonical_bytes, digest_hex, parse
 from ledger.core.changeset import row_of
 from ledger.core.command_policies import ApplyPolicy, RetirePolicy
 from ledger.core.compiling import bases_of, compile_policy, currencies_of
-from ledger.core.deciding_finance import finish
 from ledger.core.filling import (
     COUNTERS_MAX,
     TAIL_MAX,
@@ -21,6 +20,7 @@ from ledger.core.filling import (
     changed_since,
     state_before,
 )
+from ledger.core.finishing import finish
 from ledger.core.moment import moment_of
 from ledger.core.outcome import Outcome, Status
 from ledger.core.policy import LOOPS, METERS_MAX, CompiledPolicy, Meter, scope_of

@@ -11,8 +11,8 @@ from ledger.core.beginning import begin
 from ledger.core.canonical import parse
 from ledger.core.changeset import TEXTS, row_of
 from ledger.core.command_redactions import Redact
-from ledger.core.deciding_finance import finish
 from ledger.core.deriving import text_digests
+from ledger.core.finishing import finish
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.redaction import REDACTION_TEXTS_MAX, Redaction

@@ -12,8 +12,9 @@ from ledger.core.account import available_name, expense_name, payable_name, spen
 from ledger.core.authorization import FLAG_LATE, FLAG_OVERRUN, FLAG_REPRICED, FLAG_UNAUTHORIZED, Authorization
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Reprice
-from ledger.core.deciding_finance import effective, finish, first_refusal
 from ledger.core.deciding_holds import outcome_body
+from ledger.core.effective import effective
+from ledger.core.finishing import finish, first_refusal
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status

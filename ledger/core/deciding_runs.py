@@ -10,7 +10,7 @@ from ledger.core.beginning import begin
 from ledger.core.changeset import row_of
 from ledger.core.command import OpenRun
 from ledger.core.deciding_authorizations import decision_said
-from ledger.core.deciding_finance import finish
+from ledger.core.finishing import finish
 from ledger.core.judging import judge_run
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import run_meters

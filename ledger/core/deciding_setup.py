@@ -20,9 +20,9 @@ from ledger.core.command import (
     DefineUnit,
     FreezeAgent,
 )
-from ledger.core.deciding_finance import finish
 from ledger.core.deciding_keys import add_person, key_body
 from ledger.core.finding_budgets import open_budget
+from ledger.core.finishing import finish
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.money import UNIT_DIGITS_MAX, currency_digits
 from ledger.core.outcome import Outcome, Status

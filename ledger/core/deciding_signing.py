@@ -8,7 +8,7 @@ from typing import Any
 
 from ledger.core.changeset import row_of
 from ledger.core.command_signing import AdoptSigningKey
-from ledger.core.deciding_finance import finish
+from ledger.core.finishing import finish
 from ledger.core.notes import ED25519, key_id
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse

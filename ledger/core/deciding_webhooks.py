@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.core.changeset import copy_of
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
-from ledger.core.deciding_finance import finish
+from ledger.core.finishing import finish
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse

@@ -1,7 +1,7 @@
 """One batch while it is decided: an overlay over the snapshot, and the changeset that grows from it.
 
-Owns posting, record writing and the gate every command passes (key, role, idempotency). Invariants: the snapshot is
-never changed; a command is refused before it has changed anything; every record's body carries the transfers that were
+Owns posting and record writing, behind the gate that every command passes. Invariants: the snapshot is never changed;
+every record's body carries the transfers that were
 posted with it, and the balances stored with a transfer are those right after it.
 """
 
@@ -11,35 +11,24 @@ from typing import Any, Final
 
 from ledger.core import account as accounts
 from ledger.core import changeset as tables
-from ledger.core import roles
 from ledger.core.account import Account
-from ledger.core.authorization import EXPIRED, HELD, ON_EXPIRY_UNKNOWN, OPEN_STATES
 from ledger.core.book import CATEGORY, PAYEE, Head, Name
-from ledger.core.canonical import Fragment, canonical_bytes, idempotency_digest, parse, text_digest, text_salt
+from ledger.core.canonical import Fragment, canonical_bytes, idempotency_digest, text_digest, text_salt
 from ledger.core.changeset import Changeset, copy_of, row_of, update_of
-from ledger.core.command import Authorize, Command, Extend
+from ledger.core.command import Command
+from ledger.core.gate import Gate
 from ledger.core.journal import FORMAT, SEMANTICS
 from ledger.core.moment import moment_text
-from ledger.core.money import ATOMS_MAX, MoneyError, parse_atoms
+from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
-from ledger.core.overlay import Overlay
 from ledger.core.planning import CounterKey
 from ledger.core.policy import Meter
-from ledger.core.principal import OWNER_PRINCIPAL, Key
 from ledger.core.refusal import refuse
-from ledger.core.scoping import check_operation
 from ledger.core.snapshot import PriorAnswer, Snapshot
 
 Posting = tuple[str, str, int, str]
 """(debit account, credit account, atoms, currency) of one transfer."""
 
-_MONEY_STATUS: Final = {
-    "format": Status.AMOUNT_MALFORMED,
-    "digits": Status.AMOUNT_TOO_PRECISE,
-    "range": Status.AMOUNT_TOO_LARGE,
-}
-ANSWERING_KINDS: Final = ("hold", "extension", "approval_requested")
-"""Records that answer with a hold, which a repeat must not revive."""
 _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
@@ -47,104 +36,16 @@ _ROW_TABLES: Final = (
 )  # fmt: skip
 
 
-class Batch(Overlay):
+class Batch(Gate):
     """The state of one batch: the gate that commands pass, the records they write, the changeset that grows."""
 
-    __slots__ = ("_expiry_texts", "_key_digest", "answers", "key_run", "met", "texts")
+    __slots__ = ("_expiry_texts", "_key_digest", "met")
 
     def __init__(self, snapshot: Snapshot, now: int) -> None:
         super().__init__(snapshot, now)
-        self.answers: dict[tuple[str, str], PriorAnswer] = {}
-        self.texts: list[tuple[str, bytes, str]] = []
         self.met: set[tuple[str, str]] = set()
-        self.key_run: str | None = None
         self._expiry_texts: dict[int, str] = {}
         self._key_digest: tuple[Command | None, bytes] = (None, b"")
-
-    # The gate.
-
-    def admit(self, asked: Command) -> tuple[str, str | None]:
-        """(principal, key id) of whoever may do this; refuses otherwise. Checked here, at the commit. Every command
-        passes here first, so this is also where the texts of the one before are forgotten, and where ``key_run``
-        becomes the only run that the key is for."""
-        self.texts.clear()
-        self.key_run = None
-        digest = asked.caller.key_digest
-        if digest is None:
-            if not asked.caller.as_owner:
-                refuse(Status.KEY_UNKNOWN, "no key came with this request")
-            return OWNER_PRINCIPAL, None
-        key = self.key_of(digest)
-        if key is None:
-            refuse(Status.KEY_UNKNOWN, "this key is not known; check for a typing error or ask for a new key")
-        if asked.caller.as_gateway and asked.operation in roles.GATEWAY_REPORTS:
-            # Real spend is recorded whatever became of the key.
-            self.key_run = key.run
-            return key.principal, key.id
-        if key.revoked_at is not None:
-            refuse(Status.KEY_REVOKED, f"{key.id} was revoked at {moment_text(key.revoked_at)}")
-        if key.expires_at is not None and key.expires_at <= self.now:
-            refuse(Status.KEY_EXPIRED, f"{key.id} expired at {moment_text(key.expires_at)}")
-        if not roles.allowed(asked.operation, key.role):
-            refuse(
-                Status.ROLE_NOT_ALLOWED,
-                f"a key with role {key.role} may not {asked.operation}; roles that may: "
-                + ", ".join(sorted(roles.PERMISSIONS[asked.operation])),
-            )
-        if key.run is not None:
-            self.key_run = key.run
-            check_operation(asked.operation, key)
-        return key.principal, key.id
-
-    def key_of(self, digest: bytes) -> Key | None:
-        """A key as it stands in this batch."""
-        return self.keys.get(digest) or self.snapshot.keys[digest]
-
-    def atoms(self, text: str, currency: str, *, zero_ok: bool = False) -> int:
-        """Decimal text as positive atoms; refuses what is malformed, too precise, not positive or too large."""
-        try:
-            atoms = parse_atoms(text, self.digits(currency))
-        except MoneyError as error:
-            refuse(_MONEY_STATUS[error.code], f"{error}; amounts of {currency} have {self.digits(currency)} digits")
-        if atoms < 0 or (atoms == 0 and not zero_ok):
-            refuse(Status.AMOUNT_NOT_POSITIVE, f"{text} {currency} is not more than zero")
-        return atoms
-
-    def answered(self, asked: Command, principal: str, request_digest: bytes) -> Outcome | None:
-        """The recorded answer when this principal has used this key before (in this batch too), else None."""
-        if not asked.idempotency_key or asked.caller.key_digest is None:
-            return None
-        pair = (principal, asked.idempotency_key)
-        prior = self.answers.get(pair)
-        if prior is None:
-            prior = self.snapshot.idempotency[pair]
-            if prior is None:
-                return None
-        if prior.request_digest != request_digest:
-            refuse(
-                Status.IDEMPOTENCY_MISMATCH,
-                "this Idempotency-Key was used for another request; use a new key for a new request",
-            )
-        if not prior.body:
-            refuse(Status.RECORD_ARCHIVED, f"record {prior.log_index}, which answered this, has been archived")
-        body = parse(prior.body)
-        outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
-        if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:
-            hold = self.authorization(body["authorization"])
-            state = hold.state if hold is not None else "unknown"
-            if hold is not None and hold.due_at is not None and hold.due_at <= self.now:
-                # Its time has come, and many that are due stand before it: it ends in one of the next batches.
-                unknown = hold.on_expiry == ON_EXPIRY_UNKNOWN and state == HELD
-                state = HELD if unknown else EXPIRED
-            if state == HELD and body["kind"] == "approval_requested":
-                # It was granted meanwhile: what is answered is still the request, with the state beside it.
-                outcome.facts["state"] = state
-            if state not in OPEN_STATES:
-                outcome.status = Status.REPLAY_CLOSED
-                outcome.facts["state"] = state
-                outcome.facts["authorization"] = body["authorization"]
-                outcome.detail = "this request was approved before and its hold is no longer open"
-        return outcome
 
     # Names and texts.
 
