@@ -157,6 +157,11 @@ class EntryResponse(BaseModel):
     reprice: RepriceSaid | None = None
     transfers: list[TransferView]
     effective_at: str | None = None
+    meant_for: str | None = Field(
+        default=None,
+        description="What was asked for, where its month is closed; effective_at is where it landed.",
+    )
+    closed_by: int | None = Field(default=None, description="Log index of the closing that kept it out of its month.")
     log: Log
 
 

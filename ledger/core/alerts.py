@@ -225,6 +225,15 @@ def _freeze(memory: Memory, body: Mapping[str, Any]) -> Told:
     return [(_FREEZES[body["kind"]], data)]
 
 
+def _period(memory: Memory, body: Mapping[str, Any]) -> Told:
+    """A month that was closed, or opened again by a second person."""
+    data: dict[str, Any] = {"period": body["period"], "by": body["by"]["principal"]}
+    if body["kind"] == "period_close":
+        data |= {name: body[name] for name in ("size", "root", "digest", "accepted")}
+        return [("period.closed", data)]
+    return [("period.reopened", data | {name: body[name] for name in ("requested_by", "closing")})]
+
+
 def _budgets_in(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, str]]]:
     """(currency, balances) of the budgets that a body shows as they stand after it."""
     shown = (body.get("budget"), body.get("parent"))
@@ -376,6 +385,7 @@ _HANDLERS: Final[dict[str, Callable[[Memory, Mapping[str, Any]], Told]]] = {
     "charge": _charge,
     "adjustment": _repriced,
     **dict.fromkeys(_FREEZES, _freeze),
+    **dict.fromkeys(("period_close", "period_reopening"), _period),
     **dict.fromkeys(("approval_requested", "approval_granted", "approval_refused", "expiry", "release"), _approvals),
 }
 """Kinds of records that are worth telling by themselves."""

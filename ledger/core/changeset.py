@@ -15,6 +15,7 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
+from ledger.core.closing import Explanation, Month
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
@@ -99,11 +100,23 @@ APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_
 VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
 REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
+PERIODS: Final = _spec(
+    "periods",
+    PROJECTION,
+    Month,
+    "period",
+    "state backdated_index size root digest closed_by closed_at closed_index reopen_by reopen_backer reopen_at "
+    "reopened_index changed_index",
+)
+EXPLANATIONS: Final = _spec(
+    "explanations", PROJECTION, Explanation, "authorization_id", "flags explained_by changed_index"
+)
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
-    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS,
+    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, PERIODS,
+    EXPLANATIONS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -121,7 +134,7 @@ _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
 _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
-        "renewals", "redactions",
+        "renewals", "redactions", "periods", "periods_of", "explanations",
     )
 )  # fmt: skip
 

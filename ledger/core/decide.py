@@ -12,6 +12,7 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_closing,
     command_policies,
     command_redactions,
     command_signing,
@@ -21,6 +22,7 @@ from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_closing as closing
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
@@ -88,6 +90,10 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_closing.ClosePeriod: closing.close_period,
+    command_closing.RequestReopening: closing.request_reopening,
+    command_closing.ApproveReopening: closing.approve_reopening,
+    command_closing.Explain: closing.explain,
 }
 
 

@@ -55,6 +55,10 @@ SUBJECT_FIELDS: Final = {
     "policy_retirement": "policy",
     "run_denial": "run",
     "redaction": "redaction",
+    "period_close": "period",
+    "period_reopen_request": "period",
+    "period_reopening": "period",
+    "explanation": "authorization",
 }
 """Kind of record to the field of its body that names what it is about."""
 

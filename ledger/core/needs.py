@@ -22,11 +22,13 @@ class Needs:
         "counters",
         "delegations",
         "delegations_to",
+        "explanations",
         "idempotency",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "periods_of",
         "persons",
         "policies",
         "policy_versions",
@@ -71,6 +73,8 @@ class Needs:
         self.bodies: set[int] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
+        self.periods_of: set[str] = set()
+        self.explanations: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

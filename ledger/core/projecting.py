@@ -13,6 +13,7 @@ from typing import Any, Final
 from ledger.core import (
     projecting_approvals,
     projecting_budgets,
+    projecting_closing,
     projecting_finance,
     projecting_policies,
     projecting_redactions,
@@ -24,6 +25,7 @@ from ledger.core import (
 from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_asking import check_asking
+from ledger.core.projecting_closing import check_landing, note_time
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.projecting_requests import check_request
 from ledger.core.replaying import DECISIONS, check_decision
@@ -38,6 +40,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
     **projecting_budgets.HANDLERS,
+    **projecting_closing.HANDLERS,
 }
 """What each kind of record does to the rows."""
 
@@ -69,7 +72,9 @@ class Fold(Progress):
         check_asking(record)
         if "request" in body and "by" in body:
             check_request(record)
+        note_time(record)
         handlers[columns.kind](record)
+        check_landing(record)
         if "idempotency" in body:
             record.bind_key()
         self.size += 1

@@ -61,6 +61,10 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "webhook_removal": "remove_webhook",
         "signing_key": "adopt_signing_key",
         "redaction": "redact",
+        "period_close": "close_period",
+        "period_reopen_request": "request_reopening",
+        "period_reopening": "approve_reopening",
+        "explanation": "explain",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

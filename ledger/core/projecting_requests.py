@@ -50,6 +50,10 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "approval_refused": (("approval", "approval"),),
     "delegation": (("receiver", "receiver"),),
     "delegation_revocation": (("delegation", "delegation"),),
+    "period_close": (("period", "period"),),
+    "period_reopen_request": (("period", "period"),),
+    "period_reopening": (("period", "period"),),
+    "explanation": (("authorization", "authorization"),),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
 GIVEN: Final[dict[str, tuple[tuple[str, str], ...]]] = {

@@ -16,6 +16,7 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.closing import Explanation, Month
 from ledger.core.counter import Counter
 from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
@@ -72,6 +73,8 @@ LOOKUPS: Final = (
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
+    Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
+    Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -283,6 +286,18 @@ def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
 
 
+def _put_periods_of(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Month(*row) for row in rows), key=lambda month: month.period)
+    for month in found:
+        snapshot.periods.put(month.period, month)
+    for unit in facts.needs.periods_of:
+        snapshot.periods_of.put(unit, tuple(month.period for month in found if month.unit == unit))
+
+
+def _put_explanations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.explanations, facts.needs.explanations, {row[1]: Explanation(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -329,5 +344,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "bodies": _put_bodies,
     "redactions": _put_redactions,
     "texts": _put_texts,
+    "periods_of": _put_periods_of,
+    "explanations": _put_explanations,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -20,6 +20,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
+from ledger.core.closing import Explanation, Month
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
@@ -191,6 +192,8 @@ class Scratch:
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
+        self.periods: ScratchRows[str, Month] = rows(changeset.PERIODS)
+        self.explanations: ScratchRows[str, Explanation] = rows(changeset.EXPLANATIONS)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
         self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
@@ -208,7 +211,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts, self.redactions,
+            self.agent_counts, self.redactions, self.periods, self.explanations,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

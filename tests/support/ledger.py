@@ -323,7 +323,7 @@ class Ledger:
 
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
-    "renewals open_children bodies signing_keys redactions texts"
+    "renewals open_children bodies signing_keys redactions texts periods_of explanations"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",

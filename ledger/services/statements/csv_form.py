@@ -18,7 +18,7 @@ from ledger.core.statement import HoldLine, Line, Statement
 COLUMNS: Final = (
     "row", "day", "effective_at", "recorded_at", "kind", "authorization", "agent", "run", "budget", "category",
     "payee", "resource", "labels", "approved_by", "flags", "corrects", "corrected_by", "other_account", "currency",
-    "cost", "amount", "balance", "log_index", "position",
+    "cost", "amount", "balance", "log_index", "position", "meant_for",
 )  # fmt: skip
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What makes a spreadsheet take a text for a formula, or hides that it does; the last four are full-width forms that
@@ -66,6 +66,7 @@ def _line(line: Line, digits: Mapping[str, int]) -> list[str]:
         " ".join(str(link.log_index) for link in line.corrected_by) if line.corrected_by else "",
         line.other_account or "", line.currency, format_atoms(line.cost, scale), format_atoms(line.amount, scale),
         format_atoms(line.balance, scale), str(line.log_index), str(line.position),
+        moment_text(line.meant_for) if line.meant_for is not None else "",
     ]  # fmt: skip
 
 
