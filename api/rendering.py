@@ -20,6 +20,7 @@ from api.rendering_budgets import BUDGET_ANSWERS
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
+from api.rendering_reconciliations import reconciliation_answer
 from api.rendering_webhooks import webhook_answer
 from ledger.core.outcome import Outcome, Status
 
@@ -290,6 +291,7 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
     "signing_key": signing_key_answer,
     "redaction": _redaction,
+    "reconciliation": reconciliation_answer,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
 }

@@ -19,6 +19,7 @@ from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -99,11 +100,13 @@ APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_
 VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
 REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
+RECONCILIATIONS: Final = _spec("reconciliations", PROJECTION, Reconciliation, "id")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
     POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS,
+    RECONCILIATIONS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)

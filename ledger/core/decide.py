@@ -13,6 +13,7 @@ from ledger.core import (
     command_approvals,
     command_budgets,
     command_policies,
+    command_reconciliations,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -26,6 +27,7 @@ from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
@@ -88,6 +90,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_reconciliations.Reconcile: reconciliations.reconcile,
 }
 
 

@@ -12,6 +12,7 @@ from ledger.core import (
     needs_approvals,
     needs_budgets,
     needs_policies,
+    needs_reconciliations,
     needs_redactions,
     needs_setup,
     needs_spending,
@@ -30,6 +31,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
     **needs_redactions.SEEK,
+    **needs_reconciliations.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

@@ -61,6 +61,7 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "webhook_removal": "remove_webhook",
         "signing_key": "adopt_signing_key",
         "redaction": "redact",
+        "reconciliation": "reconcile",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

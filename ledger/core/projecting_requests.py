@@ -50,12 +50,29 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "approval_refused": (("approval", "approval"),),
     "delegation": (("receiver", "receiver"),),
     "delegation_revocation": (("delegation", "delegation"),),
+    "reconciliation": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "currency",
+            "source",
+            "starts_at",
+            "ends_at",
+            "provider_total",
+            "differences",
+            "files",
+            "lines",
+            "matched",
+            "booked",
+        )
+    ),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
 GIVEN: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "extension": (("currency", "currency"),),
     "refund": (("category", "category"), ("payee", "payee")),
     "budget_renewal": tuple((field, field) for field in ("every", "amount", "carry_over", "currency")),
+    "reconciliation": (("at_size", "at_size"),),
 }
 """The same, where the request need not say it."""
 NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {

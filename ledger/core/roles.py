@@ -59,6 +59,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
     "redact": _ADMIN_ONLY,
+    "reconcile": frozenset((FINANCE, ADMIN)),
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),
