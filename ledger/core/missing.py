@@ -11,6 +11,7 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_outcomes,
     needs_policies,
     needs_redactions,
     needs_setup,
@@ -29,6 +30,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_policies.SEEK,
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
+    **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""

@@ -31,7 +31,7 @@ from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
@@ -113,6 +113,8 @@ class Store(Protocol):
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def run_outcomes(self) -> Rows[tuple[str, int], RunOutcome]: ...
 
 
 class Progress:
