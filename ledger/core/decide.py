@@ -12,6 +12,7 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_outcomes,
     command_policies,
     command_reconciliations,
     command_redactions,
@@ -26,6 +27,7 @@ from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_outcomes as outcomes_of_runs
 from ledger.core import deciding_policies as policies
 from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
@@ -71,6 +73,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,
+    command_outcomes.ReportOutcome: outcomes_of_runs.report_outcome,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
     command_approvals.GrantApproval: approvals.grant_approval,

@@ -56,6 +56,7 @@ SUBJECT_FIELDS: Final = {
     "run_denial": "run",
     "redaction": "redaction",
     "reconciliation": "reconciliation",
+    "outcome": "run",
 }
 """Kind of record to the field of its body that names what it is about."""
 

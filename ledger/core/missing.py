@@ -11,6 +11,7 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_outcomes,
     needs_policies,
     needs_reconciliations,
     needs_redactions,
@@ -30,6 +31,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_policies.SEEK,
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
+    **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
     **needs_reconciliations.SEEK,
 }

@@ -14,6 +14,7 @@ from ledger.core import (
     projecting_approvals,
     projecting_budgets,
     projecting_finance,
+    projecting_outcomes,
     projecting_policies,
     projecting_reconciliations,
     projecting_redactions,
@@ -39,6 +40,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
     **projecting_reconciliations.HANDLERS,
+    **projecting_outcomes.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""

@@ -32,7 +32,7 @@ from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
@@ -116,6 +116,8 @@ class Store(Protocol):
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
     @property
     def reconciliations(self) -> Rows[str, Reconciliation]: ...
+    @property
+    def run_outcomes(self) -> Rows[tuple[str, int], RunOutcome]: ...
 
 
 class Progress:

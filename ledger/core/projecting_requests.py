@@ -41,6 +41,7 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "run": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "run_denial": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "name": (("kind", "name_kind"), ("name", "name")),
+    "outcome": (("success", "success"), ("score_millionths", "score_millionths")),
     "policy": (("policy", "policy"), ("digest", "digest")),
     "policy_retirement": (("policy", "policy"),),
     "webhook": (("url", "url"), ("events", "events")),
@@ -93,6 +94,7 @@ NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "budget_freeze": (("budget", "budgets", "budget"),),
     "budget_unfreeze": (("budget", "budgets", "budget"),),
     "run": (("agent", "agents", "agent"),),
+    "outcome": (("run", "runs", "run"),),
     "run_denial": (("agent", "agents", "agent"),),
 }
 """Kind of record to (field of the request, rows that it names by name or id, field of the body with the name). What is

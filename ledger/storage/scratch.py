@@ -26,7 +26,7 @@ from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 from ledger.storage.scratch_texts import TABLES as TEXT_TABLES
@@ -193,6 +193,7 @@ class Scratch:
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self.reconciliations: ScratchRows[str, Reconciliation] = rows(changeset.RECONCILIATIONS)
+        self.run_outcomes: ScratchRows[tuple[str, int], RunOutcome] = rows(changeset.RUN_OUTCOMES)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
         self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
@@ -210,7 +211,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts, self.redactions, self.reconciliations,
+            self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

@@ -20,7 +20,7 @@ from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Snapshot
 from ledger.core.webhook import Webhook
@@ -115,6 +115,7 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
+        "run_outcomes": [RunOutcome(book_id, "run-42", 0, "crawler", True, 800_000, "agent:crawler", 1_000)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
         "reconciliations": [
             Reconciliation(

@@ -36,6 +36,7 @@ from ledger.core.command import (
     RotateKey,
 )
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
+from ledger.core.command_outcomes import ReportOutcome
 from ledger.core.command_policies import ApplyPolicy
 from ledger.core.command_reconciliations import Reconcile
 from ledger.core.command_redactions import Redact
@@ -130,6 +131,7 @@ def play(ledger: Ledger) -> None:
     ledger.do(AddName, admin, kind="payee", name="anthropic")
     ledger.do(OpenRun, crawler, name="run-1")
     _cap(ledger, crawler)
+    _judge(ledger, crawler, finance)
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
     metered = _spend(ledger, crawler, reader)
@@ -312,6 +314,22 @@ def _administer(ledger: Ledger, crawler: Caller) -> None:
     key = str((made.body or {})["key"])
     ledger.do(RotateKey, admin, key=key, digest=ledger._digest(), overlap_seconds=60)
     ledger.do(RevokeKey, admin, key=key, reason="leaked")
+
+
+def _judge(ledger: Ledger, crawler: Caller, finance: Caller) -> None:
+    """Outcomes of runs: with a score and without, one that finance corrects, by an agent above and with a run's key."""
+    ledger.do(OpenRun, ledger.admin, name="run-below", agent="reader")
+    digest = ledger._digest()
+    ledger.do(CreateKey, crawler, digest=digest, role="agent", run="run-below", ttl_seconds=600)
+    below = str((ledger.do(OpenRun, crawler, name="run-named").body or {})["id"])
+    said = [
+        ledger.do(ReportOutcome, crawler, run="run-1", success=True, score=800_000),
+        ledger.do(ReportOutcome, finance, run="run-1", success=False),
+        ledger.do(ReportOutcome, crawler, run="run-below", success=True, score=1_000_000),
+        ledger.do(ReportOutcome, Caller(digest), run="run-below", success=False, score=0),
+        ledger.do(ReportOutcome, ledger.admin, run=below, success=True),
+    ]
+    assert [one.status.value for one in said] == ["done"] * 5, said
 
 
 def _redact(ledger: Ledger, crawler: Caller) -> None:
