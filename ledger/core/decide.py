@@ -13,7 +13,9 @@ from ledger.core import (
     command_approvals,
     command_budgets,
     command_closing,
+    command_outcomes,
     command_policies,
+    command_reconciliations,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -27,7 +29,9 @@ from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_outcomes as outcomes_of_runs
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
@@ -71,6 +75,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,
+    command_outcomes.ReportOutcome: outcomes_of_runs.report_outcome,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
     command_approvals.GrantApproval: approvals.grant_approval,
@@ -94,6 +99,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_closing.RequestReopening: closing.request_reopening,
     command_closing.ApproveReopening: closing.approve_reopening,
     command_closing.Explain: closing.explain,
+    command_reconciliations.Reconcile: reconciliations.reconcile,
 }
 
 

@@ -59,6 +59,8 @@ SUBJECT_FIELDS: Final = {
     "period_reopen_request": "period",
     "period_reopening": "period",
     "explanation": "authorization",
+    "reconciliation": "reconciliation",
+    "outcome": "run",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -22,10 +22,11 @@ from ledger.core.closing import (
     UNKNOWN_HOLDS,
     CheckResult,
 )
+from ledger.core.money import currency_digits
 from ledger.core.period import Period
 from ledger.core.spend_line import day_number
 from ledger.core.windows import day_start
-from ledger.storage import queries_accounts, queries_closing
+from ledger.storage import queries_accounts, queries_closing, queries_reconciliations
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -92,9 +93,36 @@ def _pending(looked: Looked) -> list[str]:
 
 
 def _unreconciled(looked: Looked) -> list[str]:
-    """Payees that billed something in the month, and whose bills nobody compared with what they say."""
+    """Payees with whom something was spent in the month, each with the currencies in which no accepted reconciliation
+    covers all of the month: ``openai USD``. Units that are not money are owed to nobody."""
+    period = looked.period
+    first, last = _days(looked)
     with looked.engine.connect() as connection:
-        return payees_of(connection, looked)
+        billed = queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
+        there = set(with_lines(connection, looked, "payee", sorted({payee for payee, _ in billed})))
+        compared = queries_reconciliations.of_period(
+            connection, looked.book_id, period.starts_at, period.ends_at, looked.size
+        )
+    left = []
+    for payee, currency in billed:
+        if payee in there and currency_digits(currency) is not None:
+            spans = [
+                (one.starts_at, one.ends_at)
+                for one in compared
+                if one.accepted and (one.payee, one.currency) == (payee, currency)
+            ]
+            if not _covers(spans, period):
+                left.append(f"{payee} {currency}")
+    return left
+
+
+def _covers(spans: list[tuple[int, int]], period: Period) -> bool:
+    """Whether stretches of time leave nothing of a month out."""
+    reached = period.starts_at
+    for starts_at, ends_at in sorted(spans):
+        if starts_at <= reached:
+            reached = max(reached, ends_at)
+    return reached >= period.ends_at
 
 
 def payees_of(connection: Connection, looked: Looked) -> list[str]:
@@ -104,9 +132,14 @@ def payees_of(connection: Connection, looked: Looked) -> list[str]:
 
 def named_by_day(connection: Connection, looked: Looked, column: str) -> list[str]:
     """Agents or payees that may have a line in the month: those that the totals of its days name."""
-    first = day_number(looked.timezone, looked.period.starts_at)
-    last = day_number(looked.timezone, looked.period.ends_at - 1)
+    first, last = _days(looked)
     return queries_closing.named_in_days(connection, looked.book_id, column, first=first, last=last)
+
+
+def _days(looked: Looked) -> tuple[int, int]:
+    """The first and the last day of the month, since 1970."""
+    timezone, period = looked.timezone, looked.period
+    return day_number(timezone, period.starts_at), day_number(timezone, period.ends_at - 1)
 
 
 def with_lines(connection: Connection, looked: Looked, column: str, names: list[str]) -> list[str]:

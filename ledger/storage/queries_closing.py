@@ -124,6 +124,20 @@ def named_in_days(connection: Connection, book_id: int, column: str, *, first: i
     return sorted(connection.execute(statement).scalars())
 
 
+def billed_in_days(connection: Connection, book_id: int, *, first: int, last: int) -> list[tuple[str, str]]:
+    """(payee, currency) of what the totals of some days say was spent, both days included; in order."""
+    columns = spend_days.c
+    statement = (
+        select(columns.payee, columns.currency)
+        .where(
+            columns.book_id == book_id, columns.day >= first, columns.day <= last, columns.payee != NOBODY,
+            columns.amount != 0,
+        )
+        .distinct()
+    )  # fmt: skip
+    return sorted((row[0], row[1]) for row in connection.execute(statement))
+
+
 def has_lines(
     connection: Connection, book_id: int, column: str, name: str, *, starts_at: int, ends_at: int, size: int
 ) -> bool:

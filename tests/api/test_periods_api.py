@@ -67,7 +67,7 @@ def test_a_month_is_closed_and_later_entries_land_in_the_next(shop: Shop) -> Non
     """The checks, the digests, the statement at its size for ever, the entry that comes too late and says so."""
     open_now = shop.month()
     failing = {check["name"]: check["items"] for check in open_now["checks"] if check["failing"]}
-    assert failing == {"flags": [f"{shop.charge} unauthorized"], "reconciliation": ["serp"]}
+    assert failing == {"flags": [f"{shop.charge} unauthorized"], "reconciliation": ["serp USD"]}
     refused = shop.post(f"/v1/periods/{MONTH}/close")
     assert (refused.status, refused.code) == (409, "checks_failed")
     assert {check["name"] for check in refused.json["checks"]} == set(failing)

@@ -340,6 +340,7 @@ ID_PREFIXES = {
     "open_run": "run",
     "register_webhook": "whk",
     "redact": "rdc",
+    "reconcile": "rcn",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
-    "signing_keys redactions periods explanations"
+    "signing_keys redactions reconciliations run_outcomes periods explanations"
 ).split()
 
 
@@ -62,6 +62,8 @@ class MemoryStore:
     redactions: MemoryRows
     periods: MemoryRows
     explanations: MemoryRows
+    reconciliations: MemoryRows
+    run_outcomes: MemoryRows
 
     def __init__(self) -> None:
         for name in TABLES:
