@@ -30,6 +30,7 @@ from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
+from ledger.services.journal.making import Journals
 from ledger.services.lining import Lining
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
@@ -104,6 +105,7 @@ class Context:
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
+        self.journals = Journals(engine, self.statements)
         self.lining = Lining(
             engine,
             self.statements.liner,

@@ -91,7 +91,7 @@ class Statements:
 
     def __init__(self, engine: Engine, side: SideWriter) -> None:
         self.liner = Liner(engine, side)
-        self._prover = Prover(engine, Tiler(engine, side))
+        self.prover = Prover(engine, Tiler(engine, side))
         self._engine = engine
 
     def make(
@@ -125,7 +125,7 @@ class Statements:
             found = self._find(connection, book_id, scope, size)
         # Up to the end and not to the size alone: what ended since then is needed to know what was open then.
         self.liner.catch_up(book_id, head.size, records_max=records_max, progress=progress)
-        root = head.root if size == head.size else self._prover.consistency(book_id, size).first_root
+        root = head.root if size == head.size else self.prover.consistency(book_id, size).first_root
         return self._made(book, found, chosen, size, root)
 
     def _made(self, book: Book, found: _Found, period: Period, size: int, root: bytes) -> Statement:
