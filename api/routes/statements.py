@@ -38,7 +38,9 @@ UNWRITTEN_MAX = 20_000
 _OTHER_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            form.media_type.split(";")[0]: {"schema": {"type": "string"}}
+            form.media_type.split(";")[0]: {
+                "schema": {"type": "string", **({"format": "binary"} if form.is_binary else {})}
+            }
             for form in FORMATS.values()
             if form is not JSON
         }

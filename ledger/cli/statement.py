@@ -97,7 +97,7 @@ def command(
     """
     scope = _scope(scopes)
     chosen_form = form or (_SUFFIXES.get(out.suffix.lower(), "text") if out is not None else "text")
-    if out is None and FORMATS[chosen_form].is_binary and sys.stdout.isatty():
+    if out is None and FORMATS[chosen_form].is_binary and _is_terminal():
         raise BadValue(
             f"{chosen_form} is nothing that a terminal shows: say where to, such as -o statement.{chosen_form}"
         )
@@ -112,6 +112,10 @@ def command(
         return
     with _from_database(database_url, book, scope, period, chosen_form, paper, at_size) as pieces:
         _write(pieces, out)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _scope(scopes: dict[str, str | None]) -> str:

@@ -55,11 +55,12 @@ def made(
     book: str = "acme",
     holds: int = 2,
     atoms_max: int = 99 * 10**9,
+    places: int = 4,
     checkpoint: bool = True,
 ) -> Statement:
-    """A statement of November 2026 with so many lines and holds."""
+    """A statement of November 2026 with so many lines and holds. Amounts have ``places`` digits after the point."""
     chance = random.Random(7)
-    found = [_line(chance, at, lines, currencies, resources, payees, atoms_max) for at in range(lines)]
+    found = [_line(chance, at, lines, currencies, resources, payees, atoms_max, places) for at in range(lines)]
     open_holds = [_hold(at, currencies[at % len(currencies)], resources[-1]) for at in range(holds)]
     digits = Digits()
     opening = {currency: 1_234_567 * 10 ** max(0, digits[currency] - 2) for currency in currencies}
@@ -85,9 +86,10 @@ def _line(
     resources: Sequence[str],
     payees: Sequence[str],
     atoms_max: int,
+    places: int,
 ) -> Line:
     currency = chance.choice(currencies)
-    step = 10 ** max(0, Digits()[currency] - 4)
+    step = 10 ** max(0, Digits()[currency] - places)
     cost = chance.randrange(1, atoms_max // step + 1) * step
     kind = chance.choice(("settlement", "settlement", "settlement", "charge", "refund", "reprice"))
     is_correction = kind in ("refund", "reprice")

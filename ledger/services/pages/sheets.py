@@ -30,9 +30,9 @@ _INK: Final = "#1F4E79"
 _PALE: Final = "#EEF3F8"
 
 
-def is_exact(atoms: int, digits: int) -> bool:
-    """Whether a spreadsheet holds this amount exactly."""
-    return len(format_atoms(abs(atoms), digits, at_least=0).replace(".", "").lstrip("0")) <= DIGITS_MAX
+def is_exact(atoms: int) -> bool:
+    """Whether a spreadsheet holds this amount exactly, whatever the digits of its currency."""
+    return len(str(abs(atoms)).rstrip("0")) <= DIGITS_MAX
 
 
 def number(atoms: int, digits: int) -> float:
@@ -149,7 +149,7 @@ class Sheet:
     ) -> None:
         """An amount, as a number where it is one exactly. With a formula the amount is what viewers show that do not
         calculate."""
-        if not is_exact(atoms, digits):
+        if not is_exact(atoms):
             self._sheet.write_string(
                 row, column, format_atoms(atoms, digits), self._book.style(align="right", bold=bold)
             )
