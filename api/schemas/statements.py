@@ -43,6 +43,7 @@ class StatementCheckpoint(BaseModel):
     size: int
     root: str = Field(description="64 hexadecimal digits.")
     signed_at: str
+    origin: str = Field(description="The log's name in its checkpoints.", examples=["bursar/acme-0123abcd"])
 
 
 class LineLink(BaseModel):

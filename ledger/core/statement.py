@@ -157,11 +157,13 @@ class StatementLog:
 @dataclass(frozen=True, slots=True)
 class StatementCheckpoint:
     """The last checkpoint that was signed of fewer records than the statement's log has: a checkpoint of as many or
-    more may be signed later, and must not change a statement that is taken again."""
+    more may be signed later, and must not change a statement that is taken again. ``origin`` is the name of the log in
+    its checkpoints, which never changes."""
 
     size: int
     root: bytes
     signed_at: int
+    origin: str
 
 
 @dataclass(slots=True)

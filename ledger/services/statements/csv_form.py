@@ -1,8 +1,8 @@
 """A statement as a CSV file: one table, each row saying in its first column what it is.
 
-Owns the columns, whose names and order are part of the contract (``docs/statements.md``), and what keeps a spreadsheet
-from taking a text for a formula. Invariants: RFC 4180, with CRLF and UTF-8; amounts are plain decimals; a text that a
-spreadsheet could take for a formula begins with an apostrophe; the same statement gives the same bytes.
+Owns the columns, whose names and order are part of the contract (``docs/statements.md``). Invariants: RFC 4180, with
+CRLF and UTF-8; amounts are plain decimals; a text that a spreadsheet could take for a formula begins with an
+apostrophe; the same statement gives the same bytes.
 """
 
 import csv
@@ -14,15 +14,13 @@ from typing import Final
 from ledger.core.moment import moment_text
 from ledger.core.money import format_atoms
 from ledger.core.statement import HoldLine, Line, Statement
+from ledger.services.pages.neutral import neutral
 
 COLUMNS: Final = (
     "row", "day", "effective_at", "recorded_at", "kind", "authorization", "agent", "run", "budget", "category",
     "payee", "resource", "labels", "approved_by", "flags", "corrects", "corrected_by", "other_account", "currency",
     "cost", "amount", "balance", "log_index", "position",
 )  # fmt: skip
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What makes a spreadsheet take a text for a formula, or hides that it does; the last four are full-width forms that
-some take for the same."""
 ROWS_AT_ONCE: Final = 200
 
 
@@ -31,11 +29,6 @@ def write_csv(statement: Statement) -> Iterator[bytes]:
     not add up."""
     yield _lines([COLUMNS])
     yield from _pieces(_rows(statement))
-
-
-def neutral(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: it is put behind an apostrophe where it could be one."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _rows(statement: Statement) -> Iterator[list[str]]:

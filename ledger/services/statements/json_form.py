@@ -58,6 +58,7 @@ def heading(statement: Statement) -> dict[str, Any]:
             "size": checkpoint.size,
             "root": checkpoint.root.hex(),
             "signed_at": moment_text(checkpoint.signed_at),
+            "origin": checkpoint.origin,
         },
     }
 
