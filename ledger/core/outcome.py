@@ -50,6 +50,7 @@ class Status(Enum):
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
     DELEGATION_INVALID = "delegation_invalid"
     TREE_TOO_DEEP = "tree_too_deep"
+    RECORD_NOT_CORRECTABLE = "record_not_correctable"
     # The state it is in.
     NAME_TAKEN = "name_taken"
     WRONG_STATE = "wrong_state"
