@@ -80,6 +80,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.DELEGATION_INVALID: Row(
         422, "Delegation invalid", "Name another person as the receiver, and an end within 90 days of the start."
     ),
+    Status.RECONCILIATION_INVALID: Row(
+        422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
+    ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(
         422, "Sorts of account mixed", "A transfer joins two budgetary accounts or two real ones, never one of each."

@@ -21,8 +21,10 @@ from api.rendering_corrections import CORRECTION_ANSWERS, second_person_said
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
+from api.rendering_reconciliations import reconciliation_answer
 from api.rendering_webhooks import webhook_answer
 from ledger.core.outcome import Outcome, Status
+from ledger.core.run import score_text
 
 _KINDS_DONE: Final = frozenset(
     (
@@ -258,6 +260,19 @@ def _run(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     }
 
 
+def _outcome(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    body = outcome.body or {}
+    return {
+        "run": body["run"],
+        "agent": body["agent"],
+        "success": body["success"],
+        **({"score": score_text(body["score_millionths"])} if "score_millionths" in body else {}),
+        "reported_by": body["by"]["principal"],
+        "recorded_at": body["time"],
+        "log": log_of(outcome),
+    }
+
+
 def _unit(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     body = outcome.body or {}
     return {"name": body["unit"], "digits": body["digits"], "log": log_of(outcome)}
@@ -289,11 +304,13 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(("key", "key_rotation", "key_revocation"), _key),
     **dict.fromkeys(("budget", "budget_agents"), _budget),
     "run": _run,
+    "outcome": _outcome,
     "unit": _unit,
     "name": _name,
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
     "signing_key": signing_key_answer,
     "redaction": _redaction,
+    "reconciliation": reconciliation_answer,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
     **CORRECTION_ANSWERS,

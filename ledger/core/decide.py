@@ -13,7 +13,9 @@ from ledger.core import (
     command_approvals,
     command_budgets,
     command_corrections,
+    command_outcomes,
     command_policies,
+    command_reconciliations,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -27,7 +29,9 @@ from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_outcomes as outcomes_of_runs
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_reversals as reversals
@@ -72,6 +76,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,
+    command_outcomes.ReportOutcome: outcomes_of_runs.report_outcome,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
     command_approvals.GrantApproval: approvals.grant_approval,
@@ -96,6 +101,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_corrections.ApproveCorrection: corrections.approve_correction,
     command_corrections.RefuseCorrection: corrections.refuse_correction,
     command_corrections.WithdrawCorrection: corrections.withdraw_correction,
+    command_reconciliations.Reconcile: reconciliations.reconcile,
 }
 
 

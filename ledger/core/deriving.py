@@ -59,6 +59,8 @@ SUBJECT_FIELDS: Final = {
     "correction_requested": "correction",
     "correction_refused": "correction",
     "correction_withdrawn": "correction",
+    "reconciliation": "reconciliation",
+    "outcome": "run",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -15,7 +15,9 @@ from ledger.core import (
     projecting_budgets,
     projecting_corrections,
     projecting_finance,
+    projecting_outcomes,
     projecting_policies,
+    projecting_reconciliations,
     projecting_redactions,
     projecting_setup,
     projecting_signing,
@@ -39,6 +41,8 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_webhooks.HANDLERS,
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
+    **projecting_reconciliations.HANDLERS,
+    **projecting_outcomes.HANDLERS,
     **projecting_budgets.HANDLERS,
     **projecting_corrections.HANDLERS,
 }

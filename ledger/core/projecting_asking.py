@@ -65,6 +65,8 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "correction_requested": "charge refund reprice adjust reverse set_correction_rule",
         "correction_refused": "refuse_correction",
         "correction_withdrawn": "withdraw_correction",
+        "reconciliation": "reconcile",
+        "outcome": "report_outcome",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""
@@ -84,7 +86,7 @@ WITHOUT_IDEMPOTENCY_KEY: Final = frozenset(("webhook_removal",))
 """What a request without an idempotency key does, because doing it again changes nothing: HTTP's DELETE (RFC 9110,
 section 9.2.2)."""
 KINDS_OF_A_RUN: Final = frozenset(
-    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry")
+    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry", "outcome")
 )
 """Kinds of records that a key for one run may have asked for; an expiry is asked for where nobody knows what became of
 a hold."""

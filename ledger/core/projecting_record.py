@@ -31,8 +31,9 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
@@ -124,6 +125,10 @@ class Store(Protocol):
     def reversals(self) -> Rows[int, Reversal]: ...
     @property
     def reversible(self) -> Rows[int, Reversible]: ...
+    @property
+    def reconciliations(self) -> Rows[str, Reconciliation]: ...
+    @property
+    def run_outcomes(self) -> Rows[tuple[str, int], RunOutcome]: ...
 
 
 class Progress:

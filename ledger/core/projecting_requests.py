@@ -41,6 +41,7 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "run": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "run_denial": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "name": (("kind", "name_kind"), ("name", "name")),
+    "outcome": (("success", "success"), ("score_millionths", "score_millionths")),
     "policy": (("policy", "policy"), ("digest", "digest")),
     "policy_retirement": (("policy", "policy"),),
     "webhook": (("url", "url"), ("events", "events")),
@@ -54,12 +55,29 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "correction_rule": (("currency", "currency"), ("above", "above")),
     "correction_refused": (("correction", "correction"),),
     "correction_withdrawn": (("correction", "correction"),),
+    "reconciliation": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "currency",
+            "source",
+            "starts_at",
+            "ends_at",
+            "provider_total",
+            "differences",
+            "files",
+            "lines",
+            "matched",
+            "booked",
+        )
+    ),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
 GIVEN: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "extension": (("currency", "currency"),),
     "refund": (("category", "category"), ("payee", "payee")),
     "budget_renewal": tuple((field, field) for field in ("every", "amount", "carry_over", "currency")),
+    "reconciliation": (("at_size", "at_size"),),
 }
 """The same, where the request need not say it."""
 NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
@@ -80,6 +98,7 @@ NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "budget_freeze": (("budget", "budgets", "budget"),),
     "budget_unfreeze": (("budget", "budgets", "budget"),),
     "run": (("agent", "agents", "agent"),),
+    "outcome": (("run", "runs", "run"),),
     "run_denial": (("agent", "agents", "agent"),),
 }
 """Kind of record to (field of the request, rows that it names by name or id, field of the body with the name). What is

@@ -342,6 +342,7 @@ ID_PREFIXES = {
     "redact": "rdc",
     "reverse": "rev",
     "set_correction_rule": "cor",
+    "reconcile": "rcn",
 }
 
 
