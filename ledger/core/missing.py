@@ -11,6 +11,7 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_corrections,
     needs_outcomes,
     needs_policies,
     needs_reconciliations,
@@ -33,6 +34,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_budgets.SEEK,
     **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
+    **needs_corrections.SEEK,
     **needs_reconciliations.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""

@@ -47,7 +47,7 @@ from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
-from tests.support import every_budget, every_policy
+from tests.support import every_budget, every_correction, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -138,6 +138,7 @@ def play(ledger: Ledger) -> None:
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
     _approve(ledger, crawler)
+    every_correction.correct(ledger)
     _tell(ledger)
     _sign(ledger)
     _redact(ledger, crawler)
