@@ -20,6 +20,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "close": "Close a month: check it, and record the digests of its statements.",
     "reopen": "Open the month again that was closed last, by two persons.",
     "periods": "See which months are closed, and compare their statements with the digests on record.",
+    "journal": "Write the journal for other programs: beancount, hledger, CSV, FOCUS, OpenTelemetry.",
+    "reconcile": "Compare a provider's figures with the ledger, and book what is accepted.",
     "rebuild": "Make again what statements are read from, out of the log.",
     "checkpoint": "Sign the log as it is now, and rotate the key that signs.",
     "prove": "Print proof of an authorization: a file that anybody can check.",

@@ -13,6 +13,7 @@ from ledger.core import (
     command_approvals,
     command_budgets,
     command_closing,
+    command_corrections,
     command_outcomes,
     command_policies,
     command_reconciliations,
@@ -25,6 +26,7 @@ from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
 from ledger.core import deciding_closing as closing
+from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
@@ -34,6 +36,7 @@ from ledger.core import deciding_policies as policies
 from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
+from ledger.core import deciding_reversals as reversals
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
 from ledger.core import deciding_signing as signing
@@ -95,6 +98,11 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_corrections.Reverse: reversals.reverse,
+    command_corrections.SetCorrectionRule: corrections.set_correction_rule,
+    command_corrections.ApproveCorrection: corrections.approve_correction,
+    command_corrections.RefuseCorrection: corrections.refuse_correction,
+    command_corrections.WithdrawCorrection: corrections.withdraw_correction,
     command_closing.ClosePeriod: closing.close_period,
     command_closing.RequestReopening: closing.request_reopening,
     command_closing.ApproveReopening: closing.approve_reopening,

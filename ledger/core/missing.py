@@ -12,6 +12,7 @@ from ledger.core import (
     needs_approvals,
     needs_budgets,
     needs_closing,
+    needs_corrections,
     needs_outcomes,
     needs_policies,
     needs_reconciliations,
@@ -34,6 +35,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_budgets.SEEK,
     **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
+    **needs_corrections.SEEK,
     **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
 }

@@ -51,6 +51,7 @@ class Status(Enum):
     DELEGATION_INVALID = "delegation_invalid"
     RECONCILIATION_INVALID = "reconciliation_invalid"
     TREE_TOO_DEEP = "tree_too_deep"
+    RECORD_NOT_CORRECTABLE = "record_not_correctable"
     # The state it is in.
     NAME_TAKEN = "name_taken"
     WRONG_STATE = "wrong_state"

@@ -14,6 +14,7 @@ from ledger.core import (
     projecting_approvals,
     projecting_budgets,
     projecting_closing,
+    projecting_corrections,
     projecting_finance,
     projecting_outcomes,
     projecting_policies,
@@ -28,6 +29,7 @@ from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_asking import check_asking
 from ledger.core.projecting_closing import check_landing, note_time
+from ledger.core.projecting_corrections import check_approved
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.projecting_requests import check_request
 from ledger.core.replaying import DECISIONS, check_decision
@@ -44,6 +46,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_reconciliations.HANDLERS,
     **projecting_outcomes.HANDLERS,
     **projecting_budgets.HANDLERS,
+    **projecting_corrections.HANDLERS,
     **projecting_closing.HANDLERS,
 }
 """What each kind of record does to the rows."""
@@ -76,6 +79,8 @@ class Fold(Progress):
         check_asking(record)
         if "request" in body and "by" in body:
             check_request(record)
+        if "approved_by" in body:
+            check_approved(record)
         note_time(record)
         handlers[columns.kind](record)
         check_landing(record)

@@ -47,7 +47,9 @@ def check_landing(record: Record) -> None:
     """Note a difference unless the record counts for the moment that was asked for, or where that lies in a closed
     month for the first instant after the last of these; and note which month it was backdated into."""
     body = record.body
-    meant = body.get("request", _NOTHING).get("effective_at")
+    # What is asked for and waits for a second person counts for no moment yet.
+    waits = record.columns.kind == "correction_requested"
+    meant = None if waits else body.get("request", _NOTHING).get("effective_at")
     if meant is None:
         for field in _LANDING:
             if field in body:

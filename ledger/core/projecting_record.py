@@ -16,6 +16,7 @@ from ledger.core.book import Book, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import canonical_bytes
 from ledger.core.closing import Explanation, Month
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
 from ledger.core.deriving import Columns
 from ledger.core.invariants import (
@@ -115,6 +116,16 @@ class Store(Protocol):
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def corrections(self) -> Rows[str, Correction]: ...
+    @property
+    def correction_rules(self) -> Rows[str, CorrectionRule]: ...
+    @property
+    def correction_sums(self) -> Rows[tuple[str, str], CorrectionSum]: ...
+    @property
+    def reversals(self) -> Rows[int, Reversal]: ...
+    @property
+    def reversible(self) -> Rows[int, Reversible]: ...
     @property
     def periods(self) -> Rows[str, Month]: ...
     @property
@@ -283,7 +294,9 @@ class Record:
         """The idempotency key that this record answers, unless its denial may soon be otherwise."""
         body = self.body
         digest, request_digest = body["idempotency"]
-        if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
+        # Where a second person approved it, it answers the request of that person.
+        bound = body["approved_by"]["request"] if "approved_by" in body else body["request"]
+        if sha256(canonical_bytes(bound)).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
         if "key" not in body["by"]:
             return

@@ -51,6 +51,10 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "approval_refused": (("approval", "approval"),),
     "delegation": (("receiver", "receiver"),),
     "delegation_revocation": (("delegation", "delegation"),),
+    "reversal": (("record", "reverses"),),
+    "correction_rule": (("currency", "currency"), ("above", "above")),
+    "correction_refused": (("correction", "correction"),),
+    "correction_withdrawn": (("correction", "correction"),),
     "period_close": (("period", "period"),),
     "period_reopen_request": (("period", "period"),),
     "period_reopening": (("period", "period"),),
@@ -111,6 +115,8 @@ _CHOSEN_BY_RULE: Final = frozenset(
     )
     for field in fields
 )  # fmt: skip
+_REVERSING: Final = frozenset(("refund", "adjustment"))
+"""Kinds of records that a reversal is."""
 _FLAGS: Final = ("accept_pending", "partial_ok", "afford")
 """Of a request to spend: there and true, or not there."""
 _OF_OWNER: Final = frozenset(("settlement", "release", "extension", "expiry", "denial"))
@@ -122,6 +128,10 @@ def check_request(record: Record) -> None:
     another's."""
     body, kind = record.body, record.columns.kind
     request = body["request"]
+    if request["operation"] == "reverse" and kind in _REVERSING:
+        kind = "reversal"
+    elif kind in _REVERSING:
+        record.expect("reverses", None)
     for field, said in SAME.get(kind, ()):
         _expect(record, field, request.get(field), body.get(said))
     for field, said in GIVEN.get(kind, ()):
@@ -180,9 +190,13 @@ def _denial(record: Record, request: dict[str, Any]) -> None:
 
 
 def _adjustment(record: Record, request: dict[str, Any]) -> None:
-    """One that names an authorization corrects its price, and no other does."""
+    """One that names an authorization corrects its price, and no other does; another may name what it corrects."""
     expected = "reprice" if "authorization" in record.body else "adjust"
     _expect(record, "operation", request["operation"], expected)
+    corrects = request.get("corrects")
+    _expect(record, "corrects", corrects, record.body.get("corrects"))
+    if corrects is not None and not 0 <= corrects < record.index:
+        record.differ("an adjustment corrects what is not there yet", "an earlier record", corrects)
 
 
 def _granted(record: Record, request: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.closing import Explanation, Month
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
@@ -118,6 +119,32 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
         "run_outcomes": [RunOutcome(book_id, "run-42", 0, "crawler", True, 800_000, "agent:crawler", 1_000)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "correction_rules": [
+            CorrectionRule(book_id, "USD", 100, 0, 0),
+            CorrectionRule(book_id, "tokens", None, 0, 0),
+        ],
+        "correction_sums": [CorrectionSum(book_id, "ada", "USD", 739_000, 7, 0)],
+        "corrections": [
+            Correction(
+                book_id,
+                numbered_id("cor", at),
+                "refund",
+                state,
+                "{}",
+                '[["USD","5"]]',
+                "person:ada",
+                numbered_id("key", 1),
+                "person:owner",
+                1,
+                9,
+                decided,
+                decided and "person:bob",
+                at,
+                at,
+            )
+            for at, (state, decided) in enumerate((("pending", None), ("approved", 5)))
+        ],
+        "reversals": [Reversal(book_id, 0, 1)],
         "periods": months(book_id),
         "explanations": [Explanation(book_id, numbered_id("auth", 1), 3, "person:ada", 0, 0)],
         "reconciliations": [

@@ -49,7 +49,7 @@ from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
 from ledger.storage import queries_log
 from ledger.storage.engine import create_engine
-from tests.support import closing_months, every_budget, every_policy
+from tests.support import closing_months, every_budget, every_correction, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -153,6 +153,7 @@ def play(ledger: Ledger) -> None:
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
     _approve(ledger, crawler)
+    every_correction.correct(ledger)
     _tell(ledger)
     _sign(ledger)
     _redact(ledger, crawler)
