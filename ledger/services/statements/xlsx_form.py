@@ -24,6 +24,7 @@ COLUMNS: Final = (
     ("Run", 16), ("Budget", 16), ("Category", 14), ("Payee", 16), ("Resource", 24), ("Labels", 20),
     ("Approved by", 16), ("Flags", 20), ("Corrects record", 10), ("Corrected by record", 12), ("Other account", 24),
     ("Currency", 9), ("Spent", 16), ("Amount", 16), ("Balance", 18), ("Record", 9), ("Position", 8),
+    ("Meant for (UTC)", 22),
 )  # fmt: skip
 """The columns of the lines, with their widths in letters: those of the CSV, under names for people."""
 _AT: Final = {title: at for at, (title, _) in enumerate(COLUMNS)}
@@ -219,6 +220,8 @@ class _Filling:
         self._amount(sheet, row, 20, line.balance, line.currency, f"{before}+{cell(row, 19)}")
         sheet.integer(row, 21, line.log_index)
         sheet.integer(row, 22, line.position)
+        if line.meant_for is not None:
+            sheet.moment(row, 23, line.meant_for)
 
     # Holds.
 
