@@ -16,7 +16,7 @@ import click
 
 from bursar import Remote, remote, remote_options
 from ledger.cli.reconcile.booking import DEFAULT_CATEGORY, Booked, send
-from ledger.cli.reconcile.names import Names, read_names
+from ledger.cli.reconcile.names import read_names
 from ledger.cli.reconcile.showing import as_csv, as_text, plain
 from ledger.cli.reconcile.sides import Question, compared, our_lines
 from ledger.core.moment import moment_text
