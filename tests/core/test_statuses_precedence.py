@@ -123,6 +123,18 @@ FIELDS: dict[str, dict[str, object]] = {
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "reconcile": {
+        "payee": "openai",
+        "currency": "USD",
+        "source": "csv",
+        "starts_at": 1,
+        "ends_at": 2,
+        "at_size": 1,
+        "lines": 0,
+        "matched": 0,
+        "ledger_total": 0,
+        "provider_total": "0",
+    },
     "adopt_signing_key": {"public_key": b"\x11" * 32, "name": "bursar/test"},
     "grant_approval": {"approval": "APPROVAL"},
     "refuse_approval": {"approval": "APPROVAL"},
@@ -160,6 +172,8 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if operation == "reconcile":
+        world.hold(world.crawler)
     if operation == "retire_policy":
         world.policy(limits=[limit(maximum="50")])
     if operation == "stop_renewal":
