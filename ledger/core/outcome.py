@@ -51,6 +51,7 @@ class Status(Enum):
     DELEGATION_INVALID = "delegation_invalid"
     RECONCILIATION_INVALID = "reconciliation_invalid"
     TREE_TOO_DEEP = "tree_too_deep"
+    RECORD_NOT_CORRECTABLE = "record_not_correctable"
     # The state it is in.
     NAME_TAKEN = "name_taken"
     WRONG_STATE = "wrong_state"
@@ -62,6 +63,10 @@ class Status(Enum):
     REPRICE_STALE = "reprice_stale"
     REPRICE_UNCHANGED = "reprice_unchanged"
     REPRICE_TOO_SMALL = "reprice_too_small"
+    PERIOD_NOT_OVER = "period_not_over"
+    PERIOD_OUT_OF_ORDER = "period_out_of_order"
+    PERIOD_CHANGED = "period_changed"
+    CHECKS_FAILED = "checks_failed"
     POLICY_INVALID = "policy_invalid"
     POLICY_CHANGED = "policy_changed"
     POLICY_UNCHANGED = "policy_unchanged"

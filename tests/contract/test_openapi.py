@@ -80,6 +80,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations/{authorization}/release"): ("agent", {"reason": "not made"}, {}),
     ("post", "/v1/evaluations"): ("agent", SPEND, {}),
     ("post", "/v1/runs"): ("agent", {"name": "run-new"}, {}),
+    ("post", "/v1/runs/{run}/outcome"): ("agent", {"success": True, "score": 0.8}, {}),
     ("post", "/v1/budgets"): ("admin", {"name": "new", "currency": "USD", "parent": "research"}, {}),
     ("post", "/v1/budgets/{budget}/agents"): ("admin", {"agents": ["team"]}, {}),
     ("post", "/v1/budgets/{budget}/allocations"): ("admin", {"amount": USD_1, "reason": "more"}, {}),

@@ -11,6 +11,7 @@ from ledger.core.canonical import canonical_bytes
 from ledger.core.command import Caller, Extend, FreezeAgent
 from ledger.core.command_approvals import Delegate, GrantApproval
 from ledger.core.command_budgets import CloseBudget, FreezeBook, FreezeBudget
+from ledger.core.command_corrections import Reverse
 from ledger.core.command_policies import ApplyPolicy
 from ledger.core.command_reconciliations import Reconcile
 from ledger.core.line import NOBODY
@@ -145,6 +146,7 @@ SMALL = {"id": "small", "expression": "amount < 1000000000"}
 
 ALONE: dict[Status, Scene] = {
     Status.UNKNOWN_PERSON: lambda w: delegate(w, receiver="nobody", ttl_seconds=60),
+    Status.RECORD_NOT_CORRECTABLE: lambda w: command(w, Reverse, w.finance, record=0, reason="a mistake"),
     Status.DELEGATION_INVALID: lambda w: delegate(w, receiver="ada"),
     Status.RECONCILIATION_INVALID: lambda w: reconcile(w, provider_total="2"),
     Status.POLICY_INVALID: lambda w: apply(w, hours={"days": ["someday"], "from": "00:00", "to": "24:00"}),
@@ -284,6 +286,8 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.EFFECTIVE_AT_INVALID, Status.DELEGATION_INVALID): "a delegation books nothing",
     (Status.DELEGATION_INVALID, Status.RECONCILIATION_INVALID): "a delegation compares nothing",
     (Status.RECONCILIATION_INVALID, Status.TREE_TOO_DEEP): "a reconciliation stands in no tree",
+    (Status.TREE_TOO_DEEP, Status.RECORD_NOT_CORRECTABLE): "a correction makes no agent and no budget",
+    (Status.RECORD_NOT_CORRECTABLE, Status.NAME_TAKEN): "a correction names nothing new",
     (Status.REPRICE_TOO_SMALL, Status.POLICY_INVALID): "a reprice applies no policy",
     (Status.POLICY_UNCHANGED, Status.FILL_NEEDED): "a version that says the same has no new limits",
     (Status.FILL_NEEDED, Status.NOT_AN_APPROVER): "a policy is applied by an admin and voted on by nobody",
