@@ -12,7 +12,7 @@ from ledger.core.command_reconciliations import Reconcile
 from ledger.core.deriving import Clock, columns_of
 from ledger.core.outcome import Outcome, Status
 from ledger.core.projecting import Fold
-from ledger.core.reconciliation import DIFFERENCE_KINDS
+from ledger.core.reconciliation import DIFFERENCE_KINDS, Reconciliation, makes_good
 from tests.support.ledger import OPENED_AT, SECOND
 from tests.support.memory_rows import MemoryStore
 from tests.support.worlds import World
@@ -157,3 +157,47 @@ def test_every_kind_of_difference_can_be_said(world: World) -> None:
     body = body_of(reconcile(world, provider_total=str(3 + total), differences=differences))
     assert body["open_differences"] == len(DIFFERENCE_KINDS) - 1
     assert folded(world.bodies()) == []
+
+
+def row(starts_at: int, ends_at: int, accepted: bool = True) -> Reconciliation:
+    """A comparison of a stretch of days."""
+    return Reconciliation(
+        1,
+        "rcn",
+        "openai",
+        "USD",
+        "csv",
+        starts_at,
+        ends_at,
+        1,
+        0,
+        0,
+        int(not accepted),
+        0,
+        accepted,
+        "person:fay",
+        9,
+        9,
+    )
+
+
+COVERED: list[tuple[list[Reconciliation], bool]] = [
+    ([], False),
+    ([row(0, 30)], True),
+    ([row(-5, 40)], True),
+    ([row(0, 29)], False),
+    ([row(1, 30)], False),
+    ([row(0, 10), row(10, 30)], True),
+    ([row(0, 10), row(11, 30)], False),
+    ([row(0, 30, accepted=False)], False),
+    ([row(0, 30), row(0, 30, accepted=False)], True),
+    ([row(5, 6, accepted=False), row(0, 30)], False),
+    ([row(5, 6), row(5, 10, accepted=False), row(0, 30)], False),
+    ([row(5, 10), row(5, 6, accepted=False), row(0, 30)], True),
+]
+
+
+@pytest.mark.parametrize(("rows", "is_good"), COVERED, ids=range(len(COVERED)))
+def test_of_each_day_the_newest_comparison_counts(rows: list[Reconciliation], is_good: bool) -> None:
+    """Newest first; the stretch is from 0 to 30."""
+    assert makes_good(rows, 0, 30) is is_good
