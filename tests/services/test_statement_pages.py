@@ -12,7 +12,7 @@ import orjson
 import pypdfium2
 import pytest
 
-from ledger.core.statement import ACCOUNT, BOOK, Scope, Statement
+from ledger.core.statement import ACCOUNT, BOOK, Line, Scope, Statement
 from ledger.services.pages import typesetting
 from ledger.services.pages.figures import FIGURE_SPACE, POINT_SPACE, Figures, grouped, plain_text
 from ledger.services.pages.letters import BREAK, breakable, settable, visible
@@ -164,6 +164,25 @@ def test_no_text_of_a_user_becomes_markup_of_typst(text: str) -> None:
     assert len(pages) <= 2
 
 
+def test_html_is_written_as_its_lines_are_read() -> None:
+    """However many there are: whoever reads the page has the first lines before the last ones are read."""
+    statement, read = made(5_000), []
+
+    def lines() -> Iterator[Line]:
+        for line in kept:
+            read.append(line.log_index)
+            yield line
+
+    kept = list(statement.read_lines())
+    statement.read_lines = lines
+    pieces = write_html(statement)
+    while b"auth_0" not in next(pieces):
+        pass
+    # The first time they were added up, and then they are shown.
+    assert 5_000 < len(read) < 5_500
+    assert len(list(pieces)) > 10
+
+
 def test_html_needs_nothing_beside_itself() -> None:
     page = b"".join(write_html(made(36))).decode()
     assert re.findall(r"(?:src|href|url|@import)\s*[=(]", page) == []
@@ -269,7 +288,13 @@ def test_long_words_may_be_broken_and_short_ones_may_not() -> None:
 
 @pytest.mark.parametrize(
     ("period", "each", "bars"),
-    [("2026-11", "day", 30), ("2026-11-05", "day", 1), ("2026-Q4", "day", 92), ("2026", "month", 1)],
+    [
+        ("2026-11", "day", 30),
+        ("2026-11-05", "day", 1),
+        ("2026-Q4", "day", 92),
+        ("2026", "month", 12),
+        ("2020-01-01..2090-12-31", "month", 1),
+    ],
 )
 def test_charts_over_time_add_up(period: str, each: str, bars: int) -> None:
     """To what was spent, by payee too."""

@@ -13,7 +13,7 @@ from ledger.core.moment import SECOND, moment_text
 from ledger.core.statement import ACCOUNT, AGENT, BOOK, HoldLine, Line, Statement, Subtotals, Totals
 from ledger.services.pages.figures import Figures
 from ledger.services.pages.letters import visible
-from ledger.services.statements.overview import NONE
+from ledger.services.statements.overview import CHARTS_MAX, NONE, Overview
 from ledger.services.statements.text_form import MEASURES_SAID
 
 KINDS: Final = {
@@ -102,6 +102,12 @@ class Wording:
         """What subtotals and charts add up."""
         return "Change" if self._statement.scope.kind == ACCOUNT else "Spent"
 
+    def charts_note(self, overview: Overview) -> str:
+        """What charts leave out, if anything."""
+        if sum(any(days.values()) for days in overview.spent_on.values()) <= CHARTS_MAX:
+            return ""
+        return f"Charts are drawn of the {CHARTS_MAX} currencies with the most lines; the subtotals have all."
+
     def line(self, line: Line) -> LineWords:
         """One line."""
         is_own = self._statement.scope.kind == AGENT
@@ -138,13 +144,12 @@ class Wording:
 
     def hold(self, hold: HoldLine) -> LineWords:
         """One hold; it has no balance."""
+        ends = None if hold.expires_at is None else self._moment(hold.expires_at)
         details = [
-            ("agent", hold.agent), ("run", hold.run), ("budget", hold.budget), ("", hold.authorization),
-            ("record", str(hold.log_index)),
+            ("agent", hold.agent), ("run", hold.run), ("budget", hold.budget), ("ends", ends),
+            ("", hold.authorization), ("record", str(hold.log_index)),
         ]  # fmt: skip
         notes = [FLAGS.get(flag, flag) for flag in hold.flags]
-        if hold.expires_at is not None:
-            notes.append(f"ends {self._moment(hold.expires_at)}")
         opened = self._moment(hold.opened_at)
         return LineWords(
             opened[:10],
