@@ -18,6 +18,7 @@ from api.amounts import money as money
 from api.rendering_approvals import delegation_said, tiers_said, vote_said
 from api.rendering_budgets import BUDGET_ANSWERS
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
+from api.rendering_payables import PAYABLE_ANSWERS
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
 from api.rendering_webhooks import webhook_answer
@@ -40,6 +41,9 @@ _KINDS_DONE: Final = frozenset(
         "approval_refused",
         "delegation_revocation",
         *BUDGET_ANSWERS,
+        "invoice_void",
+        "payment_reversal",
+        "payee_terms",
     )
 )
 """Kinds of record whose answer is 200: they change what is there. Every other success answers 201."""
@@ -292,5 +296,6 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     "redaction": _redaction,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
+    **PAYABLE_ANSWERS,
 }
 """Kind of record to the answer of the request that wrote it."""

@@ -12,6 +12,7 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_payables,
     command_policies,
     command_redactions,
     command_signing,
@@ -25,6 +26,8 @@ from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_payables as payables
+from ledger.core import deciding_payments as payments
 from ledger.core import deciding_policies as policies
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
@@ -88,6 +91,11 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_payables.RecordInvoice: payables.record_invoice,
+    command_payables.VoidInvoice: payables.void_invoice,
+    command_payables.SetPayee: payables.set_payee,
+    command_payables.RecordPayment: payments.record_payment,
+    command_payables.ReversePayment: payments.reverse_payment,
 }
 
 
@@ -148,6 +156,8 @@ def tidy(snapshot: Snapshot) -> None:
     snapshot.due, snapshot.due_renewals = [], []
     snapshot.idempotency.clear()
     snapshot.open_children.clear()
+    snapshot.open_invoices.clear()
+    snapshot.invoice_numbers.clear()
     forgot = [known.trim() for known in snapshot.known()]
     if len(snapshot.plans) > CACHE_ENTRIES or len(snapshot.compiled) > CACHE_ENTRIES:
         snapshot.plans.clear()

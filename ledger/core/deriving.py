@@ -55,6 +55,11 @@ SUBJECT_FIELDS: Final = {
     "policy_retirement": "policy",
     "run_denial": "run",
     "redaction": "redaction",
+    "invoice": "invoice",
+    "invoice_void": "invoice",
+    "payment": "payment",
+    "payment_reversal": "payment",
+    "payee_terms": "payee",
 }
 """Kind of record to the field of its body that names what it is about."""
 

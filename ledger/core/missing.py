@@ -11,6 +11,7 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_payables,
     needs_policies,
     needs_redactions,
     needs_setup,
@@ -30,6 +31,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
     **needs_redactions.SEEK,
+    **needs_payables.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

@@ -23,10 +23,16 @@ class Needs:
         "delegations",
         "delegations_to",
         "idempotency",
+        "invoice_numbers",
+        "invoices",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "open_invoices",
+        "paid_invoices",
+        "payee_terms",
+        "payments",
         "persons",
         "policies",
         "policy_versions",
@@ -71,6 +77,12 @@ class Needs:
         self.bodies: set[int] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
+        self.invoices: set[str] = set()
+        self.invoice_numbers: set[tuple[str, str]] = set()
+        self.open_invoices: set[tuple[str, str]] = set()
+        self.payments: set[str] = set()
+        self.paid_invoices: set[str] = set()
+        self.payee_terms: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

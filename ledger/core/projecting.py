@@ -14,6 +14,7 @@ from ledger.core import (
     projecting_approvals,
     projecting_budgets,
     projecting_finance,
+    projecting_payables,
     projecting_policies,
     projecting_redactions,
     projecting_setup,
@@ -37,6 +38,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_webhooks.HANDLERS,
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
+    **projecting_payables.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""

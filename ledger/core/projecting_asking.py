@@ -61,6 +61,11 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "webhook_removal": "remove_webhook",
         "signing_key": "adopt_signing_key",
         "redaction": "redact",
+        "invoice": "record_invoice",
+        "invoice_void": "void_invoice",
+        "payment": "record_payment",
+        "payment_reversal": "reverse_payment",
+        "payee_terms": "set_payee",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

@@ -10,7 +10,7 @@ from ledger.core.book import Book
 from ledger.core.changeset import row_of
 from ledger.core.projecting_record import Progress
 
-PLAIN: Final = ("size", "recorded_at", "account_count", "frozen", "open_children", "meters")
+PLAIN: Final = ("size", "recorded_at", "account_count", "frozen", "open_children", "meters", "payable", "numbers")
 """Kept as they are."""
 CONVERTED: Final = ("book", "adjusted", "bindings", "votes", "signing_key")
 """Kept by row, or by the keys of their rows."""

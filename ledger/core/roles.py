@@ -15,6 +15,7 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
+_BOOKKEEPERS: Final = frozenset((FINANCE, ADMIN))
 APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
 """Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
@@ -31,6 +32,11 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "refund": _FINANCE_ONLY,
     "reprice": frozenset((FINANCE, ADMIN)),
     "adjust": _FINANCE_ONLY,
+    "record_invoice": _BOOKKEEPERS,
+    "void_invoice": _BOOKKEEPERS,
+    "record_payment": _BOOKKEEPERS,
+    "reverse_payment": _BOOKKEEPERS,
+    "set_payee": _BOOKKEEPERS,
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,

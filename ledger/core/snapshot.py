@@ -14,6 +14,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -107,7 +108,8 @@ class Snapshot:
     bound there; ``signing_keys`` an algorithm to every key of it; ``approvals_of`` an authorization,
     ``delegations_to`` a person, to ids; ``votes`` an approval to its votes; ``due_renewals`` are budgets whose
     renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps a budget to the open ones
-    right below it, read anew for each batch.
+    right below it, read anew for each batch. So are ``invoice_numbers``, (payee, number) to the ids of invoices, and
+    ``open_invoices``, (payee, currency) to those that can be paid; ``paid_invoices`` maps a payment to what it paid.
     """
 
     book: Book
@@ -144,6 +146,12 @@ class Snapshot:
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
     texts: Known[tuple[int, str], bool] = field(default_factory=Known)
+    invoices: Known[str, Invoice] = field(default_factory=Known)
+    invoice_numbers: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
+    open_invoices: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
+    payments: Known[str, Payment] = field(default_factory=Known)
+    paid_invoices: Known[str, tuple[InvoicePayment, ...]] = field(default_factory=Known)
+    payee_terms: Known[str, PayeeTerms] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
@@ -164,4 +172,6 @@ class Snapshot:
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
             self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts,
+            self.invoices, self.invoice_numbers, self.open_invoices, self.payments, self.paid_invoices,
+            self.payee_terms,
         )  # fmt: skip

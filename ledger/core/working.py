@@ -32,7 +32,8 @@ Posting = tuple[str, str, int, str]
 _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
-    ("renewals", tables.RENEWALS),
+    ("renewals", tables.RENEWALS), ("invoices", tables.INVOICES), ("payments", tables.PAYMENTS),
+    ("payee_terms", tables.PAYEE_TERMS),
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ledger.core.book import Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -190,6 +191,10 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.invoices: ScratchRows[str, Invoice] = rows(changeset.INVOICES)
+        self.payments: ScratchRows[str, Payment] = rows(changeset.PAYMENTS)
+        self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
+        self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
         self.texts = ScratchTexts(connection)
@@ -208,7 +213,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts, self.redactions,
+            self.agent_counts, self.redactions, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

@@ -370,4 +370,4 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 """Tables whose rows triggers on both databases protect against UPDATE and DELETE."""
 
 # At the end, because it declares its tables in the metadata above.
-from ledger.storage import tables_archives, tables_finance, tables_proofs, tables_webhooks  # noqa: E402, F401
+from ledger.storage import tables_archives, tables_finance, tables_payables, tables_proofs, tables_webhooks  # noqa: E402, F401

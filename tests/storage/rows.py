@@ -13,6 +13,7 @@ from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
@@ -115,6 +116,40 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "invoices": [
+            Invoice(
+                book_id,
+                numbered_id("inv", at),
+                "openai",
+                number,
+                "USD",
+                20_000,
+                20_030 - at,
+                19_990,
+                19_999,
+                50,
+                60,
+                paid,
+                state,
+                "[]",
+                at - 1,
+                0,
+            )
+            for at, number, paid, state in (
+                (1, "A", 0, "void"),
+                (2, "A", 20, "partly_paid"),
+                (3, "B", 60, "paid"),
+                (4, "C", 0, "open"),
+            )
+        ],
+        "payments": [
+            Payment(book_id, numbered_id("pay", 1), "openai", "assets:bank", "USD", 90, 4, 6, "made", 9, 0, 0),
+        ],
+        "invoice_payments": [
+            InvoicePayment(book_id, numbered_id("pay", 1), numbered_id("inv", at), amount, 0)
+            for at, amount in ((3, 60), (2, 20))
+        ],
+        "payee_terms": [PayeeTerms(book_id, "openai", "0", 0, 0)],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],

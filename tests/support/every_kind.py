@@ -45,7 +45,7 @@ from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
-from tests.support import every_budget, every_policy
+from tests.support import every_budget, every_payable, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -134,6 +134,7 @@ def play(ledger: Ledger) -> None:
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
+    every_payable.live(ledger, crawler)
     _approve(ledger, crawler)
     _tell(ledger)
     _sign(ledger)
