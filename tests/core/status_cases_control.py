@@ -269,8 +269,6 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_PERSON): "only a delegation names persons, and it names no agent",
     (Status.UNKNOWN_PERSON, Status.UNKNOWN_BUDGET): "a delegation names no budget",
     (Status.EFFECTIVE_AT_INVALID, Status.DELEGATION_INVALID): "a delegation books nothing",
-    (Status.DELEGATION_INVALID, Status.TREE_TOO_DEEP): "a delegation stands in no tree",
-    (Status.REPRICE_TOO_SMALL, Status.POLICY_INVALID): "a reprice applies no policy",
     (Status.POLICY_UNCHANGED, Status.FILL_NEEDED): "a version that says the same has no new limits",
     (Status.FILL_NEEDED, Status.NOT_AN_APPROVER): "a policy is applied by an admin and voted on by nobody",
     (Status.APPROVAL_MISMATCH, Status.BUDGET_IN_USE): "a vote closes no budget",

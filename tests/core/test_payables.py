@@ -21,6 +21,7 @@ from ledger.core.command_payables import (
 from ledger.core.invariants import spent_equals_expense
 from ledger.core.outcome import Outcome, Status
 from tests.core.test_projecting import folded
+from tests.support.documents import table_under
 from tests.support.ledger import SECOND
 from tests.support.worlds import World
 
@@ -318,6 +319,53 @@ def test_an_entry_may_count_for_an_earlier_day(world: World) -> None:
     assert invoice(world, effective_at=world.now + SECOND).status is Status.EFFECTIVE_AT_INVALID
     early = invoice(world, effective_at=world.now - SECOND, total="11", taxes=(InvoiceTax("VAT", "1"),))
     assert "effective_at" in (early.body or {})
+    check(world)
+
+
+CASES = [
+    (row[head], column, row[column])
+    for head in ("what is done with an invoice", "what is done with a payment")
+    for row in table_under("statuses.md", head)
+    for column in row
+    if column != head
+]
+WORDS = {
+    "not found": Status.NOT_FOUND, "wrong state": Status.WRONG_STATE, "too large": Status.PAYMENT_TOO_LARGE,
+    "number taken": Status.NUMBER_TAKEN,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "before", "expected"), CASES)
+def test_cell_of_the_page(world: World, what: str, before: str, expected: str) -> None:
+    """docs/statuses.md: what becomes of each command in each state, and the state it leaves."""
+    reference, paid = "inv_00000000000000000000000000", "pay_00000000000000000000000000"
+    if before not in ("no such invoice", "no such payment"):
+        reference = identity(invoice(world, due_on="2026-12-02"))
+        if before in ("partly paid", "paid", "made", "reversed"):
+            amount = "10" if before == "paid" else "4"
+            paid = identity(pay(world, amount, invoices=((reference, amount),)), "payment")
+        if before == "reversed":
+            world.do(ReversePayment, world.finance, payment=paid, reason="bounced")
+        if before == "void":
+            world.do(VoidInvoice, world.finance, invoice=reference, reason="no")
+    outcome = {
+        "pay 6.00 of it": lambda: pay(world, "6", invoices=((reference, "6"),)),
+        "pay 10.00 of it": lambda: pay(world, "10", invoices=((reference, "10"),)),
+        "pay 6.00, naming no invoice": lambda: pay(world, "6"),
+        "void it": lambda: world.do(VoidInvoice, world.finance, invoice=reference, reason="no"),
+        "record its number again": lambda: invoice(world),
+        "reverse it": lambda: world.do(ReversePayment, world.finance, payment=paid, reason="bounced"),
+    }[what]()
+    if expected in WORDS:
+        assert outcome.status is WORDS[expected]
+        return
+    assert outcome.status is Status.DONE
+    after = {"recorded": "open", "reversed": "reversed"}.get(expected, expected.replace(" ", "_"))
+    if expected == "reversed":
+        assert (world.tables["payments"][1, paid].state, state(world, reference)[0]) == (after, "open")
+    else:
+        made = (outcome.body or {}).get("invoice", reference)
+        assert state(world, made)[0] == after
     check(world)
 
 

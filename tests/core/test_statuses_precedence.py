@@ -12,7 +12,7 @@ from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core import status_cases, status_cases_control, status_cases_runs
+from tests.core import status_cases, status_cases_control, status_cases_payables, status_cases_runs
 from tests.support.documents import table_under
 from tests.support.policed import Policed, limit
 from tests.support.worlds import World
@@ -21,9 +21,14 @@ ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
-ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE
-BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH
-NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH | status_cases_runs.NEVER_BOTH
+ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE | status_cases_payables.ALONE
+BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH | status_cases_payables.BOTH
+NEVER_BOTH = (
+    status_cases.NEVER_BOTH
+    | status_cases_control.NEVER_BOTH
+    | status_cases_runs.NEVER_BOTH
+    | status_cases_payables.NEVER_BOTH
+)
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
