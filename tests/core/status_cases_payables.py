@@ -7,14 +7,24 @@ from ledger.core.outcome import Outcome, Status
 from tests.core.status_cases import Scene, command
 from tests.support.worlds import World
 
+FIELDS: dict[str, dict[str, object]] = {
+    "record_invoice": {
+        "payee": "openai", "currency": "USD", "number": "1", "issued_on": "2026-12-01", "due_on": "2026-12-31",
+        "starts_on": "2026-11-01", "ends_on": "2026-11-30", "lines": (InvoiceLine("10"),), "total": "10",
+    },
+    "void_invoice": {"invoice": "MADE", "reason": "entered twice"},
+    "record_payment": {
+        "payee": "openai", "currency": "USD", "amount": "1", "source": "assets:bank", "rest": "prepayment",
+    },
+    "reverse_payment": {"payment": "MADE", "reason": "bounced"},
+    "set_payee": {"payee": "openai", "prepaid": True},
+}  # fmt: skip
+"""For each operation a command that is carried out; what it needs is ``MADE`` first."""
+
 
 def invoice(world: World, number: str = "1", **fields: object) -> Outcome:
     """An invoice of openai for 10 USD, unless told otherwise."""
-    said: dict[str, object] = {
-        "payee": "openai", "currency": "USD", "issued_on": "2026-12-01", "due_on": "2026-12-31",
-        "starts_on": "2026-11-01", "ends_on": "2026-11-30", "lines": (InvoiceLine("10"),), "total": "10",
-    }  # fmt: skip
-    return command(world, RecordInvoice, world.finance, number=number, **said | fields)
+    return command(world, RecordInvoice, world.finance, **FIELDS["record_invoice"] | {"number": number} | fields)
 
 
 def pay(world: World, amount: str, **fields: object) -> Outcome:

@@ -108,6 +108,7 @@ FIELDS: dict[str, dict[str, object]] = {
         "reason": "mistyped",
     },
     "adjust": {"transfers": (AdjustmentTransfer("payables:p", "assets:bank", "1", "USD"),), "reason": "paid"},
+    **status_cases_payables.FIELDS,
     "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "create_agent": {"name": "new", "kind": "agent"},
@@ -153,6 +154,10 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if written.get("texts") == "INTENT":
         asked = world.authorize(world.crawler, "1", intent="a ticket")
         written["texts"] = ((asked.log_index, "intent"),)
+    for name, making in (("invoice", "record_invoice"), ("payment", "record_payment")):
+        if written.get(name) == "MADE":
+            made = world.do(KINDS[making], world.finance, **FIELDS[making])
+            written[name] = (made.body or {})[name]
     if written.get("webhook") == "WEBHOOK":
         made = world.do(KINDS["register_webhook"], world.admin, **FIELDS["register_webhook"])
         written["webhook"] = (made.body or {})["webhook"]
