@@ -30,6 +30,7 @@ from ledger.services.checkpoints import Checkpointer, CheckpointSettings
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
+from ledger.services.journal.making import Journals
 from ledger.services.lining import Lining
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
@@ -104,6 +105,7 @@ class Context:
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
+        self.journals = Journals(engine, self.statements)
         self.lining = Lining(
             engine,
             self.statements.liner,
@@ -146,6 +148,7 @@ class Context:
         """The digits of every currency and unit in a record's body."""
         currency = body.get("currency", body.get("cap_currency"))
         named = {currency} if currency is not None else {row[3] for row in body.get("transfers", ())}
+        named |= {pair[0] for pair in body.get("amounts", ())}
         return await self.scale(book_id, named)
 
     async def scale(self, book_id: int, currencies: set[str]) -> Scale:

@@ -11,8 +11,11 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_corrections,
+    needs_outcomes,
     needs_payables,
     needs_policies,
+    needs_reconciliations,
     needs_redactions,
     needs_setup,
     needs_spending,
@@ -30,7 +33,10 @@ SEEK: Final[dict[type, Any]] = {
     **needs_policies.SEEK,
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
+    **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
+    **needs_corrections.SEEK,
+    **needs_reconciliations.SEEK,
     **needs_payables.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""

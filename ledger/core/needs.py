@@ -19,6 +19,9 @@ class Needs:
         "bindings",
         "bodies",
         "budget_refs",
+        "correction_rules",
+        "correction_sums",
+        "corrections",
         "counters",
         "delegations",
         "delegations_to",
@@ -38,6 +41,7 @@ class Needs:
         "policy_versions",
         "redactions",
         "renewals",
+        "reversals",
         "run_refs",
         "run_totals",
         "signing_keys",
@@ -77,6 +81,10 @@ class Needs:
         self.bodies: set[int] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
+        self.corrections: set[str] = set()
+        self.correction_rules: set[str] = set()
+        self.correction_sums: set[tuple[str, str]] = set()
+        self.reversals: set[int] = set()
         self.invoices: set[str] = set()
         self.invoice_numbers: set[tuple[str, str]] = set()
         self.open_invoices: set[tuple[str, str]] = set()

@@ -13,6 +13,7 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.merkle import Frontier
@@ -146,6 +147,10 @@ class Snapshot:
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
     texts: Known[tuple[int, str], bool] = field(default_factory=Known)
+    corrections: Known[str, Correction] = field(default_factory=Known)
+    correction_rules: Known[str, CorrectionRule] = field(default_factory=Known)
+    correction_sums: Known[tuple[str, str], CorrectionSum] = field(default_factory=Known)
+    reversals: Known[int, Reversal] = field(default_factory=Known)
     invoices: Known[str, Invoice] = field(default_factory=Known)
     invoice_numbers: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
     open_invoices: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
@@ -171,7 +176,7 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts,
-            self.invoices, self.invoice_numbers, self.open_invoices, self.payments, self.paid_invoices,
-            self.payee_terms,
+            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts, self.corrections,
+            self.correction_rules, self.correction_sums, self.reversals, self.invoices, self.invoice_numbers,
+            self.open_invoices, self.payments, self.paid_invoices, self.payee_terms,
         )  # fmt: skip

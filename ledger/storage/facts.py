@@ -16,6 +16,7 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.invoice import PAYABLE_STATES, Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import LogRecord
@@ -75,6 +76,10 @@ LOOKUPS: Final = (
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
+    Lookup("corrections", changeset.CORRECTIONS, (("id",),)),
+    Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
+    Lookup("correction_sums", changeset.CORRECTION_SUMS, (("person", "currency"),)),
+    Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
     Lookup("invoices", changeset.INVOICES, (("id",),)),
     Lookup("invoice_numbers", changeset.INVOICES, (("payee", "number"),), many=True, where=LIVE),
     Lookup("open_invoices", changeset.INVOICES, (("payee", "currency"),), many=True, where=PAYABLE),
@@ -292,6 +297,22 @@ def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
 
 
+def _put_corrections(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.corrections, facts.needs.corrections, {row[1]: Correction(*row) for row in rows})
+
+
+def _put_correction_rules(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_rules, facts.needs.correction_rules, {row[1]: CorrectionRule(*row) for row in rows})
+
+
+def _put_correction_sums(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_sums, facts.needs.correction_sums, {(row[1], row[2]): CorrectionSum(*row) for row in rows})
+
+
+def _put_reversals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.reversals, facts.needs.reversals, {row[1]: Reversal(*row) for row in rows})
+
+
 def _put_invoices(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.invoices, facts.needs.invoices, {row[1]: Invoice(*row) for row in rows})
 
@@ -382,5 +403,9 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "paid_invoices": _put_paid_invoices,
     "payee_terms": _put_payee_terms,
     "texts": _put_texts,
+    "corrections": _put_corrections,
+    "correction_rules": _put_correction_rules,
+    "correction_sums": _put_correction_sums,
+    "reversals": _put_reversals,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -48,6 +48,7 @@ from ledger.storage import (
     queries_principals,
     queries_spend,
 )
+from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.errors import RecordArchived
 from ledger.storage.queries_holds import HoldThen
 from ledger.storage.queries_spend import LineScope
@@ -92,7 +93,7 @@ class Statements:
 
     def __init__(self, engine: Engine, side: SideWriter) -> None:
         self.liner = Liner(engine, side)
-        self._prover = Prover(engine, Tiler(engine, side))
+        self.prover = Prover(engine, Tiler(engine, side))
         self._engine = engine
 
     def make(
@@ -126,7 +127,7 @@ class Statements:
             found = self._find(connection, book_id, scope, size)
         # Up to the end and not to the size alone: what ended since then is needed to know what was open then.
         self.liner.catch_up(book_id, head.size, records_max=records_max, progress=progress)
-        root = head.root if size == head.size else self._prover.consistency(book_id, size).first_root
+        root = head.root if size == head.size else self.prover.consistency(book_id, size).first_root
         return self._made(book, found, chosen, size, root)
 
     def _made(self, book: Book, found: _Found, period: Period, size: int, root: bytes) -> Statement:
@@ -153,7 +154,7 @@ class Statements:
             read_lines = LineReader(reach, found.scope.kind, found.lines)
         return Statement(
             book.name, book.timezone, found.scope, period, StatementLog(size, root, last.recorded_at),
-            StatementCheckpoint(signed.size, signed.root, signed.created_at) if signed is not None else None,
+            _checkpoint(signed) if signed is not None else None,
             self._digits(book.book_id), opening, closing, held, read_lines, read_holds,
         )  # fmt: skip
 
@@ -290,6 +291,11 @@ class Digits(dict[str, int]):
             digits = unit.digits
         self[currency] = digits
         return digits
+
+
+def _checkpoint(signed: StoredCheckpoint) -> StatementCheckpoint:
+    # The first line of a checkpoint's note is the log's origin (C2SP tlog-checkpoint).
+    return StatementCheckpoint(signed.size, signed.root, signed.created_at, signed.note.partition("\n")[0])
 
 
 def _accounts(connection: Connection, book_id: int, name: str, size: int) -> tuple[Account, ...]:
