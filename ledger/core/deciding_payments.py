@@ -29,7 +29,7 @@ from ledger.core.invoice import (
     state_of,
 )
 from ledger.core.meeting import check_name, meet
-from ledger.core.moment import moment_text
+from ledger.core.moment import moment_of, moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse
 from ledger.core.working import Batch, Posting
@@ -74,7 +74,7 @@ def record_payment(batch: Batch, asked: RecordPayment) -> Outcome:
     meet(batch, PAYEE, asked.payee)
     row = Payment(
         batch.book_id, asked.id, asked.payee, asked.source, asked.currency, atoms, prepaid, on_account, MADE,
-        batch.now if effective_at is None else effective_at, batch.index, batch.index,
+        batch.now, batch.index, batch.index,
     )  # fmt: skip
     batch.add("payments", row.id, row)
     parts = tuple(InvoicePayment(batch.book_id, row.id, found.id, part, batch.index) for found, part in applied)
@@ -95,7 +95,10 @@ def record_payment(batch: Batch, asked: RecordPayment) -> Outcome:
         body[REST_PREPAYMENT] = str(prepaid)
     if on_account:
         body[REST_ON_ACCOUNT] = str(on_account)
-    return finish(batch, asked, who, packed, "payment", row.id, body, postings, effective_at)
+    outcome = finish(batch, asked, who, packed, "payment", row.id, body, postings, effective_at)
+    # What is meant for a closed month lands elsewhere, which its record knows first.
+    row.effective_at = moment_of(body.get("effective_at", body["time"]))
+    return outcome
 
 
 def _check_source(batch: Batch, asked: RecordPayment, atoms: int) -> None:

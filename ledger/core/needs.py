@@ -25,6 +25,7 @@ class Needs:
         "counters",
         "delegations",
         "delegations_to",
+        "explanations",
         "idempotency",
         "invoice_numbers",
         "invoices",
@@ -36,6 +37,7 @@ class Needs:
         "paid_invoices",
         "payee_terms",
         "payments",
+        "periods_of",
         "persons",
         "policies",
         "policy_versions",
@@ -85,6 +87,8 @@ class Needs:
         self.correction_rules: set[str] = set()
         self.correction_sums: set[tuple[str, str]] = set()
         self.reversals: set[int] = set()
+        self.periods_of: set[str] = set()
+        self.explanations: set[str] = set()
         self.invoices: set[str] = set()
         self.invoice_numbers: set[tuple[str, str]] = set()
         self.open_invoices: set[tuple[str, str]] = set()

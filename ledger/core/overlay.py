@@ -33,7 +33,7 @@ from ledger.core.webhook import Webhook
 
 ROW_KINDS: Final = (
     "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "corrections",
-    "correction_rules", "correction_sums", "invoices", "payments", "payee_terms",
+    "correction_rules", "correction_sums", "periods", "explanations", "invoices", "payments", "payee_terms",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
@@ -48,6 +48,7 @@ _UNSETTING_KINDS: Final = frozenset(
         "signing_keys",
         "redactions",
         "reversals",
+        "periods_of",
         "paid_invoices",
     )
 )
