@@ -7,15 +7,15 @@ constant memory; one that does not add up ends the connection before its end and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from api.edge_state import context_of
+from api.files import file_answer
 from api.problems import ProblemError
 from api.reading import Reading, reading
 from api.routes.answers import PROBLEMS
@@ -31,8 +31,6 @@ from ledger.services.statements.making import ScopeNotFound, StatementRefused
 from ledger.services.tiling import ProofUnavailable
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["statements"])
-WHOLE_BYTES_MAX = 262_144
-"""A statement of at most so many bytes is sent at once, with its length."""
 UNWRITTEN_MAX = 20_000
 """Records whose lines are written for whoever asks; with more, they are asked to come again."""
 _OTHER_FORMATS: dict[int | str, dict[str, Any]] = {
@@ -146,11 +144,4 @@ def _answer(pieces: Iterator[bytes], form: Format, name: str) -> Response:
     if form is HTML:
         # Were the page opened from here all the same, nothing in it could run or be fetched.
         headers["content-security-policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-    begun: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        begun.append(piece)
-        length += len(piece)
-        if length > WHOLE_BYTES_MAX:
-            return StreamingResponse(chain(begun, pieces), media_type=form.media_type, headers=headers)
-    return Response(b"".join(begun), media_type=form.media_type, headers=headers)
+    return file_answer(pieces, media_type=form.media_type, headers=headers)

@@ -1,16 +1,13 @@
 """`bursar statement`: the statement of a budget, an agent, a payee, an account or the book, from the database or a
 server.
 
-Invariant: a file is written beside its place and put there once it is whole, so no statement that broke off looks like
-one that ends.
+Invariant: no statement that broke off looks like one that ends (``whole_file``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import click
 from bursar import remote
 from ledger.cli.checkpoint import book_option
 from ledger.cli.database import BadValue, chosen_book, database_option, errors_in_one_line, require_file
+from ledger.cli.whole_file import write_whole
 from ledger.services.pages.paper import A4, PAPERS
 from ledger.services.statements.formats import FORMATS
 
@@ -108,10 +106,10 @@ def command(
         if at_size is not None:
             query["at_size"] = at_size
         with remote(url, api_key) as server, server.download("/v1/statements", **query) as pieces:
-            _write(pieces, out)
+            write_whole(pieces, out)
         return
     with _from_database(database_url, book, scope, period, chosen_form, paper, at_size) as pieces:
-        _write(pieces, out)
+        write_whole(pieces, out)
 
 
 def _is_terminal() -> bool:
@@ -160,30 +158,3 @@ def _progress(done: int, total: int) -> None:
     """Tell a person at a terminal that the lines of a long log are being written."""
     if total - done > 20_000 and sys.stderr.isatty():
         click.echo(f"\rreading the log: {done:,} of {total:,} records ", nl=False, err=True)
-
-
-def _write(pieces: Iterable[bytes], out: Path | None) -> None:
-    if out is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.absolute().parent)
-    except OSError as error:
-        raise BadValue(f"{out} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        # As readable as a file that was opened in its place.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(out)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise click.ClickException(f"{out} could not be written to its end: {error.strerror}") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

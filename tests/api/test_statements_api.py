@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from api import files
 from api.routes import statements as routes
 from ledger.services.pages import typesetting
 from ledger.services.statements import pdf_form
@@ -191,7 +192,7 @@ def test_what_is_told_to_whoever_asks_wrongly(
 def test_a_long_statement_is_streamed(acme: RunningApp, spent: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is longer than a bound is sent as it is read, and is the same."""
     whole = asked(acme, spent["finance"], scope="book", format="csv")
-    monkeypatch.setattr(routes, "WHOLE_BYTES_MAX", 100)
+    monkeypatch.setattr(files, "WHOLE_BYTES_MAX", 100)
     streamed = asked(acme, spent["finance"], scope="book", format="csv")
     assert streamed.body == whole.body
     assert "content-length" in whole.headers

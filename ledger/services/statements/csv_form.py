@@ -19,7 +19,8 @@ from ledger.services.pages.neutral import neutral
 COLUMNS: Final = (
     "row", "day", "effective_at", "recorded_at", "kind", "authorization", "agent", "run", "budget", "category",
     "payee", "resource", "labels", "approved_by", "flags", "corrects", "corrected_by", "other_account", "currency",
-    "cost", "amount", "balance", "log_index", "position",
+    "cost", "amount", "balance", "log_index", "position", "corrects_kind", "corrects_day", "corrects_category",
+    "corrects_payee", "corrects_cost", "meant_for",
 )  # fmt: skip
 ROWS_AT_ONCE: Final = 200
 
@@ -58,8 +59,18 @@ def _line(line: Line, digits: Mapping[str, int]) -> list[str]:
         str(line.corrects.log_index) if line.corrects is not None else "",
         " ".join(str(link.log_index) for link in line.corrected_by) if line.corrected_by else "",
         line.other_account or "", line.currency, format_atoms(line.cost, scale), format_atoms(line.amount, scale),
-        format_atoms(line.balance, scale), str(line.log_index), str(line.position),
+        format_atoms(line.balance, scale), str(line.log_index), str(line.position), *_corrected(line, digits),
+        moment_text(line.meant_for) if line.meant_for is not None else "",
     ]  # fmt: skip
+
+
+def _corrected(line: Line, digits: Mapping[str, int]) -> tuple[str, ...]:
+    """What the line corrects, in the columns that stand at the end."""
+    link = line.corrects
+    if link is None:
+        return ("",) * 5
+    cost = format_atoms(link.cost, digits[link.currency])
+    return link.kind, link.day.isoformat(), link.category or "", link.payee or "", cost
 
 
 def _hold(hold: HoldLine, digits: Mapping[str, int]) -> list[str]:
@@ -81,7 +92,7 @@ def _hold(hold: HoldLine, digits: Mapping[str, int]) -> list[str]:
     )
 
 
-_NUMBERS: Final = frozenset(("cost", "amount", "balance", "log_index", "position"))
+_NUMBERS: Final = frozenset(("cost", "amount", "balance", "log_index", "position", "corrects_cost"))
 
 
 def _row(**cells: str | None) -> list[str]:
