@@ -138,7 +138,8 @@ def test_every_line_says_whose_it_is_and_what_to_look_at() -> None:
         for words in (
             "run run-3", "budget research", "agent crawler", "approved by ana, fay", "auth_00000000000000000000000035",
             "Settled above its hold; settled as something else than was asked", "Not authorized", "Forced by an admin",
-            "corrected by record 99999 of 2026-12-02", "of 2026-11-03", "recorded 2026-11-", "prompt=v3",
+            "corrected by record 99999 of 2026-11-30: inference openai −0.0007 USD", "recorded 2026-11-", "prompt=v3",
+            "reversed by record 99999", "of 2026-11-03: inference openai ", "meant for 2026-10-31 00:00:00",
             "Opening balance", "Closing balance", "bursar/acme-0123abcd", bytes(range(32)).hex(), "--at-size 128",
             "Price correction", "Waiting for approval", "Held, and in no line above",
         ):  # fmt: skip
@@ -228,6 +229,14 @@ def test_the_date_of_a_pdf_is_that_of_its_last_record() -> None:
     assert about["Title"] == "Statement of team research"
 
 
+def test_a_pdf_can_be_kept_and_be_read_out() -> None:
+    """It says that it conforms to PDF/A-2a and PDF/UA-1, which typst checks: fonts within, tags, titles, words."""
+    data = b"".join(write_pdf(made(3)))
+    assert b"<pdfaid:part>2</pdfaid:part>" in data
+    assert b"<pdfaid:conformance>A</pdfaid:conformance>" in data
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in data
+
+
 def test_charts_are_vectors() -> None:
     """Nothing in the file is a picture of points."""
     data = b"".join(write_pdf(made(36)))
@@ -249,6 +258,19 @@ def test_without_typst_a_sentence_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(StatementRefused, match=r"pip install 'bursar-server\[pdf\]', or ask for html") as refused:
         next(write_pdf(made(1)))
     assert refused.value.field == "format"
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines() -> None:
+    """Every page has the head of its table and its number, and the last line leads to the closing balance."""
+    statement = made(10_000)
+    pages = pages_of(b"".join(write_pdf(statement)))
+    assert len(pages) > 300
+    assert all(f"Page {at} of {len(pages)}" in page for at, page in enumerate(pages, start=1))
+    assert all("Balance" in page for page in pages if "auth_0" in page)
+    assert sum(page.count("auth_0") for page in pages) == 10_000
+    closing = grouped(statement.closing["USD"], 9)
+    assert [page for page in pages if "Closing balance" in page and closing in page]
 
 
 def test_what_typst_says_against_a_document_is_told() -> None:

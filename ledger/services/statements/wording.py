@@ -10,7 +10,18 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ledger.core.moment import SECOND, moment_text
-from ledger.core.statement import ACCOUNT, AGENT, BOOK, HoldLine, Line, Statement, Subtotals, Totals
+from ledger.core.statement import (
+    ACCOUNT,
+    AGENT,
+    BOOK,
+    REVERSAL,
+    HoldLine,
+    Line,
+    Link,
+    Statement,
+    Subtotals,
+    Totals,
+)
 from ledger.services.pages.figures import Figures
 from ledger.services.pages.letters import visible
 from ledger.services.statements.overview import CHARTS_MAX, NONE, Overview
@@ -141,10 +152,17 @@ class Wording:
             yield f"spent {self._figures.plain(line.cost, line.currency)}"
         if line.is_backdated:
             yield f"recorded {self._moment(line.recorded_at)}"
+        if line.meant_for is not None:
+            yield f"meant for {self._moment(line.meant_for)}, whose month was closed"
         if line.corrects is not None:
-            yield f"corrects record {line.corrects.log_index} of {line.corrects.day.isoformat()}"
+            yield f"{'reverses' if line.kind == REVERSAL else 'corrects'} {self._link(line.corrects)}"
         for link in line.corrected_by:
-            yield f"corrected by record {link.log_index} of {link.day.isoformat()}"
+            yield f"{'reversed' if link.kind == REVERSAL else 'corrected'} by {self._link(link)}"
+
+    def _link(self, link: Link) -> str:
+        what = " ".join(name for name in (link.category, link.payee) if name) or link.budget or ""
+        cost = self._figures.plain(link.cost, link.currency)
+        return f"record {link.log_index} of {link.day.isoformat()}: {what} {cost} {link.currency}".replace("  ", " ")
 
     def hold(self, hold: HoldLine) -> LineWords:
         """One hold; it has no balance."""
