@@ -51,7 +51,7 @@ def list_reconciliations(
 
 def of_period(connection: Connection, book_id: int, starts_at: int, ends_at: int, size: int) -> list[Reconciliation]:
     """Those among the first ``size`` records whose period has a moment from ``starts_at`` (included) to ``ends_at``
-    (not included), newest first. ``core.reconciled.reconciled`` says which payees they make good for."""
+    (not included), newest first. ``core.reconciliation.makes_good`` says whether they leave anything out."""
     columns = reconciliations.c
     rows = connection.execute(
         select(reconciliations)

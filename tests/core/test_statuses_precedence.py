@@ -138,6 +138,18 @@ FIELDS: dict[str, dict[str, object]] = {
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "reconcile": {
+        "payee": "openai",
+        "currency": "USD",
+        "source": "csv",
+        "starts_at": 1,
+        "ends_at": 2,
+        "at_size": 1,
+        "lines": 0,
+        "matched": 0,
+        "ledger_total": 0,
+        "provider_total": "0",
+    },
     "close_period": {"period": "2026-10"},
     "request_reopening": {"period": "2026-10", "reason": "an invoice came late"},
     "approve_reopening": {"period": "2026-10"},
@@ -183,6 +195,8 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if operation == "reconcile":
+        world.hold(world.crawler)
     if written.get("record") == "ADJUSTMENT":
         written["record"] = world.do(KINDS["adjust"], world.finance, **FIELDS["adjust"]).log_index
     if "correction" in written:
