@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -55,6 +56,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "admin": book.admin_key,
         "agent": crawler,
         "finance": office.make_person("finance", "nadia"),
+        "second": office.make_person("finance", "omar"),
         "auditor": office.make_person("auditor", "olu"),
         "approver": office.make_person("approver", "abe"),
     }
@@ -111,8 +113,17 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "account": "budgets:research:available",
         "index": "1",
         "size": str(checkpoint["size"]),
+        "period": last_month(office, keys["finance"]),
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
+
+
+def last_month(office: Office, key: str) -> str:
+    """The month before the one that is going on, for which a charge counts."""
+    day = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+    charge = {"budget": "research", "amount": usd("1.00"), "category": "inference", "payee": "openai"}
+    office.make("/v1/charges", charge | {"effective_at": day.isoformat()}, key=key)
+    return f"{day:%Y-%m}"
 
 
 def waiting_approval(office: Office, key: str) -> str:

@@ -70,6 +70,7 @@ POLICY = {
     "currency": "USD",
     "limits": [{"id": "day", "per": "day", "max": "5.00"}],
 }
+ACCEPTED = dict.fromkeys(("flags", "unknown_holds", "pending_approvals", "reconciliation"), "seen")
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -137,6 +138,10 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
+    ("post", "/v1/periods/{period}/close"): ("finance", {"accept": ACCEPTED}, {}),
+    ("post", "/v1/periods/{period}/reopen"): ("finance", {"reason": "an invoice came late"}, {}),
+    ("post", "/v1/periods/{period}/reopen/approve"): ("second", {"reason": "seen"}, {}),
+    ("post", "/v1/explanations"): ("finance", None, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
@@ -202,6 +207,18 @@ def test_a_success_is_as_documented(
     if path == "/v1/redactions":
         spoken = served.office.make("/v1/authorizations", SPEND | {"intent": "a name"}, key=served.keys["agent"])
         body = {**SUCCESSES[method, path][1], "authorization": spoken["id"]}
+    if "period" in given and method == "post":
+        # Whatever the others left: open; to be opened again, closed; and for the second person, asked about.
+        finance, month = served.keys["finance"], f"/v1/periods/{given['period']}"
+        served.office.send("POST", f"{month}/reopen", {"reason": "first"}, key=finance)
+        served.office.send("POST", f"{month}/reopen/approve", {}, key=served.keys["second"])
+        if "reopen" in path:
+            served.office.make(f"{month}/close", {"accept": ACCEPTED}, key=finance)
+        if role == "second":
+            served.office.make(f"{month}/reopen", {"reason": "again"}, key=finance)
+    if path == "/v1/explanations":
+        charge = served.office.make("/v1/charges", SPEND | {"budget": "research"}, key=served.keys["finance"])
+        body = {"authorization": charge["id"], "reason": "on the invoice"}
     if path == "/v1/checkpoints/cosignatures":
         body = cosigned(served.office.send("GET", "/v1/checkpoints/latest").json["note"])
     headers = {"Authorization": f"Bearer {served.keys[role]}"}

@@ -150,6 +150,8 @@ class Wording:
             yield FLAGS.get(flag, flag)
         if line.cost and abs(line.cost) != abs(line.amount):
             yield f"spent {self._figures.plain(line.cost, line.currency)}"
+        if line.meant_for is not None:
+            yield f"meant for {self._moment(line.meant_for)}, whose month is closed"
         if line.is_backdated:
             yield f"recorded {self._moment(line.recorded_at)}"
         if line.meant_for is not None:
