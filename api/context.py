@@ -148,6 +148,7 @@ class Context:
         """The digits of every currency and unit in a record's body."""
         currency = body.get("currency", body.get("cap_currency"))
         named = {currency} if currency is not None else {row[3] for row in body.get("transfers", ())}
+        named |= {pair[0] for pair in body.get("amounts", ())}
         return await self.scale(book_id, named)
 
     async def scale(self, book_id: int, currencies: set[str]) -> Scale:

@@ -74,8 +74,14 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.EFFECTIVE_AT_INVALID: Row(
         422, "Effective date not allowed", "Use a moment that is not in the future, within an open period."
     ),
+    Status.RECORD_NOT_CORRECTABLE: Row(
+        422, "Record not correctable", "Name an adjustment or a charge to reverse, or a record with a line to correct."
+    ),
     Status.DELEGATION_INVALID: Row(
         422, "Delegation invalid", "Name another person as the receiver, and an end within 90 days of the start."
+    ),
+    Status.RECONCILIATION_INVALID: Row(
+        422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
     ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(

@@ -43,13 +43,20 @@ class StatementCheckpoint(BaseModel):
     size: int
     root: str = Field(description="64 hexadecimal digits.")
     signed_at: str
+    origin: str = Field(description="The log's name in its checkpoints.", examples=["bursar/acme-0123abcd"])
 
 
 class LineLink(BaseModel):
-    """Another line: the index of its record, and the day it counts for."""
+    """Another line: the index of its record, the day it counts for, what it was for and what it added to what was
+    spent."""
 
     log_index: int
     day: str = Field(description=_DAY)
+    kind: str
+    budget: str | None
+    category: str | None
+    payee: str | None
+    cost: MoneyAnswer
 
 
 class StatementLine(BaseModel):

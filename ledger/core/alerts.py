@@ -106,7 +106,12 @@ def places_of(bodies: Iterable[Mapping[str, Any]]) -> set[Place]:
 
 def currencies_of(bodies: Iterable[Mapping[str, Any]]) -> set[str]:
     """The currencies and units whose digits are needed to tell of these bodies."""
-    return {body["currency"] for body in bodies if "currency" in body}
+    found: set[str] = set()
+    for body in bodies:
+        if "currency" in body:
+            found.add(body["currency"])
+        found.update(currency for currency, _ in body.get("amounts", ()))
+    return found
 
 
 def events_of(memory: Memory, index: int, body: Mapping[str, Any]) -> list[Event]:
@@ -213,6 +218,13 @@ def _approvals(memory: Memory, body: Mapping[str, Any]) -> Told:
             data = {name: said[name] for name in ("policy", "rule", "quorum", "expires_at") if name in said}
             told.append(("approval.waiting", {**about, "approval": said["id"], **data}))
     return told
+
+
+def _correction(memory: Memory, body: Mapping[str, Any]) -> Told:
+    """A second person is asked for."""
+    data = {name: body[name] for name in ("correction", "operation", "expires_at")}
+    amounts = [memory.money(int(atoms), currency) for currency, atoms in body["amounts"]]
+    return [("correction.requested", {**data, "amounts": amounts, "by": body["by"]["principal"]})]
 
 
 def _freeze(memory: Memory, body: Mapping[str, Any]) -> Told:
@@ -375,6 +387,7 @@ _HANDLERS: Final[dict[str, Callable[[Memory, Mapping[str, Any]], Told]]] = {
     "settlement": _settlement,
     "charge": _charge,
     "adjustment": _repriced,
+    "correction_requested": _correction,
     **dict.fromkeys(_FREEZES, _freeze),
     **dict.fromkeys(("approval_requested", "approval_granted", "approval_refused", "expiry", "release"), _approvals),
 }

@@ -12,7 +12,10 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_corrections,
+    command_outcomes,
     command_policies,
+    command_reconciliations,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -21,13 +24,17 @@ from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_outcomes as outcomes_of_runs
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
+from ledger.core import deciding_reversals as reversals
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
 from ledger.core import deciding_signing as signing
@@ -69,6 +76,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,
+    command_outcomes.ReportOutcome: outcomes_of_runs.report_outcome,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
     command_approvals.GrantApproval: approvals.grant_approval,
@@ -88,6 +96,12 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_corrections.Reverse: reversals.reverse,
+    command_corrections.SetCorrectionRule: corrections.set_correction_rule,
+    command_corrections.ApproveCorrection: corrections.approve_correction,
+    command_corrections.RefuseCorrection: corrections.refuse_correction,
+    command_corrections.WithdrawCorrection: corrections.withdraw_correction,
+    command_reconciliations.Reconcile: reconciliations.reconcile,
 }
 
 

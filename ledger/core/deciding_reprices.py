@@ -20,6 +20,7 @@ from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.refusal import refuse
+from ledger.core.second_person import second_person
 from ledger.core.splits import chosen_split, reprice_split
 from ledger.core.uses import uses_of
 from ledger.core.working import Batch, Posting, request_of
@@ -122,6 +123,9 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and difference > 0:
         batch.check_counter_room(plan.applied(subject_of(found)).counted, difference)
+    waiting = second_person(batch, asked, who, packed, {found.currency: abs(difference)})
+    if waiting is not None:
+        return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.repriced += difference

@@ -11,7 +11,10 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_corrections,
+    needs_outcomes,
     needs_policies,
+    needs_reconciliations,
     needs_redactions,
     needs_setup,
     needs_spending,
@@ -29,7 +32,10 @@ SEEK: Final[dict[type, Any]] = {
     **needs_policies.SEEK,
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
+    **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
+    **needs_corrections.SEEK,
+    **needs_reconciliations.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

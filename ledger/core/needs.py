@@ -19,6 +19,9 @@ class Needs:
         "bindings",
         "bodies",
         "budget_refs",
+        "correction_rules",
+        "correction_sums",
+        "corrections",
         "counters",
         "delegations",
         "delegations_to",
@@ -32,6 +35,7 @@ class Needs:
         "policy_versions",
         "redactions",
         "renewals",
+        "reversals",
         "run_refs",
         "run_totals",
         "signing_keys",
@@ -71,6 +75,10 @@ class Needs:
         self.bodies: set[int] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
+        self.corrections: set[str] = set()
+        self.correction_rules: set[str] = set()
+        self.correction_sums: set[tuple[str, str]] = set()
+        self.reversals: set[int] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -49,7 +49,9 @@ class Status(Enum):
     CURRENCY_MISMATCH = "currency_mismatch"
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
     DELEGATION_INVALID = "delegation_invalid"
+    RECONCILIATION_INVALID = "reconciliation_invalid"
     TREE_TOO_DEEP = "tree_too_deep"
+    RECORD_NOT_CORRECTABLE = "record_not_correctable"
     # The state it is in.
     NAME_TAKEN = "name_taken"
     WRONG_STATE = "wrong_state"

@@ -31,13 +31,14 @@ from ledger.core.uses import Uses, change_of, uses_of
 from ledger.core.webhook import Webhook
 
 ROW_KINDS: Final = (
-    "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals",
+    "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "corrections",
+    "correction_rules", "correction_sums",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
 """Those on which standings and the policies of a path depend."""
 _UNSETTING_KINDS: Final = frozenset(
-    ("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys", "redactions")
+    ("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys", "redactions", "reversals")
 )
 
 

@@ -30,6 +30,7 @@ from ledger.core.authorization import (
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits
+from ledger.core.projecting_corrections import check_alone, opposite, remember, reverse, sums_of
 from ledger.core.projecting_policies import count_use
 from ledger.core.projecting_record import Record, atoms_of
 from ledger.core.projecting_spending import (
@@ -70,7 +71,15 @@ def _adjustment(record: Record) -> None:
     if "authorization" in record.body:
         _reprice(record)
         return
-    record.expect("transfers", record.body["request"]["transfers"])
+    if record.body["request"]["operation"] == "reverse":
+        before = reverse(record)
+        if before.authorization is not None:
+            record.differ("a charge is reversed as if it were an adjustment", "a refund", record.columns.kind)
+        record.expect("transfers", opposite(before))
+    else:
+        record.expect("transfers", record.body["request"]["transfers"])
+    remember(record)
+    check_alone(record, sums_of(record.body["transfers"]))
     record.post(None)
     for debit, credit, text, currency in record.body["transfers"]:
         for name, change in ((debit, int(text)), (credit, -int(text))):
@@ -99,6 +108,7 @@ def _reprice(record: Record) -> None:
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
+    check_alone(record, {row.currency: abs(difference)})
     for name in ("old_price", "new_price"):
         if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
             record.differ(f"{name} is not in order", "sorted pairs", said[name])
@@ -139,6 +149,8 @@ def _charge(record: Record) -> None:
     )  # fmt: skip
     for field in ("amount", "currency", "category", "payee"):
         record.expect(field, request[field])
+    remember(record)
+    check_alone(record, {currency: atoms})
     record.post(spent_transfers(row, row.category, row.payee, within=0, beyond=atoms, rest=0))
     total = total_of(record, row.run, currency, record.index)
     if total is not None:
@@ -157,8 +169,14 @@ def _refund(record: Record) -> None:
     previous, row = changed_row(record)
     atoms = record.atoms("amount")
     category, payee = body["category"], body["payee"]
-    for field, expected in (("amount", request["amount"]), ("currency", row.currency)):
+    amount = request.get("amount")
+    if request["operation"] == "reverse":
+        if reverse(record).authorization != row.id:
+            record.differ("what is refunded is not the charge that is reversed", row.id, request["record"])
+        amount = str(row.cost - row.refunded)
+    for field, expected in (("amount", amount), ("currency", row.currency)):
         record.expect(field, expected)
+    check_alone(record, {row.currency: atoms})
     if count_split(row, category, payee, refunded=atoms) < 0:
         record.differ("more is refunded than was settled", "", atoms)
     before = uses_of(row)

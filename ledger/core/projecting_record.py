@@ -15,6 +15,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import canonical_bytes
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
 from ledger.core.deriving import Columns
 from ledger.core.invariants import (
@@ -30,8 +31,9 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
@@ -113,6 +115,20 @@ class Store(Protocol):
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def corrections(self) -> Rows[str, Correction]: ...
+    @property
+    def correction_rules(self) -> Rows[str, CorrectionRule]: ...
+    @property
+    def correction_sums(self) -> Rows[tuple[str, str], CorrectionSum]: ...
+    @property
+    def reversals(self) -> Rows[int, Reversal]: ...
+    @property
+    def reversible(self) -> Rows[int, Reversible]: ...
+    @property
+    def reconciliations(self) -> Rows[str, Reconciliation]: ...
+    @property
+    def run_outcomes(self) -> Rows[tuple[str, int], RunOutcome]: ...
 
 
 class Progress:
@@ -268,9 +284,14 @@ class Record:
         """The idempotency key that this record answers, unless its denial may soon be otherwise."""
         body = self.body
         digest, request_digest = body["idempotency"]
-        if sha256(canonical_bytes(body["request"])).hexdigest() != request_digest:
+        # Where a second person approved it, it answers the request of that person.
+        bound = body["approved_by"]["request"] if "approved_by" in body else body["request"]
+        if sha256(canonical_bytes(bound)).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
-        self.expect("effective_at", body["request"].get("effective_at"))
+        if self.columns.kind == "correction_requested":
+            self.expect("effective_at", None)
+        else:
+            self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):

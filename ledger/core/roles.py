@@ -27,10 +27,16 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "release": frozenset((AGENT, FINANCE)),
     "mark_unknown": frozenset((AGENT, FINANCE, ADMIN)),
     "open_run": frozenset((AGENT, ADMIN)),
+    "report_outcome": frozenset((AGENT, FINANCE, ADMIN)),
     "charge": _FINANCE_ONLY,
     "refund": _FINANCE_ONLY,
     "reprice": frozenset((FINANCE, ADMIN)),
     "adjust": _FINANCE_ONLY,
+    "reverse": _FINANCE_ONLY,
+    "set_correction_rule": _ADMIN_ONLY,
+    "approve_correction": APPROVING_ROLES,
+    "refuse_correction": APPROVING_ROLES,
+    "withdraw_correction": frozenset((FINANCE, ADMIN)),
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,
@@ -59,6 +65,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
     "redact": _ADMIN_ONLY,
+    "reconcile": frozenset((FINANCE, ADMIN)),
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),
@@ -75,7 +82,9 @@ of its own that are for one run only."""
 
 GATEWAY_REPORTS: Final = frozenset(("settle", "release", "mark_unknown"))
 """What the gateway says of a call that it made, and is taken although the caller's key has ended meanwhile."""
-RUN_SCOPED: Final = frozenset(("authorize", "evaluate", "settle", "extend", "release", "mark_unknown", "read_own"))
+RUN_SCOPED: Final = frozenset(
+    ("authorize", "evaluate", "settle", "extend", "release", "mark_unknown", "report_outcome", "read_own")
+)
 """What a key that is for one run may do, and there only for that run. Whatever is added is not for such a key until it
 is named here."""
 

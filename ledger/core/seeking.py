@@ -12,6 +12,7 @@ from ledger.core.authorization import PENDING, Authorization
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.budget import Budget
 from ledger.core.canonical import parse
+from ledger.core.correction import OPERATIONS
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
@@ -59,11 +60,34 @@ class Seeker:
         return key.principal
 
     def _prior_subject(self, asked: command.Command, prior: PriorAnswer) -> None:
-        """A repeated authorization is answered by the state its hold is in now."""
+        """A repeated authorization is answered by the state its hold is in now, and so is a repeated correction that a
+        second person was asked for."""
         if isinstance(asked, command.Authorize) and prior.body:
             subject = parse(prior.body).get("authorization")
             if subject is not None:
                 self.authorization(subject)
+        elif asked.operation in OPERATIONS and prior.body:
+            body = parse(prior.body)
+            if body["kind"] == "correction_requested" and body["correction"] not in self.snapshot.corrections:
+                self.needs.corrections.add(body["correction"])
+
+    def alone(self, asked: command.Command, currency: str) -> None:
+        """How much whoever asks may correct alone in a currency, and has today."""
+        person = self.person(asked)
+        if currency not in self.snapshot.correction_rules:
+            self.needs.correction_rules.add(currency)
+        if person is not None and (person, currency) not in self.snapshot.correction_sums:
+            self.needs.correction_sums.add((person, currency))
+
+    def body(self, index: int) -> dict[str, Any] | None:
+        """The body of an earlier record, once it is known and is there."""
+        if not 0 <= index < self.snapshot.head.size:
+            return None
+        if index not in self.snapshot.bodies:
+            self.needs.bodies.add(index)
+            return None
+        packed = self.snapshot.bodies[index]
+        return None if packed is None else parse(packed)
 
     def key_run(self, asked: command.Command) -> str | None:
         """The only run that the key of a command is for, once the key is known."""

@@ -13,6 +13,7 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
@@ -144,6 +145,10 @@ class Snapshot:
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
     texts: Known[tuple[int, str], bool] = field(default_factory=Known)
+    corrections: Known[str, Correction] = field(default_factory=Known)
+    correction_rules: Known[str, CorrectionRule] = field(default_factory=Known)
+    correction_sums: Known[tuple[str, str], CorrectionSum] = field(default_factory=Known)
+    reversals: Known[int, Reversal] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
@@ -163,5 +168,6 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts,
+            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts, self.corrections,
+            self.correction_rules, self.correction_sums, self.reversals,
         )  # fmt: skip

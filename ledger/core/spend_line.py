@@ -48,7 +48,8 @@ class SpendLine(NamedTuple):
     on the budget's ``spent``, ``authority`` that on what it may still spend (available and held together), ``owed``
     that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
     what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
-    index of the settlement or charge that a refund or reprice goes back to.
+    index of the settlement or charge that a refund or reprice goes back to, or of what an adjustment reverses or says
+    it corrects.
     """
 
     book_id: int
@@ -193,8 +194,8 @@ def lines_of(
                 made.append(
                     SpendLine(
                         book_id, index, position, named, None, None, names.get("budget"), None,
-                        names.get("category"), names.get("payee"), None, None, None, 0, None, currency, amount, spent,
-                        authority, owed, columns.effective_at, columns.recorded_at,
+                        names.get("category"), names.get("payee"), None, None, None, 0, corrects, currency, amount,
+                        spent, authority, owed, columns.effective_at, columns.recorded_at,
                     )
                 )  # fmt: skip
     return made
@@ -272,11 +273,17 @@ def corrected_index(
     corrects_of: Callable[[int], int | None] = lambda index: None,
 ) -> int | None:
     """The log index of the settlement or charge that a refund or reprice goes back to: the last before it of the same
-    authorization, category and payee. None for every other record.
+    authorization, category and payee. Of a reversal, and of an adjustment that says what it corrects, the record that
+    it names. None for every other record.
 
     ``body_at`` reads an earlier record; ``corrects_of`` may know the answer for an earlier correction and spare steps.
     """
-    if body["kind"] not in (REFUND, ADJUSTMENT) or "authorization" not in body:
+    if body["kind"] not in (REFUND, ADJUSTMENT):
+        return None
+    named = body.get("reverses", body.get("corrects"))
+    if named is not None:
+        return named if type(named) is int and 0 <= named < body["index"] else None
+    if "authorization" not in body:
         return None
     pair = body["category"], body["payee"]
     index, behind = body.get("previous"), body["index"]

@@ -32,7 +32,8 @@ Posting = tuple[str, str, int, str]
 _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
-    ("renewals", tables.RENEWALS),
+    ("renewals", tables.RENEWALS), ("corrections", tables.CORRECTIONS), ("correction_rules", tables.CORRECTION_RULES),
+    ("correction_sums", tables.CORRECTION_SUMS),
 )  # fmt: skip
 
 
@@ -72,7 +73,9 @@ class Batch(Gate):
 
     def salted(self, asked: Command, principal: str, field: str, text: str) -> str:
         """The digest that stands in the log for a free text; the text itself goes beside the log when the
-        command is concluded."""
+        command is concluded. What a second person approved has its texts beside the request."""
+        if self.carrying is not None:
+            return text
         # What has no idempotency key is never repeated: a salt for each record, so that none outlives its text.
         scope = asked.idempotency_key or f"\x00{self.index}"
         salt = text_salt(self.snapshot.text_secret, principal, scope, field)

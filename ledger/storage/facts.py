@@ -16,6 +16,7 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
@@ -72,6 +73,10 @@ LOOKUPS: Final = (
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
+    Lookup("corrections", changeset.CORRECTIONS, (("id",),)),
+    Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
+    Lookup("correction_sums", changeset.CORRECTION_SUMS, (("person", "currency"),)),
+    Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -283,6 +288,22 @@ def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
 
 
+def _put_corrections(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.corrections, facts.needs.corrections, {row[1]: Correction(*row) for row in rows})
+
+
+def _put_correction_rules(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_rules, facts.needs.correction_rules, {row[1]: CorrectionRule(*row) for row in rows})
+
+
+def _put_correction_sums(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_sums, facts.needs.correction_sums, {(row[1], row[2]): CorrectionSum(*row) for row in rows})
+
+
+def _put_reversals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.reversals, facts.needs.reversals, {row[1]: Reversal(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -329,5 +350,9 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "bodies": _put_bodies,
     "redactions": _put_redactions,
     "texts": _put_texts,
+    "corrections": _put_corrections,
+    "correction_rules": _put_correction_rules,
+    "correction_sums": _put_correction_sums,
+    "reversals": _put_reversals,
     IDEMPOTENCY: _put_idempotency,
 }

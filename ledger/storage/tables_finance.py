@@ -55,7 +55,7 @@ spend_lines: Final = _projection(
     _index("spend_lines_budget", "budget", *_PLACE, where="budget IS NOT NULL"),
     _index("spend_lines_payee", "payee", *_PLACE, where="payee IS NOT NULL"),
     _index("spend_lines_run", "run", *_PLACE, where="run IS NOT NULL"),
-    _index("spend_lines_corrections", "authorization_id", "log_index", where="corrects IS NOT NULL"),
+    _index("spend_lines_corrections", "corrects", "log_index", where="corrects IS NOT NULL"),
     _index("spend_lines_backdated", "recorded_at", "log_index", where="effective_at <> recorded_at"),
 )  # fmt: skip
 

@@ -69,7 +69,16 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         office.make("/v1/policies", {"policy": name, "description": version, "applies_to": {"team": "team"}})
     delegation = office.make("/v1/delegations", {"to": "nadia", "ttl_seconds": 3600}, key=keys["approver"])
     checkpoint = office.make("/v1/checkpoints", {})
+    reconciled = office.make(
+        "/v1/reconciliations",
+        {
+            "payee": "openai", "source": "csv", "starts_at": "2026-01-01", "ends_at": "2026-01-02", "lines": 0,
+            "matched": 0, "provider_total": usd("0"),
+        },
+        key=keys["finance"],
+    )  # fmt: skip
     known = {
+        "reconciliation": reconciled["id"],
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
         "policy": "versioned",

@@ -103,6 +103,11 @@ FIELDS: dict[str, dict[str, object]] = {
         "reason": "mistyped",
     },
     "adjust": {"transfers": (AdjustmentTransfer("payables:p", "assets:bank", "1", "USD"),), "reason": "paid"},
+    "reverse": {"record": "ADJUSTMENT", "reason": "a mistake"},
+    "set_correction_rule": {"currency": "USD", "above": "5"},
+    "approve_correction": {"correction": "CORRECTION"},
+    "refuse_correction": {"correction": "CORRECTION"},
+    "withdraw_correction": {"correction": "OWN CORRECTION"},
     "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "create_agent": {"name": "new", "kind": "agent"},
@@ -160,6 +165,14 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if written.get("record") == "ADJUSTMENT":
+        written["record"] = world.do(KINDS["adjust"], world.finance, **FIELDS["adjust"]).log_index
+    if "correction" in written:
+        own = written["correction"] == "OWN CORRECTION"
+        assert world.do(KINDS["set_correction_rule"], world.admin, currency="USD", above="0").status is Status.DONE
+        caller = world.key("finance", person) if own else world.finance
+        asked = world.do(KINDS["adjust"], caller, **FIELDS["adjust"])
+        written["correction"] = (asked.body or {})["correction"]
     if operation == "retire_policy":
         world.policy(limits=[limit(maximum="50")])
     if operation == "stop_renewal":

@@ -12,14 +12,16 @@ from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Snapshot
 from ledger.core.webhook import Webhook
@@ -114,7 +116,39 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "run_totals": [RunTotal(book_id, "run-42", "USD", 3, 1, 5, 7, 0)],
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
+        "run_outcomes": [RunOutcome(book_id, "run-42", 0, "crawler", True, 800_000, "agent:crawler", 1_000)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "correction_rules": [
+            CorrectionRule(book_id, "USD", 100, 0, 0),
+            CorrectionRule(book_id, "tokens", None, 0, 0),
+        ],
+        "correction_sums": [CorrectionSum(book_id, "ada", "USD", 739_000, 7, 0)],
+        "corrections": [
+            Correction(
+                book_id,
+                numbered_id("cor", at),
+                "refund",
+                state,
+                "{}",
+                '[["USD","5"]]',
+                "person:ada",
+                numbered_id("key", 1),
+                "person:owner",
+                1,
+                9,
+                decided,
+                decided and "person:bob",
+                at,
+                at,
+            )
+            for at, (state, decided) in enumerate((("pending", None), ("approved", 5)))
+        ],
+        "reversals": [Reversal(book_id, 0, 1)],
+        "reconciliations": [
+            Reconciliation(
+                book_id, numbered_id("rcn", 1), "openai", "USD", "csv", 1, 9, 0, 7, 5, 1, 2, False, "person:ada", 9, 0
+            ),
+        ],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from ledger.core.changeset import TABLES, row_of
+from ledger.core.correction import CorrectionRule, CorrectionSum, Reversal
 from ledger.core.needs import Needs
 from ledger.core.principal import Key
 from ledger.core.redaction import Redaction
@@ -125,6 +126,10 @@ EVERYTHING: dict[str, set[object]] = {
     "bodies": {0, 99},
     "redactions": {(0, "intent"), (0, "reason")},
     "texts": {(0, "reason"), (0, "nothing")},
+    "corrections": {rows.numbered_id("cor", 1), rows.numbered_id("cor", 9)},
+    "correction_rules": {"USD", "tokens", "EUR"},
+    "correction_sums": {("ada", "USD"), ("ada", "EUR")},
+    "reversals": {0, 1},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -164,6 +169,15 @@ def test_every_fact_that_was_asked_for_is_known(book_writer: BookWriter, later: 
     assert known.accounts[("authority", "EUR")] is None
     assert known.authorizations[rows.numbered_id("auth", 2)] == rows.authorization(2, 2)
     assert known.authorizations[rows.numbered_id("auth", 99)] is None
+    assert (known.correction_rules["USD"], known.correction_rules["EUR"]) == (
+        CorrectionRule(BOOK, "USD", 100, 0, 0),
+        None,
+    )
+    assert known.correction_sums["ada", "USD"] == CorrectionSum(BOOK, "ada", "USD", 739_000, 7, 0)
+    assert (known.reversals[0], known.reversals[1]) == (Reversal(BOOK, 0, 1), None)
+    approved = known.corrections[rows.numbered_id("cor", 1)]
+    assert approved is not None
+    assert (approved.state, approved.decided_by) == ("approved", "person:bob")
     assert known.runs["run-42"] is not None
     assert known.runs["run-43"] is None
     total = known.run_totals[("run-42", "USD")]

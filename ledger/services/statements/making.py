@@ -47,6 +47,7 @@ from ledger.storage import (
     queries_principals,
     queries_spend,
 )
+from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.errors import RecordArchived
 from ledger.storage.queries_holds import HoldThen
 from ledger.storage.queries_spend import LineScope
@@ -152,7 +153,7 @@ class Statements:
             read_lines = LineReader(reach, found.scope.kind, found.lines)
         return Statement(
             book.name, book.timezone, found.scope, period, StatementLog(size, root, last.recorded_at),
-            StatementCheckpoint(signed.size, signed.root, signed.created_at) if signed is not None else None,
+            _checkpoint(signed) if signed is not None else None,
             self._digits(book.book_id), opening, closing, held, read_lines, read_holds,
         )  # fmt: skip
 
@@ -288,6 +289,11 @@ class Digits(dict[str, int]):
             digits = unit.digits
         self[currency] = digits
         return digits
+
+
+def _checkpoint(signed: StoredCheckpoint) -> StatementCheckpoint:
+    # The first line of a checkpoint's note is the log's origin (C2SP tlog-checkpoint).
+    return StatementCheckpoint(signed.size, signed.root, signed.created_at, signed.note.partition("\n")[0])
 
 
 def _accounts(connection: Connection, book_id: int, name: str, size: int) -> tuple[Account, ...]:
