@@ -106,6 +106,14 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.REPRICE_TOO_SMALL: Row(409, "Repriced below refunds", "Give an amount of at least what was refunded."),
     Status.INSUFFICIENT_AVAILABLE: Row(409, "Not enough available", "Move at most what the budget has available."),
     Status.BALANCE_OVERFLOW: Row(409, "Balance overflow", "Use an amount whose balances fit 64 bits of atoms."),
+    Status.PERIOD_NOT_OVER: Row(409, "Month not over", "Close it once it is over in the book's time zone."),
+    Status.PERIOD_OUT_OF_ORDER: Row(
+        409, "Month out of order", "Months close one after the other, and open again from the last; period is the next."
+    ),
+    Status.PERIOD_CHANGED: Row(
+        503, "Month changed meanwhile", "Something was backdated into it; nothing was recorded; ask again.", 1
+    ),
+    Status.CHECKS_FAILED: Row(409, "Checks failed", "Mend or explain what checks names, or accept it with a reason."),
     Status.POLICY_INVALID: Row(422, "Policy invalid", "Change the policy as detail says; nothing was applied."),
     Status.POLICY_CHANGED: Row(409, "Policy changed meanwhile", "Look at the live version and apply again."),
     Status.POLICY_UNCHANGED: Row(409, "Policy unchanged", "The live version says the same already."),

@@ -69,6 +69,9 @@ class StatementLine(BaseModel):
     day: str = Field(description=_DAY)
     effective_at: str
     recorded_at: str
+    meant_for: str | None = Field(
+        description="The moment that it would count for, if the month of that moment were not closed."
+    )
     authorization: str | None
     agent: str | None
     run: str | None

@@ -12,6 +12,7 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_closing,
     command_corrections,
     command_outcomes,
     command_policies,
@@ -24,6 +25,7 @@ from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_closing as closing
 from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
@@ -101,6 +103,10 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_corrections.ApproveCorrection: corrections.approve_correction,
     command_corrections.RefuseCorrection: corrections.refuse_correction,
     command_corrections.WithdrawCorrection: corrections.withdraw_correction,
+    command_closing.ClosePeriod: closing.close_period,
+    command_closing.RequestReopening: closing.request_reopening,
+    command_closing.ApproveReopening: closing.approve_reopening,
+    command_closing.Explain: closing.explain,
     command_reconciliations.Reconcile: reconciliations.reconcile,
 }
 

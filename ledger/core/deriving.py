@@ -59,6 +59,10 @@ SUBJECT_FIELDS: Final = {
     "correction_requested": "correction",
     "correction_refused": "correction",
     "correction_withdrawn": "correction",
+    "period_close": "period",
+    "period_reopen_request": "period",
+    "period_reopening": "period",
+    "explanation": "authorization",
     "reconciliation": "reconciliation",
     "outcome": "run",
 }

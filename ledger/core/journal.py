@@ -21,7 +21,7 @@ OTHER_KINDS: Final = (
     "webhook_rotation", "webhook_removal", "budget_renewal", "budget_freeze", "budget_unfreeze", "book_freeze",
     "book_unfreeze", "policy", "policy_retirement", "run_denial", "signing_key",
     "redaction", "reconciliation", "outcome", "correction_rule", "correction_requested", "correction_refused",
-    "correction_withdrawn",
+    "correction_withdrawn", "period_close", "period_reopen_request", "period_reopening", "explanation",
 )  # fmt: skip
 KINDS: Final = ENTRY_KINDS + OTHER_KINDS
 

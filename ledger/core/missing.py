@@ -11,6 +11,7 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_closing,
     needs_corrections,
     needs_outcomes,
     needs_policies,
@@ -35,6 +36,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
     **needs_corrections.SEEK,
+    **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
@@ -69,6 +71,9 @@ def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
         known = principal is not None
         own_agent = seeker.agent(agent_name(principal)) if principal is not None else None
         seeker.placed = None
+        if getattr(asked, "effective_at", None) is not None:
+            # Whatever is backdated lands by which months are closed.
+            seeker.periods()
         seek = SEEK.get(type(asked))
         if seek is not None:
             seek(seeker, asked, own_agent)

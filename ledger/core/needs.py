@@ -25,11 +25,13 @@ class Needs:
         "counters",
         "delegations",
         "delegations_to",
+        "explanations",
         "idempotency",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "periods_of",
         "persons",
         "policies",
         "policy_versions",
@@ -79,6 +81,8 @@ class Needs:
         self.correction_rules: set[str] = set()
         self.correction_sums: set[tuple[str, str]] = set()
         self.reversals: set[int] = set()
+        self.periods_of: set[str] = set()
+        self.explanations: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -32,13 +32,24 @@ from ledger.core.webhook import Webhook
 
 ROW_KINDS: Final = (
     "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "corrections",
-    "correction_rules", "correction_sums",
+    "correction_rules", "correction_sums", "periods",
+    "explanations",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
 """Those on which standings and the policies of a path depend."""
 _UNSETTING_KINDS: Final = frozenset(
-    ("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys", "redactions", "reversals")
+    (
+        "names",
+        "approvals_of",
+        "votes",
+        "delegations_to",
+        "persons",
+        "signing_keys",
+        "redactions",
+        "reversals",
+        "periods_of",
+    )
 )
 
 

@@ -65,6 +65,10 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "correction_requested": "charge refund reprice adjust reverse set_correction_rule",
         "correction_refused": "refuse_correction",
         "correction_withdrawn": "withdraw_correction",
+        "period_close": "close_period",
+        "period_reopen_request": "request_reopening",
+        "period_reopening": "approve_reopening",
+        "explanation": "explain",
         "reconciliation": "reconcile",
         "outcome": "report_outcome",
     }.items()

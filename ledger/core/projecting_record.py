@@ -15,6 +15,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import canonical_bytes
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
 from ledger.core.deriving import Columns
@@ -126,6 +127,10 @@ class Store(Protocol):
     @property
     def reversible(self) -> Rows[int, Reversible]: ...
     @property
+    def periods(self) -> Rows[str, Month]: ...
+    @property
+    def explanations(self) -> Rows[str, Explanation]: ...
+    @property
     def reconciliations(self) -> Rows[str, Reconciliation]: ...
     @property
     def run_outcomes(self) -> Rows[tuple[str, int], RunOutcome]: ...
@@ -139,7 +144,9 @@ class Progress:
     ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
-    ``signing_key`` is the one that signs checkpoints now.
+    ``signing_key`` is the one that signs checkpoints now; ``months`` names the rows of periods, in order; ``begun`` has
+    the first record that was written in each month but the first, and ``month_until`` is when the month of the last
+    record is over.
 
     Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
@@ -161,6 +168,9 @@ class Progress:
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
         self.signing_key: SigningKey | None = None
+        self.months: list[str] = []
+        self.begun: dict[str, int] = {}
+        self.month_until = 0
         self.decides = True
         self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
@@ -288,10 +298,6 @@ class Record:
         bound = body["approved_by"]["request"] if "approved_by" in body else body["request"]
         if sha256(canonical_bytes(bound)).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
-        if self.columns.kind == "correction_requested":
-            self.expect("effective_at", None)
-        else:
-            self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):

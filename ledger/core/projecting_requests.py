@@ -55,6 +55,10 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "correction_rule": (("currency", "currency"), ("above", "above")),
     "correction_refused": (("correction", "correction"),),
     "correction_withdrawn": (("correction", "correction"),),
+    "period_close": (("period", "period"),),
+    "period_reopen_request": (("period", "period"),),
+    "period_reopening": (("period", "period"),),
+    "explanation": (("authorization", "authorization"),),
     "reconciliation": tuple(
         (field, field)
         for field in (

@@ -15,6 +15,7 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
+_CLOSING: Final = frozenset((FINANCE, ADMIN))
 APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
 """Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
@@ -65,6 +66,10 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
     "redact": _ADMIN_ONLY,
+    "close_period": _CLOSING,
+    "request_reopening": _CLOSING,
+    "approve_reopening": _CLOSING,
+    "explain": _CLOSING,
     "reconcile": frozenset((FINANCE, ADMIN)),
     "read_own": frozenset(ROLES),
     "read_all": _READERS,

@@ -12,6 +12,7 @@ from ledger.core.authorization import PENDING, Authorization
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.budget import Budget
 from ledger.core.canonical import parse
+from ledger.core.closing import MONTH
 from ledger.core.correction import OPERATIONS
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
@@ -36,6 +37,14 @@ class Seeker:
         self.snapshot = snapshot
         self.placed: tuple[Plan, str | None, str] | None = None
         self.needs = Needs()
+
+    def periods(self) -> None:
+        """Seek the months on record: for whatever counts for another moment than the one it is recorded at."""
+        snapshot = self.snapshot
+        if MONTH not in snapshot.periods_of or any(
+            name not in snapshot.periods for name in snapshot.periods_of[MONTH] or ()
+        ):
+            self.needs.periods_of.add(MONTH)
 
     def principal(self, asked: command.Command) -> str | None:
         """The principal behind a command, once its key is known; also seeks its idempotency key."""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from ledger.core.account import ROLE_SPENT
 from ledger.core.authorization import flag_bits
 from ledger.core.deriving import Columns
+from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
 from ledger.core.windows import date_at
 
@@ -49,7 +50,7 @@ class SpendLine(NamedTuple):
     that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
     what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
     index of the settlement or charge that a refund or reprice goes back to, or of what an adjustment reverses or says
-    it corrects.
+    it corrects, ``meant_for`` the moment that it would count for if its month were not closed.
     """
 
     book_id: int
@@ -74,6 +75,7 @@ class SpendLine(NamedTuple):
     owed: int
     effective_at: int
     recorded_at: int
+    meant_for: int | None = None
 
 
 class SpendDay(NamedTuple):
@@ -195,7 +197,7 @@ def lines_of(
                     SpendLine(
                         book_id, index, position, named, None, None, names.get("budget"), None,
                         names.get("category"), names.get("payee"), None, None, None, 0, corrects, currency, amount,
-                        spent, authority, owed, columns.effective_at, columns.recorded_at,
+                        spent, authority, owed, columns.effective_at, columns.recorded_at, _meant_for(body),
                     )
                 )  # fmt: skip
     return made
@@ -217,8 +219,13 @@ def _of_authorization(
         body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
         origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
         flag_bits(body.get("flags", ())), corrects, body["currency"], amount, spent, authority, owed,
-        columns.effective_at, columns.recorded_at,
+        columns.effective_at, columns.recorded_at, _meant_for(body),
     )  # fmt: skip
+
+
+def _meant_for(body: dict[str, Any]) -> int | None:
+    text = body.get("meant_for")
+    return None if text is None else moment_of(text)
 
 
 def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:

@@ -16,6 +16,7 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import LogRecord
@@ -77,6 +78,8 @@ LOOKUPS: Final = (
     Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
     Lookup("correction_sums", changeset.CORRECTION_SUMS, (("person", "currency"),)),
     Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
+    Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
+    Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -304,6 +307,18 @@ def _put_reversals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.reversals, facts.needs.reversals, {row[1]: Reversal(*row) for row in rows})
 
 
+def _put_periods_of(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Month(*row) for row in rows), key=lambda month: month.period)
+    for month in found:
+        snapshot.periods.put(month.period, month)
+    for unit in facts.needs.periods_of:
+        snapshot.periods_of.put(unit, tuple(month.period for month in found if month.unit == unit))
+
+
+def _put_explanations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.explanations, facts.needs.explanations, {row[1]: Explanation(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -354,5 +369,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "correction_rules": _put_correction_rules,
     "correction_sums": _put_correction_sums,
     "reversals": _put_reversals,
+    "periods_of": _put_periods_of,
+    "explanations": _put_explanations,
     IDEMPOTENCY: _put_idempotency,
 }

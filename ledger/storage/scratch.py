@@ -20,6 +20,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
@@ -198,6 +199,8 @@ class Scratch:
         self.correction_sums: ScratchRows[tuple[str, str], CorrectionSum] = rows(changeset.CORRECTION_SUMS)
         self.reversals: ScratchRows[int, Reversal] = rows(changeset.REVERSALS)
         self.reversible: ScratchRows[int, Reversible] = rows(changeset.REVERSIBLE)
+        self.periods: ScratchRows[str, Month] = rows(changeset.PERIODS)
+        self.explanations: ScratchRows[str, Explanation] = rows(changeset.EXPLANATIONS)
         self.reconciliations: ScratchRows[str, Reconciliation] = rows(changeset.RECONCILIATIONS)
         self.run_outcomes: ScratchRows[tuple[str, int], RunOutcome] = rows(changeset.RUN_OUTCOMES)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
@@ -218,7 +221,8 @@ class Scratch:
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
             self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
-            self.correction_rules, self.correction_sums, self.reversals, self.reversible,
+            self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
+            self.explanations,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

@@ -48,7 +48,7 @@ spend_lines: Final = _projection(
     _text("agent", null=True), _text("budget", null=True), _text("run", null=True), _text("category", null=True),
     _text("payee", null=True), _text("resource", null=True), _text("labels", null=True), _text("approvals", null=True),
     _small("flags"), _big("corrects", null=True), _text("currency"), _big("amount"), _big("spent"), _big("authority"),
-    _big("owed"), _big("effective_at"), _big("recorded_at"),
+    _big("owed"), _big("effective_at"), _big("recorded_at"), _big("meant_for", null=True),
     _listed("kind", spend_line.LINE_KINDS),
     _index("spend_lines_effective", *_PLACE),
     _index("spend_lines_agent", "agent", *_PLACE, where="agent IS NOT NULL"),

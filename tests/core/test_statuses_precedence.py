@@ -12,7 +12,7 @@ from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core import status_cases, status_cases_control, status_cases_runs
+from tests.core import status_cases, status_cases_closing, status_cases_control, status_cases_runs
 from tests.support.documents import table_under
 from tests.support.policed import Policed, limit
 from tests.support.worlds import World
@@ -21,9 +21,14 @@ ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
-ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE
-BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH
-NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH | status_cases_runs.NEVER_BOTH
+ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE | status_cases_closing.ALONE
+BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH | status_cases_closing.BOTH
+NEVER_BOTH = (
+    status_cases.NEVER_BOTH
+    | status_cases_control.NEVER_BOTH
+    | status_cases_runs.NEVER_BOTH
+    | status_cases_closing.NEVER_BOTH
+)
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
@@ -128,6 +133,10 @@ FIELDS: dict[str, dict[str, object]] = {
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "close_period": {"period": "2026-10"},
+    "request_reopening": {"period": "2026-10", "reason": "an invoice came late"},
+    "approve_reopening": {"period": "2026-10"},
+    "explain": {"authorization": "CHARGE", "reason": "found on the invoice"},
     "adopt_signing_key": {"public_key": b"\x11" * 32, "name": "bursar/test"},
     "grant_approval": {"approval": "APPROVAL"},
     "refuse_approval": {"approval": "APPROVAL"},
@@ -173,6 +182,8 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
         caller = world.key("finance", person) if own else world.finance
         asked = world.do(KINDS["adjust"], caller, **FIELDS["adjust"])
         written["correction"] = (asked.body or {})["correction"]
+    if "period" in written or named == "CHARGE":
+        written |= status_cases_closing.prepared(world, operation)
     if operation == "retire_policy":
         world.policy(limits=[limit(maximum="50")])
     if operation == "stop_renewal":

@@ -12,6 +12,7 @@ from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
@@ -144,6 +145,8 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
             for at, (state, decided) in enumerate((("pending", None), ("approved", 5)))
         ],
         "reversals": [Reversal(book_id, 0, 1)],
+        "periods": months(book_id),
+        "explanations": [Explanation(book_id, numbered_id("auth", 1), 3, "person:ada", 0, 0)],
         "reconciliations": [
             Reconciliation(
                 book_id, numbered_id("rcn", 1), "openai", "USD", "csv", 1, 9, 0, 7, 5, 1, 2, False, "person:ada", 9, 0
@@ -162,6 +165,18 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
     made.inserts["log_records"] = [tuple(record(0, "book", "acme", book_id))]
     made.inserts["texts"] = [tuple(Text(book_id, 0, "reason", b"salt", "because"))]
     return made
+
+
+def months(book_id: int = BOOK_ID) -> list[object]:
+    """A month that is closed, and one that something was backdated into."""
+    closed, asked = ("person:ada", 3, 2), ("person:ada", "person:bob", 4)
+    return [
+        Month(
+            book_id, "2026-10", "month", "closed", 1, 2, None, 1, digest("root"), digest("statements"), *closed,
+            *asked, None, 0, 2,
+        ),
+        Month(book_id, "2026-11", "month", "open", 2, 3, 1, *(None,) * 10, 1, 1),
+    ]  # fmt: skip
 
 
 def control(book_id: int = BOOK_ID) -> dict[str, list[object]]:

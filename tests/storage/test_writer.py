@@ -130,6 +130,8 @@ EVERYTHING: dict[str, set[object]] = {
     "correction_rules": {"USD", "tokens", "EUR"},
     "correction_sums": {("ada", "USD"), ("ada", "EUR")},
     "reversals": {0, 1},
+    "periods_of": {"month", "year"},
+    "explanations": {rows.numbered_id("auth", 1), rows.numbered_id("auth", 2)},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -237,6 +239,11 @@ def assert_control_known(known: Snapshot) -> None:
     assert known.redactions[0, "intent"] == Redaction(BOOK, 0, "intent", 1)
     assert known.redactions[0, "reason"] is None
     assert (known.texts[0, "reason"], known.texts[0, "nothing"]) == (True, None)
+    assert (known.periods_of["month"], known.periods_of["year"]) == (("2026-10", "2026-11"), ())
+    assert [known.periods["2026-10"], known.periods["2026-11"]] == rows.months(), "hashes are bytes on both databases"
+    explained = known.explanations[rows.numbered_id("auth", 1)]
+    assert explained is not None
+    assert (explained.flags, known.explanations[rows.numbered_id("auth", 2)]) == (3, None)
 
 
 def test_renewals_are_told_by_when_they_are_due(book_writer: BookWriter) -> None:
@@ -254,9 +261,12 @@ def test_another_book_is_not_seen(book_writer: BookWriter) -> None:
     known = rows.snapshot(BOOK + 1)
     book_writer.begin(BOOK + 1, rows.needs(**EVERYTHING)).facts.put_into(known)
     lists = {"agent_budgets", "bindings", "approvals_of", "votes", "delegations_to", "open_children", "signing_keys"}
+    lists.add("periods_of")
+    # Months are known by way of the list that names them.
+    found_by_list = {"periods"}
     for kind, facts in ((slot, getattr(known, slot)) for slot in Snapshot.__slots__):
         if isinstance(facts, Known):
-            assert len(facts) > 0, kind
+            assert len(facts) > 0 or kind in found_by_list, kind
             assert all(value == (() if kind in lists else None) for value in facts._young.values()), kind
 
 

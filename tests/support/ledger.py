@@ -323,7 +323,8 @@ class Ledger:
 
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
-    "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums reversals"
+    "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums "
+    "reversals periods_of explanations"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",

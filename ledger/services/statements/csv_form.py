@@ -20,7 +20,7 @@ COLUMNS: Final = (
     "row", "day", "effective_at", "recorded_at", "kind", "authorization", "agent", "run", "budget", "category",
     "payee", "resource", "labels", "approved_by", "flags", "corrects", "corrected_by", "other_account", "currency",
     "cost", "amount", "balance", "log_index", "position", "corrects_kind", "corrects_day", "corrects_category",
-    "corrects_payee", "corrects_cost",
+    "corrects_payee", "corrects_cost", "meant_for",
 )  # fmt: skip
 ROWS_AT_ONCE: Final = 200
 
@@ -60,6 +60,7 @@ def _line(line: Line, digits: Mapping[str, int]) -> list[str]:
         " ".join(str(link.log_index) for link in line.corrected_by) if line.corrected_by else "",
         line.other_account or "", line.currency, format_atoms(line.cost, scale), format_atoms(line.amount, scale),
         format_atoms(line.balance, scale), str(line.log_index), str(line.position), *_corrected(line, digits),
+        moment_text(line.meant_for) if line.meant_for is not None else "",
     ]  # fmt: skip
 
 

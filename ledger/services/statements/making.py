@@ -102,11 +102,13 @@ class Statements:
         period: str,
         *,
         at_size: int | None = None,
+        root: bytes | None = None,
         records_max: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Statement:
         """The statement of a scope for a period (``period.FORMS``), as the first ``at_size`` records say (None: all
-        that there are). Lines that are not written yet are, ``records_max`` records at most.
+        that there are). Whoever knows the root of these gives it. Lines that are not written yet are, ``records_max``
+        records at most.
 
         Raises StatementRefused, ScopeNotFound; LinesUnavailable, ProofUnavailable and other ServiceError; StorageError.
         """
@@ -126,7 +128,8 @@ class Statements:
             found = self._find(connection, book_id, scope, size)
         # Up to the end and not to the size alone: what ended since then is needed to know what was open then.
         self.liner.catch_up(book_id, head.size, records_max=records_max, progress=progress)
-        root = head.root if size == head.size else self.prover.consistency(book_id, size).first_root
+        if root is None:
+            root = head.root if size == head.size else self.prover.consistency(book_id, size).first_root
         return self._made(book, found, chosen, size, root)
 
     def _made(self, book: Book, found: _Found, period: Period, size: int, root: bytes) -> Statement:
