@@ -75,6 +75,26 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
             "booked",
         )
     ),
+    "invoice": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "number",
+            "currency",
+            "issued_on",
+            "due_on",
+            "starts_on",
+            "ends_on",
+            "lines",
+            "taxes",
+            "credits",
+            "total",
+        )
+    ),
+    "invoice_void": (("invoice", "invoice"),),
+    "payment": tuple((field, field) for field in ("payee", "from", "amount", "currency", "reference")),
+    "payment_reversal": (("payment", "payment"),),
+    "payee_terms": (("payee", "payee"), ("prepaid", "prepaid")),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
 GIVEN: Final[dict[str, tuple[tuple[str, str], ...]]] = {

@@ -26,12 +26,21 @@ DEALLOCATION: Final = "deallocation"
 RENEWAL: Final = "renewal"
 LAPSE: Final = "lapse"
 CLOSURE: Final = "budget_closure"
+INVOICE: Final = "invoice"
+INVOICE_VOID: Final = "invoice_void"
+PAYMENT: Final = "payment"
+PAYMENT_REVERSAL: Final = "payment_reversal"
+INVOICE_KINDS: Final = (INVOICE, INVOICE_VOID)
+"""What an invoice itself added to expenses or took off: taxes and credits, which nothing accrued before."""
+PAYABLE_KINDS: Final = (*INVOICE_KINDS, PAYMENT, PAYMENT_REVERSAL)
 SPEND_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, REPRICE)
 """Kinds of lines that one authorization or charge caused. They are lines also where the amount is zero."""
 CORRECTIONS: Final = (REFUND, REPRICE)
 """Kinds of lines that point back to the line they correct."""
-LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE)
-RECORD_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE)
+LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE, *PAYABLE_KINDS)
+RECORD_KINDS: Final = (
+    SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE, *PAYABLE_KINDS,
+)  # fmt: skip
 """Kinds of records that have lines."""
 OPENING_KINDS: Final = ("hold", "approval_requested")
 """Kinds of records that begin to hold."""
@@ -39,6 +48,7 @@ ENDING_KINDS: Final = (SETTLEMENT, "release", "expiry", "approval_refused")
 """Kinds of records that may end a hold."""
 NOBODY: Final = ""
 """In a daily total: no agent, budget, category or payee."""
+_OF_PAYEE: Final = ("payables:", "assets:prepaid:")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -47,10 +57,11 @@ class SpendLine(NamedTuple):
 
     ``amount`` is what was spent (expenses; for a unit that is not money, what the budget spent), ``spent`` the effect
     on the budget's ``spent``, ``authority`` that on what it may still spend (available and held together), ``owed``
-    that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
-    what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
-    index of the settlement or charge that a refund or reprice goes back to, or of what an adjustment reverses or says
-    it corrects, ``meant_for`` the moment that it would count for if its month were not closed.
+    that on what is owed to the payee, prepaid credit with it taken off. ``labels`` is canonical JSON as in
+    ``authorizations``, ``approvals`` the ids of what persons granted, joined by spaces, ``flags`` those of the
+    authorization after the record, ``corrects`` the log index of the settlement or charge that a refund or reprice goes
+    back to, or of what an adjustment reverses or says it corrects, ``meant_for`` the moment that it would count for if
+    its month were not closed.
     """
 
     book_id: int
@@ -237,11 +248,20 @@ def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:
 
 def _sides(place: int, debit: str, credit: str) -> list[tuple[int, list[tuple[str, int]]]]:
     """(position of a line, account and sign of the sides it shows): one line for both sides where they are of one
-    budget, or an expense and what is owed for it; else a line each."""
-    heads = {name.partition(":")[0] for name in (debit, credit)}
-    if heads == {"expenses", "payables"} or _budget_of(debit) == _budget_of(credit) != "":
+    budget, or an expense and what is owed for it, or of one payee; else a line each."""
+    debit_payee, credit_payee = payee_of(debit), payee_of(credit)
+    is_cost = (debit.startswith("expenses:") and credit_payee) or (credit.startswith("expenses:") and debit_payee)
+    if is_cost or debit_payee == credit_payee != "" or _budget_of(debit) == _budget_of(credit) != "":
         return [(2 * place, [(debit, 1), (credit, -1)])]
     return [(2 * place, [(debit, 1)]), (2 * place + 1, [(credit, -1)])]
+
+
+def payee_of(name: str) -> str:
+    """The payee with whom an account stands: what is owed to it, or prepaid credit with it; empty for any other."""
+    for prefix in _OF_PAYEE:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return ""
 
 
 def _budget_of(name: str) -> str:
@@ -268,9 +288,10 @@ def _affect(effects: list[int], name: str, change: int, currency: str) -> dict[s
     if head == "expenses":
         effects[0] += change
         return {"category": rest}
-    if head == "payables":
+    payee = payee_of(name)
+    if payee:
         effects[3] -= change
-        return {"payee": rest}
+        return {"payee": payee}
     return _NOTHING
 
 

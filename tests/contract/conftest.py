@@ -11,6 +11,15 @@ from tests.support.clients import Office, authorization, usd
 from tests.support.databases import sqlite_url
 from tests.support.server import OpenBook, ServerProcess, open_book, verified
 
+INVOICE = {
+    "payee": "openai", "number": "INV-1", "currency": "USD", "issued_on": "2026-12-01", "period": "2026-11",
+    "lines": [{"amount": "2.00", "category": "inference"}], "taxes": [{"name": "VAT", "amount": "0.40", "rate": "20"}],
+    "total": "2.40",
+}  # fmt: skip
+PAYMENT = {
+    "payee": "openai", "from": "assets:bank", "amount": usd("0.01"), "invoices": [], "rest": "prepayment",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Served:
@@ -77,8 +86,13 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         },
         key=keys["finance"],
     )  # fmt: skip
+    invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
+    payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
     known = {
         "reconciliation": reconciled["id"],
+        "invoice": invoice["id"],
+        "payment": payment["id"],
+        "payee": "openai",
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
         "policy": "versioned",

@@ -21,6 +21,10 @@ KINDS: Final = {
     "deallocation": "Given back",
     "lapse": "Lapsed",
     "budget_closure": "Budget closed",
+    "invoice": "Invoice: tax and credits",
+    "invoice_void": "Invoice taken back",
+    "payment": "Paid",
+    "payment_reversal": "Payment reversed",
     "pending_approval": "Waiting for approval",
 }
 """Kinds of lines and states of holds whose name does not say it by itself."""
