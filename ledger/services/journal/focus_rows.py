@@ -15,7 +15,7 @@ import orjson
 from ledger.core.book import book_code
 from ledger.core.moment import SECOND
 from ledger.core.money import currency_digits
-from ledger.core.spend_line import CORRECTIONS, SPEND_KINDS
+from ledger.core.spend_line import CORRECTIONS, INVOICE, INVOICE_KINDS, SPEND_KINDS
 from ledger.core.windows import MONTH, calendar_bounds
 from ledger.services.journal.inference_form import INFERENCE, is_cost, is_count
 from ledger.services.journal.making import Journal
@@ -31,7 +31,7 @@ COLUMNS: Final = {
     "BillingCurrency": TEXT, "BillingPeriodEnd": MOMENT, "BillingPeriodStart": MOMENT, "ChargeCategory": TEXT,
     "ChargeClass": TEXT, "ChargeDescription": TEXT, "ChargeFrequency": TEXT, "ChargePeriodEnd": MOMENT,
     "ChargePeriodStart": MOMENT, "ConsumedQuantity": COUNT, "ConsumedUnit": TEXT, "ContractedCost": AMOUNT,
-    "EffectiveCost": AMOUNT, "HostProviderName": TEXT, "InvoiceIssuerName": TEXT, "ListCost": AMOUNT,
+    "EffectiveCost": AMOUNT, "HostProviderName": TEXT, "InvoiceId": TEXT, "InvoiceIssuerName": TEXT, "ListCost": AMOUNT,
     "PricingQuantity": COUNT, "PricingUnit": TEXT, "ResourceId": TEXT, "ResourceName": TEXT, "ResourceType": TEXT,
     "ServiceCategory": TEXT, "ServiceName": TEXT, "ServiceProviderName": TEXT, "ServiceSubcategory": TEXT,
     "SkuId": TEXT, "SkuMeter": TEXT, "SubAccountId": TEXT, "SubAccountName": TEXT, "SubAccountType": TEXT,
@@ -112,6 +112,7 @@ def _cells(journal: Journal, told: CostLine, months: Months) -> dict[str, Any]:
         "ChargePeriodStart": charged_at,
         "ContractedCost": line.amount,
         "EffectiveCost": line.amount,
+        "InvoiceId": told.invoice or None,
         "InvoiceIssuerName": payee,
         "ListCost": line.amount,
         "ServiceName": f"{payee} {line.category}" if line.category else payee,
@@ -128,6 +129,9 @@ def _cells(journal: Journal, told: CostLine, months: Months) -> dict[str, Any]:
 
 def _category(told: CostLine) -> str:
     line = told.line
+    if line.kind in INVOICE_KINDS:
+        # What an invoice adds to expenses itself are taxes, what it takes off are credits; a void one gives both back.
+        return TAX if (line.amount > 0) == (line.kind == INVOICE) else CREDIT
     if line.category and line.category.partition("-")[0].partition(".")[0] in TAX_CATEGORIES:
         return TAX
     if line.kind in SPEND_KINDS:

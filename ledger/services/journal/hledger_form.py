@@ -80,6 +80,7 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
         ("kind", entry.kind),
         ("subject", entry.subject if entry.subject != entry.authorization else ""),
         ("authorization", entry.authorization),
+        ("invoice", entry.invoice),
         ("agent", entry.agent),
         ("run", entry.run),
         ("budget", entry.budget),
