@@ -32,6 +32,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "replay": "Decide again what was decided, and show what comes out otherwise.",
     "redact": "Remove free texts for good, on record, and leave every proof good.",
     "approvals": "See the requests that wait for people, and grant or refuse them.",
+    "corrections": "See the corrections that wait for a second person, and decide on them.",
     "delegations": "Let somebody approve in your place for a time.",
     "policy": "Write, try and change the rules of who may spend what.",
     "explain": "Tell why a request to spend was approved or denied.",

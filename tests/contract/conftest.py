@@ -88,7 +88,9 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
     )  # fmt: skip
     invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
     payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
+    office.make("/v1/correction-rules", {"currency": "EUR", "above": "0.00"})
     known = {
+        "correction": waiting_correction(office, keys["finance"]),
         "reconciliation": reconciled["id"],
         "invoice": invoice["id"],
         "payment": payment["id"],
@@ -117,6 +119,13 @@ def waiting_approval(office: Office, key: str) -> str:
     """The id of a new approval that people may decide."""
     asked = authorization("1.00", payee="asked-about", accept_pending=True)
     return str(office.send("POST", "/v1/authorizations", asked, key=key).json["approvals"][0]["id"])
+
+
+def waiting_correction(office: Office, key: str) -> str:
+    """The id of a new correction that a second person may decide."""
+    moved = {"debit": "expenses:search", "credit": "expenses:inference", "amount": {"amount": "1", "currency": "EUR"}}
+    asked = {"transfers": [moved], "reason": "booked on the wrong category"}
+    return str(office.send("POST", "/v1/adjustments", asked, key=key).json["id"])
 
 
 def _other_book(server: ServerProcess, book: OpenBook) -> dict[str, str]:

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import INVOICE, PAYMENT, Served, waiting_approval
+from tests.contract.conftest import INVOICE, PAYMENT, Served, waiting_approval, waiting_correction
 from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
@@ -146,6 +146,11 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/payments"): ("finance", PAYMENT, {}),
     ("post", "/v1/payments/{payment}/reverse"): ("finance", {"reason": "bounced"}, {"payment": "SPARE"}),
     ("post", "/v1/payees/{payee}"): ("finance", {"prepaid": True, "reason": "so they bill"}, {"payee": "set-once"}),
+    ("post", "/v1/reversals"): ("finance", {"reason": "booked twice"}, {}),
+    ("post", "/v1/correction-rules"): ("admin", {"currency": "GBP", "above": "5.00", "reason": "as agreed"}, {}),
+    ("post", "/v1/corrections/{correction}/approve"): ("approver", {"reason": "seen"}, {}),
+    ("post", "/v1/corrections/{correction}/refuse"): ("approver", {"reason": "no"}, {}),
+    ("post", "/v1/corrections/{correction}/withdraw"): ("finance", {"reason": "a mistake"}, {}),
     ("post", "/v1/adjustments"): (
         "finance",
         {
@@ -179,6 +184,12 @@ def test_a_success_is_as_documented(
             given[name] = served.office.make(made, asked, key=served.keys["finance"])["id"]
     if "approval" in given:
         given["approval"] = waiting_approval(served.office, served.keys["agent"])
+    if "correction" in given:
+        given["correction"] = waiting_correction(served.office, served.keys["finance"])
+    if path == "/v1/reversals" and method == "post":
+        adjustment = SUCCESSES["post", "/v1/adjustments"][1]
+        made = served.office.make("/v1/adjustments", adjustment, key=served.keys["finance"])
+        body = {"record": made["log"]["index"], "reason": "booked twice"}
     if "delegation" in given:
         asked = {"to": "nadia", "ttl_seconds": 3600}
         given["delegation"] = served.office.make("/v1/delegations", asked, key=served.keys["approver"])["id"]
