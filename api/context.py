@@ -31,6 +31,7 @@ from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
 from ledger.services.lining import Lining
+from ledger.services.reports.making import Reports
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
 from ledger.storage import queries_log
@@ -104,6 +105,7 @@ class Context:
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
+        self.reports = Reports(engine, self.side, self.statements.liner)
         self.lining = Lining(
             engine,
             self.statements.liner,
