@@ -16,7 +16,8 @@ from ledger.core.proportions import Interval
 TWO_SIDED_95: Final = 0.975
 RUNS_MIN: Final = 20
 SUCCESSES_MIN: Final = 10
-"""With fewer, the cost of a success is not compared: its spread is not known well enough."""
+"""With fewer, the cost of a success is shown without an interval and not compared: its spread is not known well enough,
+and a few runs that happened to cost the same would look certain."""
 
 
 @dataclass(slots=True)
@@ -38,6 +39,11 @@ class RunSums:
         if success:
             self.successes += 1
             self.successful += cost
+
+
+def is_enough(sums: RunSums) -> bool:
+    """Whether there are runs and successes enough to say how sure their cost is."""
+    return sums.runs >= RUNS_MIN and sums.successes >= SUCCESSES_MIN
 
 
 class _Spread(NamedTuple):
@@ -118,7 +124,7 @@ def compare_costs(first: RunSums, second: RunSums) -> Compared | None:
 
 
 def _log_variance(sums: RunSums) -> float | None:
-    if sums.runs < RUNS_MIN or sums.successes < SUCCESSES_MIN or sums.costs <= 0:
+    if not is_enough(sums) or sums.costs <= 0:
         return None
     spread = _spread(sums)
     variance = (

@@ -201,7 +201,7 @@ def test_what_is_owed_is_aged_to_the_last_atom(desk: Desk) -> None:
         found = rows(desk.make("payables", as_of=day), "payees")
         assert {row["payee"]: int(row["owed"]) - int(row["credit"]) for row in found} == owed
         for row in found:
-            ages = [row[name] for name in ("days_0_30", "days_31_60", "days_61_90", "days_over_90")]
+            ages = [row[name] for name in ("days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90")]
             assert sum(map(int, ages)) == row["owed"]
             if day is not None:
                 assert ages[:3] == [0, 0, 0]

@@ -15,7 +15,7 @@ from ledger.services.reports.reading import Reach
 from ledger.services.reports.shaping import Made
 
 PAYABLES_PREFIX = "payables:"
-AGEING_COLUMNS = ("owed", "days_0_30", "days_31_60", "days_61_90", "days_over_90", "credit")
+AGEING_COLUMNS = ("owed", "days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90", "credit")
 SORTS = {True: "real", False: BUDGETARY}
 
 

@@ -38,7 +38,7 @@ from ledger.core.report import (
     words,
 )
 from ledger.core.run import SCORE_SCALE, Run
-from ledger.core.success_cost import cost_of_success, interval_of_cost
+from ledger.core.success_cost import cost_of_success, interval_of_cost, is_enough
 from ledger.services.reports.chargeback import Values
 from ledger.services.reports.reading import Reach
 from ledger.services.reports.shaping import Made
@@ -185,7 +185,7 @@ def _costs(by: str, groups: Mapping[str, Group], currencies: list[str]) -> Table
             if not sums.runs:
                 made.add(value, currency, 0, 0, 0, apart, None, None, None, None)
                 continue
-            each, interval = cost_of_success(sums), interval_of_cost(sums)
+            each, interval = cost_of_success(sums), interval_of_cost(sums) if is_enough(sums) else None
             made.add(
                 value, currency, sums.runs, sums.successes, sums.costs, apart,
                 atoms_of(Fraction(sums.costs, sums.runs)),

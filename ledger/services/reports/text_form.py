@@ -4,6 +4,7 @@ Invariants: figures stand to the right under their heading; a name that is too l
 in every other format; no text can move the cursor or hide what comes after it.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Final
@@ -13,6 +14,7 @@ from ledger.core.money import format_atoms
 from ledger.core.report import DAY, MONEY, WORD, Cell, Column, Report, Table
 
 _WIDEST: Final = 40
+_WIDTH: Final = 110
 _LEFT: Final = (WORD, DAY)
 TITLES: Final = {
     "trial-balance": "Trial balance",
@@ -37,7 +39,8 @@ def write_text(report: Report) -> Iterator[bytes]:
     yield _encoded(head)
     for table in report.tables:
         yield _encoded(["", f"{table.name.capitalize()}:", *_table(table, report.digits)])
-    yield _encoded(["", *report.notes] if report.notes else [])
+    notes = [line for note in report.notes for line in textwrap.wrap(plain(note), _WIDTH)]
+    yield _encoded(["", *notes] if notes else [])
 
 
 def _table(table: Table, digits: Mapping[str, int]) -> list[str]:
