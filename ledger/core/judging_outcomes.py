@@ -7,10 +7,12 @@ enough to tell, that is the answer.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 from ledger.core.probability import fisher_exact, holm
 from ledger.core.proportions import Interval, Share, difference
+from ledger.core.report import rounded
 from ledger.core.success_cost import RunSums, compare_costs
 
 LEVEL: Final = 0.05
@@ -131,3 +133,15 @@ def _judged(seen: Mapping[str, _Seen | None]) -> list[Comparison]:
         verdict = (BETTER if one.is_better else WORSE) if is_real else NO_DIFFERENCE
         made.append(Comparison(value, one.effect, one.interval, one.chance, adjusted[value], verdict))
     return made
+
+
+def figure(value: float, digits: int) -> str:
+    """An estimate as text, with so many digits after the point."""
+    return rounded(Fraction(value), digits)
+
+
+def estimated(value: float) -> int:
+    """Atoms of an estimate: rounded to four digits that count, so that what no estimate can know is not shown."""
+    if value < 1:
+        return round(value)
+    return int(Fraction(f"{value:.3e}"))

@@ -191,10 +191,9 @@ def counts(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, COUNT) for name in names)
 
 
-def rounded(value: Fraction | float, digits: int) -> str:
-    """A figure with so many digits after the point, half-even and exactly from what it is."""
-    exact = Fraction(value)
-    scaled = divide_half_even(exact.numerator * 10**digits, exact.denominator)
+def rounded(value: Fraction, digits: int) -> str:
+    """A figure with so many digits after the point, half-even."""
+    scaled = divide_half_even(value.numerator * 10**digits, value.denominator)
     sign = "-" if scaled < 0 else ""
     whole, rest = divmod(abs(scaled), 10**digits)
     return f"{sign}{whole}.{rest:0{digits}d}" if digits else f"{sign}{whole}"
@@ -208,13 +207,3 @@ def percent(part: int, of: int) -> str | None:
 def atoms_of(value: Fraction) -> int:
     """The nearest whole atom."""
     return divide_half_even(value.numerator, value.denominator)
-
-
-SIGNIFICANT: Final = 4
-
-
-def estimated(value: float) -> int:
-    """Atoms of an estimate: rounded to four digits that count, so that what no estimate can know is not shown."""
-    if value < 1:
-        return round(value)
-    return int(Fraction(f"{value:.{SIGNIFICANT - 1}e}"))

@@ -21,9 +21,11 @@ from ledger.core.judging_outcomes import (
     choose_baseline,
     compare_rates,
     compare_success_costs,
+    estimated,
+    figure,
 )
 from ledger.core.period import parse_period
-from ledger.core.report import PER, Column, ReportRefused, Table, estimated, percent, rounded, words
+from ledger.core.report import PER, Column, ReportRefused, Table, percent, rounded, words
 
 PARIS = "Europe/Paris"
 
@@ -99,7 +101,7 @@ def test_buckets_add_up(owed: int, accrued: list[tuple[int, int]]) -> None:
 
 def test_figures_are_rounded_once() -> None:
     """Half-even and exactly; estimates to four digits that count."""
-    assert [rounded(Fraction(1, 8), 2), rounded(Fraction(3, 8), 2), rounded(-0.5, 0), rounded(Fraction(-1, 3), 4)] == [
+    assert [rounded(Fraction(1, 8), 2), rounded(Fraction(3, 8), 2), figure(-0.5, 0), rounded(Fraction(-1, 3), 4)] == [
         "0.12", "0.38", "0", "-0.3333",
     ]  # fmt: skip
     assert [percent(1, 3), percent(1, 0), percent(-1, 4), percent(5, -1)] == ["33.33", None, "-25.00", None]

@@ -16,6 +16,8 @@ from ledger.core.judging_outcomes import (
     choose_baseline,
     compare_rates,
     compare_success_costs,
+    estimated,
+    figure,
 )
 from ledger.core.period import Period
 from ledger.core.proportions import wilson
@@ -32,7 +34,6 @@ from ledger.core.report import (
     amounts,
     atoms_of,
     counts,
-    estimated,
     numbers,
     rounded,
     words,
@@ -165,7 +166,7 @@ def _groups(by: str, groups: Mapping[str, Group]) -> Table:
         if share is not None:
             low, high = wilson(share)
             exact = Fraction(share.successes, share.trials)
-            rate = (rounded(exact, _RATE_DIGITS), rounded(low, _RATE_DIGITS), rounded(high, _RATE_DIGITS))
+            rate = (rounded(exact, _RATE_DIGITS), figure(low, _RATE_DIGITS), figure(high, _RATE_DIGITS))
         score = rounded(Fraction(group.scores, group.scored * SCORE_SCALE), _RATE_DIGITS) if group.scored else None
         made.add(
             value, group.runs, group.runs - group.counted, group.counted, group.successes, *rate, group.scored, score
@@ -216,6 +217,6 @@ def _compared(one: Comparison, digits: int) -> tuple[str | None, ...]:
     if one.effect is None or one.interval is None or one.chance is None or one.adjusted is None:
         return None, None, None, None, None, one.verdict
     return (
-        rounded(one.effect, digits), rounded(one.interval.low, digits), rounded(one.interval.high, digits),
-        rounded(one.chance, _RATE_DIGITS), rounded(one.adjusted, _RATE_DIGITS), one.verdict,
+        figure(one.effect, digits), figure(one.interval.low, digits), figure(one.interval.high, digits),
+        figure(one.chance, _RATE_DIGITS), figure(one.adjusted, _RATE_DIGITS), one.verdict,
     )  # fmt: skip
