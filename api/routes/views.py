@@ -160,6 +160,7 @@ def entry_view(
     scale: Scale,
     reason: str | None,
     redacted: dict[str, int] | None = None,
+    reversed_by: int | None = None,
 ) -> dict[str, Any]:
     """A charge, refund, adjustment, allocation or deallocation in a list: what its request was answered, who asked,
     when and why."""
@@ -170,6 +171,8 @@ def entry_view(
             shown[name] = body[name]
     if reason is not None:
         shown["reason"] = reason
+    if reversed_by is not None:
+        shown["reversed_by"] = reversed_by
     shown |= redacted_view(redacted)
     return {**shown, "by": body["by"]["principal"], "recorded_at": moment_text(record.recorded_at)}
 

@@ -14,7 +14,8 @@ import click
 from bursar import remote
 from ledger.cli.checkpoint import book_option
 from ledger.cli.database import BadValue, chosen_book, database_option, errors_in_one_line, require_file
-from ledger.cli.statement import _progress, _write
+from ledger.cli.statement import _progress
+from ledger.cli.whole_file import write_whole
 from ledger.core.burning import DAYS_DEFAULT, DAYS_MAX
 from ledger.core.report import PER, REPORTS, WITHOUT_OUTCOME, Asked, ReportRefused
 from ledger.services.reports.formats import REPORT_FORMATS
@@ -111,10 +112,10 @@ def command(
         query: dict[str, str | int] = {name: value for name, value in parameters.items() if value is not None}
         query |= {"format": chosen_form} | ({"at_size": at_size} if at_size is not None else {})
         with remote(url, api_key) as server, server.download(f"/v1/reports/{report}", **query) as pieces:
-            _write(pieces, out)
+            write_whole(pieces, out)
         return
     with _from_database(database_url, book, asked, chosen_form, at_size) as pieces:
-        _write(pieces, out)
+        write_whole(pieces, out)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from ledger.core.account import (
     AUTHORITY_NAME,
     available_name,
     expense_name,
-    payable_name,
     spent_name,
 )
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Allocate, Charge, Deallocate, Refund
+from ledger.core.command_corrections import Reverse
 from ledger.core.effective import effective
 from ledger.core.finding_budgets import existing_budget, open_budget
 from ledger.core.finishing import finish
@@ -24,7 +24,8 @@ from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.refusal import refuse
-from ledger.core.splits import refund_split
+from ledger.core.second_person import second_person
+from ledger.core.splits import Split, refund_split
 from ledger.core.uses import NO_USE, uses_of
 from ledger.core.working import Batch, Posting, request_of
 
@@ -112,7 +113,8 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     effective_at = effective(batch, asked.effective_at)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
     if currency_digits(budget.currency) is not None:
-        postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
+        cost = batch.cost_account(asked.payee, batch.index)
+        postings.append((expense_name(asked.category), cost, atoms, budget.currency))
     batch.check_room(postings)
     batch.check_run_room(run, budget.currency, batch.index, spent=atoms)
     index = batch.index
@@ -124,6 +126,9 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     plan = batch.plan(agent, budget.name)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
+    waiting = second_person(batch, asked, who, packed, {budget.currency: atoms})
+    if waiting is not None:
+        return waiting
     batch.authorizations[asked.id] = row
     batch.recount(row, NO_USE)
     total = batch.run_total(run, budget.currency, index)
@@ -183,10 +188,32 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
             authorization=found.id,
         )
     chosen, splits = refund_split(batch, found, asked.category, asked.payee, atoms)
+    return take_back(batch, asked, who, packed, asked.id, found, chosen, splits, atoms, effective_at, {})
+
+
+def take_back(
+    batch: Batch,
+    asked: Refund | Reverse,
+    who: tuple[str, str | None],
+    packed: tuple[Any, bytes],
+    reference: str,
+    found: Authorization,
+    chosen: Split,
+    splits: str | None,
+    atoms: int,
+    effective_at: int | None,
+    extra: dict[str, Any],
+) -> Outcome:
+    """Take back ``atoms`` of what an authorization or a charge settled for ``chosen``, as refund ``reference``; its
+    record says ``extra`` too."""
     postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
     if currency_digits(found.currency) is not None:
-        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+        cost = batch.cost_account(chosen.payee, found.created_index)
+        postings.append((cost, expense_name(chosen.category), atoms, found.currency))
     batch.check_room(postings)
+    waiting = second_person(batch, asked, who, packed, {found.currency: atoms})
+    if waiting is not None:
+        return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.refunded += atoms
@@ -196,7 +223,7 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     if total is not None:
         total.spent -= atoms
     body: dict[str, Any] = {
-        "refund": asked.id,
+        "refund": reference,
         "authorization": row.id,
         "amount": str(atoms),
         "currency": row.currency,
@@ -217,5 +244,6 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         body["agent"] = row.agent
     if row.run is not None:
         body["run"] = row.run
+    body |= extra
     row.changed_index = batch.index
-    return finish(batch, asked, who, packed, "refund", asked.id, body, postings, effective_at)
+    return finish(batch, asked, who, packed, "refund", reference, body, postings, effective_at)

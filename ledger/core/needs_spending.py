@@ -51,6 +51,7 @@ def _seek_release(seeker: Seeker, asked: command.Release | command.MarkUnknown, 
 
 def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
+    seeker.alone(asked, asked.currency)
     budget = seeker.budget(asked.budget)
     agent = seeker.agent(asked.agent)
     run = seeker.run(asked.run, asked.currency)
@@ -67,14 +68,18 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
 
 def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
+    seeker.alone(asked, asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
         seeker.spending(asked.category, asked.payee, found.currency)
 
 
 def _seek_adjust(seeker: Seeker, asked: command.Adjust, own_agent: Agent | None) -> None:
+    if asked.corrects is not None:
+        seeker.body(asked.corrects)
     for transfer in asked.transfers:
         seeker.money(transfer.currency)
+        seeker.alone(asked, transfer.currency)
         for name in (transfer.debit, transfer.credit):
             classified = account.classify(name)
             if classified is None:

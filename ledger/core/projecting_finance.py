@@ -14,7 +14,6 @@ from ledger.core.account import (
     available_name,
     classify,
     expense_name,
-    payable_name,
     spent_name,
 )
 from ledger.core.authorization import (
@@ -30,8 +29,9 @@ from ledger.core.authorization import (
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits
+from ledger.core.projecting_corrections import check_alone, opposite, remember, reverse, sums_of
 from ledger.core.projecting_policies import count_use
-from ledger.core.projecting_record import Record, atoms_of
+from ledger.core.projecting_record import Record, atoms_of, credited
 from ledger.core.projecting_spending import (
     changed_row,
     count_split,
@@ -70,7 +70,15 @@ def _adjustment(record: Record) -> None:
     if "authorization" in record.body:
         _reprice(record)
         return
-    record.expect("transfers", record.body["request"]["transfers"])
+    if record.body["request"]["operation"] == "reverse":
+        before = reverse(record)
+        if before.authorization is not None:
+            record.differ("a charge is reversed as if it were an adjustment", "a refund", record.columns.kind)
+        record.expect("transfers", opposite(before))
+    else:
+        record.expect("transfers", record.body["request"]["transfers"])
+    remember(record)
+    check_alone(record, sums_of(record.body["transfers"]))
     record.post(None)
     for debit, credit, text, currency in record.body["transfers"]:
         for name, change in ((debit, int(text)), (credit, -int(text))):
@@ -99,6 +107,7 @@ def _reprice(record: Record) -> None:
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
+    check_alone(record, {row.currency: abs(difference)})
     for name in ("old_price", "new_price"):
         if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
             record.differ(f"{name} is not in order", "sorted pairs", said[name])
@@ -116,7 +125,7 @@ def _reprice(record: Record) -> None:
     total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.spent += difference
-    moved = spent_transfers(row, category, payee, within=0, beyond=abs(difference), rest=0)
+    moved = spent_transfers(record, row, category, payee, within=0, beyond=abs(difference), rest=0)
     if difference < 0:
         moved = [[credit, debit, atoms, currency] for debit, credit, atoms, currency in moved]
     available = record.account(available_name(row.budget), row.currency).balance - difference
@@ -139,7 +148,9 @@ def _charge(record: Record) -> None:
     )  # fmt: skip
     for field in ("amount", "currency", "category", "payee"):
         record.expect(field, request[field])
-    record.post(spent_transfers(row, row.category, row.payee, within=0, beyond=atoms, rest=0))
+    remember(record)
+    check_alone(record, {currency: atoms})
+    record.post(spent_transfers(record, row, row.category, row.payee, within=0, beyond=atoms, rest=0))
     total = total_of(record, row.run, currency, record.index)
     if total is not None:
         total.spent += atoms
@@ -157,8 +168,14 @@ def _refund(record: Record) -> None:
     previous, row = changed_row(record)
     atoms = record.atoms("amount")
     category, payee = body["category"], body["payee"]
-    for field, expected in (("amount", request["amount"]), ("currency", row.currency)):
+    amount = request.get("amount")
+    if request["operation"] == "reverse":
+        if reverse(record).authorization != row.id:
+            record.differ("what is refunded is not the charge that is reversed", row.id, request["record"])
+        amount = str(row.cost - row.refunded)
+    for field, expected in (("amount", amount), ("currency", row.currency)):
         record.expect(field, expected)
+    check_alone(record, {row.currency: atoms})
     if count_split(row, category, payee, refunded=atoms) < 0:
         record.differ("more is refunded than was settled", "", atoms)
     before = uses_of(row)
@@ -169,7 +186,7 @@ def _refund(record: Record) -> None:
         total.spent -= atoms
     moved: list[list[Any]] = [[available_name(row.budget), spent_name(row.budget), body["amount"], row.currency]]
     if currency_digits(row.currency) is not None:
-        moved.append([payable_name(payee), expense_name(category), body["amount"], row.currency])
+        moved.append([credited(record, row, payee), expense_name(category), body["amount"], row.currency])
     record.post(moved)
     for field, expected_after in (
         ("state", row.state),

@@ -45,10 +45,11 @@ class RunCost(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """A line that takes back or corrects another."""
+    """A line that takes back or corrects another, whose log index is ``corrects``."""
 
-    authorization_id: str
+    corrects: int
     log_index: int
+    position: int
     effective_at: int
     category: str | None
     currency: str
@@ -174,23 +175,21 @@ def list_corrections(
     starts_at: int,
     ends_at: int,
     size: int,
-    after: tuple[str, int] | None = None,
+    after: Place | None = None,
     limit: int = PAGE_ROWS,
 ) -> list[Correction]:
-    """Lines of a period that correct others, by authorization, continuing after (authorization, log index). It goes
-    over all corrections of the book, which are few, by the index that has nothing else."""
+    """Lines of a period that correct others, by what they correct, continuing after (that, log index, position). It
+    goes over all corrections of the book, which are few, by the index that has nothing else."""
     columns = spend_lines.c
+    order = (columns.corrects, columns.log_index, columns.position)
     conditions = [columns.book_id == book_id, columns.corrects.is_not(None), columns.log_index + 0 < size]
     if after is not None:
-        conditions.append(tuple_(columns.authorization_id, columns.log_index) > tuple_(*map(literal, after)))
+        conditions.append(tuple_(*order) > tuple_(*(literal(at, BigInteger) for at in after)))
     conditions.append(and_(columns.effective_at + 0 >= starts_at, columns.effective_at + 0 < ends_at))
     statement = (
-        select(
-            columns.authorization_id, columns.log_index, columns.effective_at, columns.category, columns.currency,
-            columns.amount,
-        )
+        select(*order, columns.effective_at, columns.category, columns.currency, columns.amount)
         .where(*conditions)
-        .order_by(columns.authorization_id, columns.log_index)
+        .order_by(*order)
         .limit(limit)
     )  # fmt: skip
     return [Correction(*row) for row in connection.execute(statement)]

@@ -380,4 +380,13 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 """Tables whose rows triggers on both databases protect against UPDATE and DELETE."""
 
 # At the end, because it declares its tables in the metadata above.
-from ledger.storage import tables_archives, tables_finance, tables_proofs, tables_webhooks  # noqa: E402, F401
+from ledger.storage import (  # noqa: E402
+    tables_archives,  # noqa: F401
+    tables_closing,  # noqa: F401
+    tables_corrections,  # noqa: F401
+    tables_finance,  # noqa: F401
+    tables_payables,  # noqa: F401
+    tables_proofs,  # noqa: F401
+    tables_reconciliations,  # noqa: F401
+    tables_webhooks,  # noqa: F401
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 import orjson
@@ -31,6 +32,7 @@ from ledger.storage.side_writer import SideWriter
 from ledger.storage.tables import metadata
 from tests.support.databases import DATABASE_KINDS, postgresql_database, sqlite_url
 from tests.support.every_kind import LiveLedger, play
+from tests.support.every_payable import invoice, pay
 from tests.support.ledger import OPENED_AT, SECOND
 
 ALWAYS = "2020-01-01..2030-12-31"
@@ -192,19 +194,47 @@ def test_the_trial_balance_is_that_of_the_accounts(desk: Desk) -> None:
 
 def test_what_is_owed_is_aged_to_the_last_atom(desk: Desk) -> None:
     """The buckets of every payee add up to its account, whichever day is asked for; what it owes us stands apart."""
+    accounts = desk.rows("accounts")
     owed = {
-        row["name"].removeprefix("payables:"): -row["balance"]
-        for row in desk.rows("accounts")
+        (row["name"].split(":")[1], row["currency"]): -row["balance"]
+        for row in accounts
         if row["name"].startswith("payables:") and row["balance"]
     }
+    for row in accounts:
+        if row["name"].startswith("assets:prepaid:") and row["balance"]:
+            key = row["name"].split(":")[2], row["currency"]
+            owed[key] = owed.get(key, 0) - row["balance"]
     for day in (None, "2028-01-01"):
         found = rows(desk.make("payables", as_of=day), "payees")
-        assert {row["payee"]: int(row["owed"]) - int(row["credit"]) for row in found} == owed
+        assert {(row["payee"], row["currency"]): int(row["owed"]) - int(row["credit"]) for row in found} == owed
+        assert any(row["invoiced"] for row in found) == (day is not None), "the story's invoices are of December"
         for row in found:
             ages = [row[name] for name in ("days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90")]
             assert sum(map(int, ages)) == row["owed"]
+            assert 0 <= int(row["invoiced"]) <= int(row["owed"])
             if day is not None:
                 assert ages[:3] == [0, 0, 0]
+
+
+def test_what_an_invoice_claims_is_as_old_as_its_due_day(desk: Desk) -> None:
+    """10.00 is spent today with a payee that claims 8.00 of it, due in 20 days, of which 3.00 is paid. After 70 days
+    the 5.00 are 50 days overdue, and the 2.00 that nobody claimed are 70 days old."""
+    ledger, today = desk.ledger, date.fromisoformat(desk.make("payables").parameters["as_of"])
+    finance = ledger.key("finance", "inga")
+    charged = ledger.do(
+        Charge, finance, budget="company", amount="10", currency="USD", category="design", payee="studio"
+    )
+    assert charged.status.value == "done", charged
+    days = {"issued_on": today, "due_on": today + timedelta(20), "starts_on": today, "ends_on": today}
+    said = {name: day.isoformat() for name, day in days.items()}
+    claimed = invoice(ledger, finance, "ST-1", "8", payee="studio", **said)
+    pay(ledger, finance, "3", payee="studio", invoices=((claimed, "3"),))
+    for ahead, ages in ((0, [7, 0, 0, 0]), (49, [5, 2, 0, 0]), (70, [0, 5, 2, 0]), (111, [0, 0, 0, 7])):
+        found = rows(desk.make("payables", as_of=(today + timedelta(ahead)).isoformat()), "payees")
+        (row,) = [row for row in found if row["payee"] == "studio"]
+        shown = [row[name] for name in ("days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90")]
+        assert shown == [dollars * 10**9 for dollars in ages], ahead
+        assert (row["owed"], row["invoiced"]) == (7 * 10**9, 5 * 10**9)
 
 
 def test_budgets_add_up_to_what_they_were_given(desk: Desk) -> None:

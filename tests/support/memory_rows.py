@@ -7,8 +7,11 @@ from typing import Any
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
-    "signing_keys redactions run_outcomes"
+    "signing_keys redactions reconciliations run_outcomes corrections correction_rules correction_sums reversals "
+    "periods explanations invoices payments invoice_payments payee_terms"
 ).split()
+REMEMBERED = ("reversible",)
+"""What the fold remembers beside the rows of tables."""
 
 
 class MemoryRows:
@@ -60,10 +63,22 @@ class MemoryStore:
     webhook_endpoints: MemoryRows
     signing_keys: MemoryRows
     redactions: MemoryRows
+    corrections: MemoryRows
+    correction_rules: MemoryRows
+    correction_sums: MemoryRows
+    reversals: MemoryRows
+    reversible: MemoryRows
+    periods: MemoryRows
+    explanations: MemoryRows
+    reconciliations: MemoryRows
     run_outcomes: MemoryRows
+    invoices: MemoryRows
+    payments: MemoryRows
+    invoice_payments: MemoryRows
+    payee_terms: MemoryRows
 
     def __init__(self) -> None:
-        for name in TABLES:
+        for name in (*TABLES, *REMEMBERED):
             setattr(self, name, MemoryRows())
 
     def all_authorizations(self) -> Any:

@@ -13,9 +13,11 @@ from ledger.core.report import ReportBroken, Table, amounts, words
 from ledger.core.spend_line import number_of
 from ledger.services.reports.reading import Reach
 from ledger.services.reports.shaping import Made
+from ledger.storage import queries_payables
 
 PAYABLES_PREFIX = "payables:"
-AGEING_COLUMNS = ("owed", "days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90", "credit")
+PREPAID_PREFIX = "assets:prepaid:"
+AGEING_COLUMNS = ("owed", "days_0_to_30", "days_31_to_60", "days_61_to_90", "days_over_90", "invoiced", "credit")
 SORTS = {True: "real", False: BUDGETARY}
 
 
@@ -45,22 +47,38 @@ def payables(reach: Reach, day: Period) -> Made:
     today = number_of(day.first)
     accrued = _accrued(reach, today)
     sums: dict[str, list[int]] = {}
-    for account, balance in _balances(reach, PAYABLES_PREFIX, day):
-        if not balance:
-            continue
-        payee = account.name.removeprefix(PAYABLES_PREFIX)
-        daily = accrued.get((payee, account.currency), {})
-        ages = ((today - at, daily[at]) for at in sorted(daily, reverse=True))
-        row = [max(-balance, 0), *aged(-balance, ages), max(balance, 0)]
-        lines.add(payee, account.currency, *row)
-        total = sums.setdefault(account.currency, [0] * len(row))
-        sums[account.currency] = [one + other for one, other in zip(total, row, strict=True)]
+    prepaid = {
+        (account.name.removeprefix(PREPAID_PREFIX), account.currency): balance
+        for account, balance in _balances(reach, PREPAID_PREFIX, day)
+        if balance
+    }
+    owed = {
+        (account.name.removeprefix(PAYABLES_PREFIX), account.currency): -balance
+        for account, balance in _balances(reach, PAYABLES_PREFIX, day)
+        if balance
+    }
+    for payee, currency in sorted(owed.keys() | prepaid.keys()):
+        balance, advance = owed.get((payee, currency), 0), prepaid.get((payee, currency), 0)
+        left, credit = max(balance, 0) + max(-advance, 0), max(-balance, 0) + max(advance, 0)
+        daily = accrued.get((payee, currency), {})
+        ages = [(today - at, daily[at]) for at in sorted(daily, reverse=True)]
+        claimed = _claimed(reach, payee, currency, day) if left else []
+        invoiced = min(sum(amount for _, amount in claimed), left)
+        by_invoice, rest = aged(invoiced, claimed), aged(left - invoiced, ages)
+        buckets = [one + other for one, other in zip(by_invoice, rest, strict=True)]
+        row = [left, *buckets, invoiced, credit]
+        lines.add(payee, currency, *row)
+        total = sums.setdefault(currency, [0] * len(row))
+        sums[currency] = [one + other for one, other in zip(total, row, strict=True)]
     for currency, total in sorted(sums.items()):
         totals.add(currency, *total)
     return Made(
         (lines, totals),
-        ("A payment pays what has been owed longest, so what is owed is what was spent last.",
-         "Credit is what a payee owes, or was paid ahead.",),
+        (
+            "What invoices claim is as old as the day they were due; before that day it is in the first column.",
+            "For the rest a payment pays what has been owed longest, so what is owed is what was spent last.",
+            "Credit is what a payee owes, or was paid in advance.",
+        ),
     )  # fmt: skip
 
 
@@ -80,6 +98,16 @@ def _balances(reach: Reach, prefix: str, day: Period | None) -> list[tuple[Accou
             read()
     read()
     return found
+
+
+def _claimed(reach: Reach, payee: str, currency: str, day: Period) -> list[tuple[int, int]]:
+    """(days since it was due, atoms) of what invoices claim, the latest due first."""
+    today = number_of(day.first)
+    with reach.engine.connect() as connection:
+        found = queries_payables.open_then(
+            connection, reach.book_id, payee, size=reach.size, issued_by=today, paid_before=day.ends_at
+        )
+    return [(today - invoice.due_on, left) for invoice, left in found if invoice.currency == currency]
 
 
 def _accrued(reach: Reach, today: int) -> dict[tuple[str, str], dict[int, int]]:

@@ -54,7 +54,7 @@ def income(reach: Reach, period: Period, parts: Parts) -> Made:
             (SPEND, spend), (CREDITS, credits), ("net_spend", net), (_INCOME, earned), ("result", result),
         ):  # fmt: skip
             totals.add(section, currency, *_with_total(cells, width))
-    notes = ["Credits are refunds and corrections of price, in the period that they count for."]
+    notes = ["Credits are refunds and whatever else corrects an earlier entry, in the period that they count for."]
     if not checked:
         notes.append("Part of the period is archived, so the total was not held against the accounts.")
     return Made((lines, totals), tuple(notes))
@@ -102,7 +102,7 @@ def _check_expenses(reach: Reach, period: Period, rows: Columns) -> bool:
 
 def _split_credits(reach: Reach, period: Period, parts: Parts, rows: Columns) -> None:
     """Take what came back out of net spending, and show it apart."""
-    after: tuple[str, int] | None = None
+    after: tuple[int, int, int] | None = None
     while True:
         with reach.engine.connect() as connection:
             page = queries_reports.list_corrections(
@@ -117,7 +117,7 @@ def _split_credits(reach: Reach, period: Period, parts: Parts, rows: Columns) ->
                 rows[CREDITS, name, found.currency][at] += found.amount
         if len(page) < queries_reports.PAGE_ROWS:
             return
-        after = (page[-1].authorization_id, page[-1].log_index)
+        after = page[-1][:3]
 
 
 def _add_income(reach: Reach, parts: Parts, rows: Columns) -> None:
