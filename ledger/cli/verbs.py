@@ -20,6 +20,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "close": "Close a month: check it, and record the digests of its statements.",
     "reopen": "Open the month again that was closed last, by two persons.",
     "periods": "See which months are closed, and compare their statements with the digests on record.",
+    "report": "Write a trial balance, payables, budgets, chargeback or what a success costs.",
     "journal": "Write the journal for other programs: beancount, hledger, CSV, FOCUS, OpenTelemetry.",
     "reconcile": "Compare a provider's figures with the ledger, and book what is accepted.",
     "rebuild": "Make again what statements are read from, out of the log.",

@@ -150,6 +150,11 @@ def date_of(day: int) -> date:
     return date.fromordinal(day + _EPOCH)
 
 
+def number_of(day: date) -> int:
+    """The number, since 1970, of a date."""
+    return day.toordinal() - _EPOCH
+
+
 def hold_span(opened_index: int, ended_index: int) -> int:
     """The class of a hold's life in the log: one of class k lasted at least 2^(k-1) and less than 2^k records.
 

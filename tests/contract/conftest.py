@@ -114,6 +114,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "index": "1",
         "size": str(checkpoint["size"]),
         "period": last_month(office, keys["finance"]),
+        "report": "trial-balance",
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
 
