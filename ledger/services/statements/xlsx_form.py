@@ -27,7 +27,6 @@ COLUMNS: Final = (
     ("Currency", 9), ("Spent", 16), ("Amount", 16), ("Balance", 18), ("Record", 9), ("Position", 8),
     ("Corrects kind", 14), ("Corrects day", 11), ("Corrects category", 14), ("Corrects payee", 16),
     ("Corrects amount", 16), ("Meant for (UTC)", 22),
-    ("Meant for (UTC)", 22),
 )  # fmt: skip
 """The columns of the lines, with their widths in letters: those of the CSV, under names for people."""
 _AT: Final = {title: at for at, (title, _) in enumerate(COLUMNS)}
@@ -235,8 +234,6 @@ class _Filling:
         sheet.text(row, 26, link.payee)
         digits = self._statement.digits[link.currency]
         sheet.amount(row, 27, link.cost, digits=digits, places=fraction_digits(link.cost, digits))
-        if line.meant_for is not None:
-            sheet.moment(row, 23, line.meant_for)
 
     # Holds.
 
