@@ -98,12 +98,18 @@ def _payee(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     return {"name": body["payee"], "prepaid": body["prepaid"], **_ending(outcome, body)}
 
 
+def _history(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    body = outcome.body or {}
+    return {"id": body["history"], **_ending(outcome, body)}
+
+
 PAYABLE_ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     "invoice": _invoice,
     "invoice_void": _invoice,
     "payment": _payment,
     "payment_reversal": _payment,
     "payee_terms": _payee,
+    "history": _history,
 }
 """Kind of record to the answer of the request that wrote it."""
 

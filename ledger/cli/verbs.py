@@ -23,6 +23,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "report": "Write a trial balance, payables, budgets, chargeback or what a success costs.",
     "journal": "Write the journal for other programs: beancount, hledger, CSV, FOCUS, OpenTelemetry.",
     "reconcile": "Compare a provider's figures with the ledger, and book what is accepted.",
+    "take-over": "Begin a book with opening balances and the spend of earlier days.",
     "rebuild": "Make again what statements are read from, out of the log.",
     "checkpoint": "Sign the log as it is now, and rotate the key that signs.",
     "prove": "Print proof of an authorization: a file that anybody can check.",

@@ -14,6 +14,7 @@ from ledger.core import (
     command_budgets,
     command_closing,
     command_corrections,
+    command_history,
     command_outcomes,
     command_payables,
     command_policies,
@@ -30,6 +31,7 @@ from ledger.core import deciding_closing as closing
 from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
+from ledger.core import deciding_history as history
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_outcomes as outcomes_of_runs
@@ -111,6 +113,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_closing.ApproveReopening: closing.approve_reopening,
     command_closing.Explain: closing.explain,
     command_reconciliations.Reconcile: reconciliations.reconcile,
+    command_history.TakeOver: history.take_over,
     command_payables.RecordInvoice: payables.record_invoice,
     command_payables.VoidInvoice: payables.void_invoice,
     command_payables.SetPayee: payables.set_payee,

@@ -70,6 +70,7 @@ SUBJECT_FIELDS: Final = {
     "payment": "payment",
     "payment_reversal": "payment",
     "payee_terms": "payee",
+    "history": "history",
 }
 """Kind of record to the field of its body that names what it is about."""
 

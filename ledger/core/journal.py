@@ -14,7 +14,7 @@ SEMANTICS: Final = 1
 ENTRY_KINDS: Final = (
     "allocation", "deallocation", "hold", "extension", "settlement", "release", "expiry", "refund", "charge",
     "adjustment", "approval_requested", "approval_granted", "approval_refused", "renewal", "budget_closure",
-    "invoice", "invoice_void", "payment", "payment_reversal",
+    "invoice", "invoice_void", "payment", "payment_reversal", "history",
 )  # fmt: skip
 OTHER_KINDS: Final = (
     "book", "denial", "agent", "freeze", "unfreeze", "key", "key_rotation", "key_revocation", "budget",

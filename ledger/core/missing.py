@@ -13,6 +13,7 @@ from ledger.core import (
     needs_budgets,
     needs_closing,
     needs_corrections,
+    needs_history,
     needs_outcomes,
     needs_payables,
     needs_policies,
@@ -40,6 +41,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
     **needs_payables.SEEK,
+    **needs_history.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

@@ -76,6 +76,7 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "payment": "record_payment",
         "payment_reversal": "reverse_payment",
         "payee_terms": "set_payee",
+        "history": "take_over",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

@@ -44,6 +44,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "record_payment": _BOOKKEEPERS,
     "reverse_payment": _BOOKKEEPERS,
     "set_payee": _BOOKKEEPERS,
+    "take_over": _BOOKKEEPERS,
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,

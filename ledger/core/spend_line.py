@@ -9,8 +9,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from ledger.core.account import ROLE_SPENT
+from ledger.core.account import AUTHORITY_NAME, ROLE_SPENT
 from ledger.core.authorization import flag_bits
+from ledger.core.canonical import canonical_bytes
 from ledger.core.deriving import Columns
 from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
@@ -30,6 +31,8 @@ INVOICE: Final = "invoice"
 INVOICE_VOID: Final = "invoice_void"
 PAYMENT: Final = "payment"
 PAYMENT_REVERSAL: Final = "payment_reversal"
+HISTORY: Final = "history"
+"""Spend that was taken over from before the book."""
 INVOICE_KINDS: Final = (INVOICE, INVOICE_VOID)
 """What an invoice itself added to expenses or took off: taxes and credits, which nothing accrued before."""
 PAYABLE_KINDS: Final = (*INVOICE_KINDS, PAYMENT, PAYMENT_REVERSAL)
@@ -37,9 +40,19 @@ SPEND_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, REPRICE)
 """Kinds of lines that one authorization or charge caused. They are lines also where the amount is zero."""
 CORRECTIONS: Final = (REFUND, REPRICE)
 """Kinds of lines that point back to the line they correct."""
-LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE, *PAYABLE_KINDS)
+LINE_KINDS: Final = (
+    *SPEND_KINDS,
+    ADJUSTMENT,
+    ALLOCATION,
+    DEALLOCATION,
+    RENEWAL,
+    LAPSE,
+    CLOSURE,
+    *PAYABLE_KINDS,
+    HISTORY,
+)
 RECORD_KINDS: Final = (
-    SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE, *PAYABLE_KINDS,
+    SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE, *PAYABLE_KINDS, HISTORY,
 )  # fmt: skip
 """Kinds of records that have lines."""
 OPENING_KINDS: Final = ("hold", "approval_requested")
@@ -199,6 +212,8 @@ def lines_of(
         return []
     if kind in (SETTLEMENT, CHARGE, REFUND) or "authorization" in body:
         return [_of_authorization(book_id, index, body, columns, origin, corrects)]
+    if kind == HISTORY:
+        return [_of_history(book_id, index, body, columns)]
     made = []
     for place, (debit, credit, text, currency) in enumerate(body.get("transfers", ())):
         named = _kind_of_transfer(kind, body, credit)
@@ -242,6 +257,21 @@ def _of_authorization(
 def _meant_for(body: dict[str, Any]) -> int | None:
     text = body.get("meant_for")
     return None if text is None else moment_of(text)
+
+
+def _of_history(book_id: int, index: int, body: dict[str, Any], columns: Columns) -> SpendLine:
+    effects = [0, 0, 0, 0]
+    for debit, credit, text, currency in body["transfers"]:
+        if credit != AUTHORITY_NAME:
+            _affect(effects, credit, -int(text), currency)
+        _affect(effects, debit, int(text), currency)
+    amount, spent, authority, owed = effects
+    labels = canonical_bytes(body["labels"]).decode() if "labels" in body else None
+    return SpendLine(
+        book_id, index, 0, HISTORY, None, body.get("agent"), body["budget"]["name"] if "budget" in body else None,
+        body.get("run"), body["category"], body["payee"], body.get("resource"), labels, None, 0, None,
+        body["currency"], amount, spent, authority, owed, columns.effective_at, columns.recorded_at, _meant_for(body),
+    )  # fmt: skip
 
 
 def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:

@@ -17,6 +17,10 @@ INVOICE = {
     "lines": [{"amount": "2.00", "category": "inference"}], "taxes": [{"name": "VAT", "amount": "0.40", "rate": "20"}],
     "total": "2.40",
 }  # fmt: skip
+HISTORY = {
+    "idempotency_key": "row-1", "amount": usd("1.00"), "category": "inference", "payee": "openai",
+    "effective_at": "2026-11-01", "resource": "gpt-4", "labels": {"team": "search"}, "metering": {"input_tokens": "12"},
+}  # fmt: skip
 PAYMENT = {
     "payee": "openai", "from": "assets:bank", "amount": usd("0.01"), "invoices": [], "rest": "prepayment",
 }  # fmt: skip

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import INVOICE, PAYMENT, Served, waiting_approval, waiting_correction
+from tests.contract.conftest import HISTORY, INVOICE, PAYMENT, Served, waiting_approval, waiting_correction
 from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
@@ -38,7 +38,7 @@ SPARED = {
     ("/v1/webhooks/{webhook}", "webhook"),
 }
 # Sent again they do again what they did: they change nothing of the book, and take no Idempotency-Key.
-REPEATED = ("batch", "evaluations", "/check", "/test", "/enable", "/replay", "/checkpoints/cosign")
+REPEATED = ("batch", "/history", "evaluations", "/check", "/test", "/enable", "/replay", "/checkpoints/cosign")
 CHECKPOINT = "/v1/checkpoints"
 # What must be asked for: there is no default for it.
 QUERIES = {
@@ -149,6 +149,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/invoices"): ("finance", INVOICE | {"number": "another", "evidence": {"file": "1.pdf"}}, {}),
     ("post", "/v1/invoices/{invoice}/void"): ("finance", {"reason": "entered twice"}, {"invoice": "SPARE"}),
     ("post", "/v1/payments"): ("finance", PAYMENT, {}),
+    ("post", "/v1/history"): ("finance", {"items": [HISTORY]}, {}),
     ("post", "/v1/payments/{payment}/reverse"): ("finance", {"reason": "bounced"}, {"payment": "SPARE"}),
     ("post", "/v1/payees/{payee}"): ("finance", {"prepaid": True, "reason": "so they bill"}, {"payee": "set-once"}),
     ("post", "/v1/reversals"): ("finance", {"reason": "booked twice"}, {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ledger.core.command_payables import InvoiceLine, RecordInvoice, RecordPayment
 from ledger.core.outcome import Outcome, Status
 from tests.core.status_cases import Scene, command
+from tests.support.ledger import OPENED_AT
 from tests.support.worlds import World
 
 FIELDS: dict[str, dict[str, object]] = {
@@ -18,6 +19,9 @@ FIELDS: dict[str, dict[str, object]] = {
     },
     "reverse_payment": {"payment": "MADE", "reason": "bounced"},
     "set_payee": {"payee": "openai", "prepaid": True},
+    "take_over": {
+        "amount": "1", "currency": "USD", "category": "inference", "payee": "openai", "effective_at": OPENED_AT,
+    },
 }  # fmt: skip
 """For each operation a command that is carried out; what it needs is ``MADE`` first."""
 

@@ -100,6 +100,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "release": {"authorization": "HOLD"},
     "mark_unknown": {"authorization": "KEPT"},
     "open_run": {"name": "run-1", "agent": "crawler"},
+    "report_outcome": {"run": "RUN", "success": True},
     "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
     "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
     "reprice": {
@@ -195,6 +196,9 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if written.get("run") == "RUN":
+        assert world.do(commands.OpenRun, world.crawler, name="run-1").status is Status.DONE
+        written["run"] = "run-1"
     if operation == "reconcile":
         world.hold(world.crawler)
     if written.get("record") == "ADJUSTMENT":

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.core.command import Caller, Charge, Refund, Reprice
+from ledger.core.command_history import TakeOver
 from ledger.core.command_payables import (
     InvoiceCredit,
     InvoiceLine,
@@ -75,6 +76,17 @@ def live(ledger: Ledger, crawler: Caller) -> None:
     bought = pay(ledger, finance, "5", invoices=((first, "1"),), rest="prepayment")
     ledger.do(ReversePayment, other, payment=bought, reason="never left the bank", effective_at=OPENED_AT + SECOND)
     ledger.do(RecordPayment, finance, payee="openai", source=BANK, currency="USD", amount="9000")
+    _take_over(ledger, finance)
+
+
+def _take_over(ledger: Ledger, finance: Caller) -> None:
+    """Spend from before the book: of a budget and an agent, of nobody, of a unit that is not money."""
+    said = {"category": "inference", "payee": "openai", "effective_at": OPENED_AT - 3 * 24 * 3600 * SECOND}
+    more = {"budget": "payables", "agent": "crawler", "run": "before", "resource": "gpt-4"}
+    pairs = {"labels": (("team", "search"), ("user", "u1")), "metering": (("input_tokens", "12"),)}
+    done(ledger.do(TakeOver, finance, amount="1.25", currency="USD", **said, **more, **pairs), "history")
+    done(ledger.do(TakeOver, ledger.admin, amount="2", currency="EUR", **said), "history")
+    done(ledger.do(TakeOver, finance, amount="30", currency="tokens", budget="tokens", **said), "history")
 
 
 def _credit(ledger: Ledger, finance: Caller, crawler: Caller) -> None:

@@ -346,6 +346,7 @@ ID_PREFIXES = {
     "reconcile": "rcn",
     "record_invoice": "inv",
     "record_payment": "pay",
+    "take_over": "his",
 }
 
 

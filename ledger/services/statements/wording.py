@@ -35,6 +35,7 @@ KINDS: Final = {
     "invoice": "Invoice: tax and credits",
     "invoice_void": "Invoice taken back",
     "payment": "Paid",
+    "history": "Taken over",
     "payment_reversal": "Payment reversed",
     "pending_approval": "Waiting for approval",
 }
