@@ -83,6 +83,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.RECONCILIATION_INVALID: Row(
         422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
     ),
+    Status.INVOICE_UNBALANCED: Row(
+        422, "Invoice does not add up", "Make the total what lines and taxes add up to, less credits."
+    ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(
         422, "Sorts of account mixed", "A transfer joins two budgetary accounts or two real ones, never one of each."
@@ -95,6 +98,10 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         422, "Role and principal do not fit", "Give role agent with an agent, any other role with a person."
     ),
     Status.NAME_TAKEN: Row(409, "Name taken", "Choose another name; names are never used again."),
+    Status.NUMBER_TAKEN: Row(409, "Invoice recorded already", "Look at the invoice that has this number."),
+    Status.PAYMENT_TOO_LARGE: Row(
+        409, "Payment too large", "Pay at most what is open, or say what becomes of the rest."
+    ),
     Status.WRONG_STATE: Row(409, "Wrong state", "Look at the current state before asking again."),
     Status.REFUND_TOO_LARGE: Row(409, "Refund too large", "Refund at most what was settled and not yet refunded."),
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),

@@ -20,6 +20,7 @@ from api.rendering_budgets import BUDGET_ANSWERS
 from api.rendering_closing import CLOSING_ANSWERS
 from api.rendering_corrections import CORRECTION_ANSWERS, second_person_said
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
+from api.rendering_payables import PAYABLE_ANSWERS
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
 from api.rendering_reconciliations import reconciliation_answer
@@ -49,6 +50,9 @@ _KINDS_DONE: Final = frozenset(
         "period_reopen_request",
         "period_reopening",
         *BUDGET_ANSWERS,
+        "invoice_void",
+        "payment_reversal",
+        "payee_terms",
     )
 )
 """Kinds of record whose answer is 200: they change what is there. Every other success answers 201."""
@@ -319,5 +323,6 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **BUDGET_ANSWERS,
     **CORRECTION_ANSWERS,
     **CLOSING_ANSWERS,
+    **PAYABLE_ANSWERS,
 }
 """Kind of record to the answer of the request that wrote it."""

@@ -18,6 +18,7 @@ from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -123,12 +124,17 @@ EXPLANATIONS: Final = _spec(
 )
 RECONCILIATIONS: Final = _spec("reconciliations", PROJECTION, Reconciliation, "id")
 RUN_OUTCOMES: Final = _spec("run_outcomes", PROJECTION, RunOutcome, "run created_index")
+INVOICES: Final = _spec("invoices", PROJECTION, Invoice, "id", "paid state changed_index")
+PAYMENTS: Final = _spec("payments", PROJECTION, Payment, "id", "state changed_index")
+INVOICE_PAYMENTS: Final = _spec("invoice_payments", PROJECTION, InvoicePayment, "payment invoice")
+PAYEE_TERMS: Final = _spec("payee_terms", PROJECTION, PayeeTerms, "payee", "turns changed_index")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
     POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RECONCILIATIONS, RUN_OUTCOMES,
-    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS,
+    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS, INVOICES, PAYMENTS,
+    INVOICE_PAYMENTS, PAYEE_TERMS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -147,7 +153,7 @@ _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
         "renewals", "redactions", "corrections", "correction_rules", "correction_sums", "reversals",
-        "periods", "periods_of", "explanations",
+        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices",
     )
 )  # fmt: skip
 

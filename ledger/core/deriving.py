@@ -65,6 +65,12 @@ SUBJECT_FIELDS: Final = {
     "explanation": "authorization",
     "reconciliation": "reconciliation",
     "outcome": "run",
+    "invoice": "invoice",
+    "invoice_void": "invoice",
+    "payment": "payment",
+    "payment_reversal": "payment",
+    "payee_terms": "payee",
+    "history": "history",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -13,7 +13,9 @@ from ledger.core import (
     needs_budgets,
     needs_closing,
     needs_corrections,
+    needs_history,
     needs_outcomes,
+    needs_payables,
     needs_policies,
     needs_reconciliations,
     needs_redactions,
@@ -38,6 +40,8 @@ SEEK: Final[dict[type, Any]] = {
     **needs_corrections.SEEK,
     **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
+    **needs_payables.SEEK,
+    **needs_history.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 

@@ -71,6 +71,12 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "explanation": "explain",
         "reconciliation": "reconcile",
         "outcome": "report_outcome",
+        "invoice": "record_invoice",
+        "invoice_void": "void_invoice",
+        "payment": "record_payment",
+        "payment_reversal": "reverse_payment",
+        "payee_terms": "set_payee",
+        "history": "take_over",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

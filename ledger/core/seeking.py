@@ -17,6 +17,7 @@ from ledger.core.correction import OPERATIONS
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
+from ledger.core.invoice import prepaid_name
 from ledger.core.money import currency_digits
 from ledger.core.needs import Needs
 from ledger.core.planning import CounterKey, Plan, make_plan, scopes_of, subject_of
@@ -190,6 +191,10 @@ class Seeker:
             self.account(account.expense_name(category), currency)
         if payee is not None:
             self.account(account.payable_name(payee), currency)
+            if payee not in self.snapshot.payee_terms:
+                self.needs.payee_terms.add(payee)
+            elif self.snapshot.payee_terms[payee] is not None:
+                self.account(prepaid_name(payee), currency)
 
     def only_budget(self, agent: Agent | None) -> Budget | None:
         """The budget of an agent that has, itself or through those above it, just one."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from ledger.core.account import ROLE_REAL
 from ledger.core.authorization import flag_names
+from ledger.core.canonical import parse
 from ledger.core.closing import (
     CHECK_ITEMS_MAX,
     EXPLAINED_FLAGS,
@@ -22,6 +23,8 @@ from ledger.core.closing import (
     UNKNOWN_HOLDS,
     CheckResult,
 )
+from ledger.core.correction import Correction
+from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
 from ledger.core.period import Period, period_of
 from ledger.core.reconciliation import makes_good
@@ -87,10 +90,20 @@ def _unknown_holds(looked: Looked) -> list[str]:
 
 
 def _pending(looked: Looked) -> list[str]:
+    """Requests to spend of the month that wait for a person, and corrections that would count for it."""
+    period = looked.period
     with looked.engine.connect() as connection:
-        return queries_closing.pending(
-            connection, looked.book_id, starts_at=looked.period.starts_at, ends_at=looked.period.ends_at
+        spending = queries_closing.pending(
+            connection, looked.book_id, starts_at=period.starts_at, ends_at=period.ends_at
         )
+        waiting = queries_closing.waiting_corrections(connection, looked.book_id, now=looked.now)
+    return spending + [one.id for one in waiting if period.starts_at <= _meant_for(one) < period.ends_at]
+
+
+def _meant_for(waiting: Correction) -> int:
+    """The moment that a correction is to count for; that of its request where it says none."""
+    said = parse(waiting.request.encode()).get("effective_at")
+    return waiting.created_at if said is None else moment_of(said)
 
 
 def _unreconciled(looked: Looked) -> list[str]:

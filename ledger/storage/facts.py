@@ -6,7 +6,7 @@ whatever the number of keys; every key that was asked for ends up in the snapsho
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ledger.core import changeset, ids
 from ledger.core.account import Account
@@ -15,7 +15,6 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
-from ledger.core.changeset import TableSpec
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
@@ -28,19 +27,10 @@ from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.core.webhook import Webhook
-
-Row = tuple[Any, ...]
-
-
-class Lookup(NamedTuple):
-    """How one kind of need is read: the table, and the columns that a key names (several: any of them fits).
-    ``many`` says that a key may have several rows."""
-
-    need: str
-    table: TableSpec
-    keys: tuple[tuple[str, ...], ...]
-    many: bool = False
-
+from ledger.storage import facts_payables
+from ledger.storage.lookup import Lookup as Lookup
+from ledger.storage.lookup import Row as Row
+from ledger.storage.lookup import put_found as _put
 
 _BY_NAME_OR_ID: Final = (("name",), ("id",))
 
@@ -80,6 +70,7 @@ LOOKUPS: Final = (
     Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
     Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
     Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
+    *facts_payables.LOOKUPS,
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -114,11 +105,6 @@ class Opening:
     head: Head | None
     clock_us: int
     facts: Facts
-
-
-def _put(known: Known[Any, Any], wanted: set[Any], found: dict[Any, Any]) -> None:
-    for key in wanted:
-        known.put(key, found.get(key))
 
 
 def _put_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
@@ -364,6 +350,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "open_children": _put_open_children,
     "bodies": _put_bodies,
     "redactions": _put_redactions,
+    **facts_payables.PUT,
     "texts": _put_texts,
     "corrections": _put_corrections,
     "correction_rules": _put_correction_rules,

@@ -23,6 +23,7 @@ from ledger.core.changeset import TableSpec, row_of
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -193,6 +194,10 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.invoices: ScratchRows[str, Invoice] = rows(changeset.INVOICES)
+        self.payments: ScratchRows[str, Payment] = rows(changeset.PAYMENTS)
+        self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
+        self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self.corrections: ScratchRows[str, Correction] = rows(changeset.CORRECTIONS)
         self.correction_rules: ScratchRows[str, CorrectionRule] = rows(changeset.CORRECTION_RULES)
@@ -222,7 +227,7 @@ class Scratch:
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
             self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
             self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
-            self.explanations,
+            self.explanations, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

@@ -385,6 +385,7 @@ from ledger.storage import (  # noqa: E402
     tables_closing,  # noqa: F401
     tables_corrections,  # noqa: F401
     tables_finance,  # noqa: F401
+    tables_payables,  # noqa: F401
     tables_proofs,  # noqa: F401
     tables_reconciliations,  # noqa: F401
     tables_webhooks,  # noqa: F401

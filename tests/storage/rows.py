@@ -15,6 +15,7 @@ from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
@@ -152,6 +153,40 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
                 book_id, numbered_id("rcn", 1), "openai", "USD", "csv", 1, 9, 0, 7, 5, 1, 2, False, "person:ada", 9, 0
             ),
         ],
+        "invoices": [
+            Invoice(
+                book_id,
+                numbered_id("inv", at),
+                "openai",
+                number,
+                "USD",
+                20_000,
+                20_030 - at,
+                19_990,
+                19_999,
+                50,
+                60,
+                paid,
+                state,
+                "[]",
+                at - 1,
+                0,
+            )
+            for at, number, paid, state in (
+                (1, "A", 0, "void"),
+                (2, "A", 20, "partly_paid"),
+                (3, "B", 60, "paid"),
+                (4, "C", 0, "open"),
+            )
+        ],
+        "payments": [
+            Payment(book_id, numbered_id("pay", 1), "openai", "assets:bank", "USD", 90, 4, 6, "made", 9, 0, 0),
+        ],
+        "invoice_payments": [
+            InvoicePayment(book_id, numbered_id("pay", 1), numbered_id("inv", at), amount, 0)
+            for at, amount in ((3, 60), (2, 20))
+        ],
+        "payee_terms": [PayeeTerms(book_id, "openai", "0", 0, 0)],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],

@@ -49,7 +49,7 @@ from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
 from ledger.storage import queries_log
 from ledger.storage.engine import create_engine
-from tests.support import closing_months, every_budget, every_correction, every_policy
+from tests.support import closing_months, every_budget, every_correction, every_payable, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -152,6 +152,7 @@ def play(ledger: Ledger) -> None:
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
+    every_payable.live(ledger, crawler)
     _approve(ledger, crawler)
     every_correction.correct(ledger)
     _tell(ledger)
