@@ -47,6 +47,12 @@ QUERIES = {
     "/v1/proofs/record": {"index": 1},
     "/v1/texts": {"before": "2100-01-01"},
     "/v1/statements": {"scope": "book", "period": "2026"},
+    "/v1/reconciliations/lines": {
+        "payee": "openai",
+        "currency": "USD",
+        "starts_at": "2026-01-01",
+        "ends_at": "2100-01-01",
+    },
     "/v1/journal": {"format": "hledger"},
 }
 
