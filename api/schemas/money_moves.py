@@ -23,6 +23,7 @@ from api.schemas.fields import (
     RunReference,
     Text,
 )
+from api.schemas.rates import ExchangeView
 
 _USD: Any = {"amount": "1.25", "currency": "USD"}
 
@@ -152,6 +153,7 @@ class EntryResponse(BaseModel):
     authorization: str | None = None
     state: str | None = None
     amount: MoneyAnswer | None = None
+    exchange: ExchangeView | None = None
     flags: list[str] | None = None
     budget: BudgetBalances | None = None
     reprice: RepriceSaid | None = None

@@ -13,6 +13,7 @@ from ledger.core import (
     command_approvals,
     command_budgets,
     command_policies,
+    command_rates,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -22,10 +23,12 @@ from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
 from ledger.core import deciding_delegations as delegations
+from ledger.core import deciding_extensions as extensions
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_rates as rates
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
 from ledger.core import deciding_runs as runs
@@ -51,7 +54,7 @@ def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
 DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Authorize: authorizations.authorize,
     commands_.Settle: holds.settle,
-    commands_.Extend: holds.extend,
+    commands_.Extend: extensions.extend,
     commands_.Release: holds.release,
     commands_.MarkUnknown: unknown.mark_unknown,
     commands_.ExpireDue: _expire_due,
@@ -88,6 +91,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_rates.GiveRates: rates.give_rates,
 }
 
 

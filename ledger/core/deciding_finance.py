@@ -15,7 +15,10 @@ from ledger.core.account import (
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Allocate, Charge, Deallocate, Refund
+from ledger.core.deciding_exchange import Part, charged_exchange, check_convertible, keep_exchange, refunded_part
+from ledger.core.deciding_holds import check_currency
 from ledger.core.effective import effective
+from ledger.core.exchange import asked_side, exchanged
 from ledger.core.finding_budgets import existing_budget, open_budget
 from ledger.core.finishing import finish
 from ledger.core.ids import is_id_of
@@ -24,7 +27,7 @@ from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.refusal import refuse
-from ledger.core.splits import refund_split
+from ledger.core.splits import Split, refund_split
 from ledger.core.uses import NO_USE, uses_of
 from ledger.core.working import Batch, Posting, request_of
 
@@ -108,10 +111,15 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         run = batch.name_of("runs", run)
         if run is None:
             refuse(Status.UNKNOWN_RUN, f"there is no run {asked.run}")
-    budget = existing_budget(batch, asked.budget, asked.currency)
+    budget = existing_budget(batch, asked.budget, None)
+    check_convertible(asked.currency, budget)
     effective_at = effective(batch, asked.effective_at)
+    exchange = charged_exchange(batch, asked, budget, atoms, batch.now if effective_at is None else effective_at)
+    atoms = atoms if exchange is None else exchange.even(atoms)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
-    if currency_digits(budget.currency) is not None:
+    if exchange is not None:
+        postings += exchanged(asked.category, asked.payee, atoms, budget.currency, exchange.amount, exchange.currency)
+    elif currency_digits(budget.currency) is not None:
         postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
     batch.check_room(postings)
     batch.check_run_room(run, budget.currency, batch.index, spent=atoms)
@@ -121,6 +129,7 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         budget.currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None, ON_EXPIRY_RELEASE, batch.now, None,
         None, asked.category, asked.payee, None, None, None, index, index,
     )  # fmt: skip
+    keep_exchange(row, exchange)
     plan = batch.plan(agent, budget.name)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
@@ -140,11 +149,27 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         "flags": flag_names(row.flags),
         "budget": budget_after(batch, budget.name, budget.currency, postings),
     }
+    if exchange is not None:
+        body["exchange"] = exchange.said()
     if agent is not None:
         body["agent"] = agent
     if run is not None:
         body["run"] = run
     return finish(batch, asked, who, packed, "charge", asked.id, body, postings, effective_at)
+
+
+def _refund_postings(found: Authorization, part: Part, chosen: Split) -> list[Posting]:
+    """The transfers of a refund: the opposite of those of what it takes back."""
+    atoms = part.atoms
+    postings: list[Posting] = []
+    if atoms:
+        postings.append((available_name(found.budget), spent_name(found.budget), atoms, found.currency))
+    if part.exchange is not None:
+        moved = exchanged(chosen.category, chosen.payee, atoms, found.currency, part.asked, part.exchange.currency)
+        postings += [(credit, debit, moved_atoms, currency) for debit, credit, moved_atoms, currency in moved]
+    elif currency_digits(found.currency) is not None:
+        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+    return postings
 
 
 def refund(batch: Batch, asked: Refund) -> Outcome:
@@ -172,25 +197,26 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     found = batch.authorization(asked.authorization)
     if found is None:
         refuse(Status.NOT_FOUND, f"there is no authorization or charge {asked.authorization}")
-    if found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
+    check_currency(found, asked.currency)
     effective_at = effective(batch, asked.effective_at)
-    if not found.settled and not found.repriced:
+    side = asked_side(found)
+    if not side.settled and not side.repriced:
         refuse(
             Status.WRONG_STATE,
             f"nothing was settled on {found.id}, so nothing can be refunded",
             state=found.state,
             authorization=found.id,
         )
-    chosen, splits = refund_split(batch, found, asked.category, asked.payee, atoms)
-    postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
-    if currency_digits(found.currency) is not None:
-        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+    chosen, splits = refund_split(batch, side, asked.category, asked.payee, atoms)
+    part = refunded_part(found, chosen, atoms, splits)
+    atoms = part.atoms
+    postings = _refund_postings(found, part, chosen)
     batch.check_room(postings)
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.refunded += atoms
-    row.splits = splits
+    row.splits = part.splits
+    keep_exchange(row, part.exchange)
     batch.recount(row, before)
     total = batch.run_total(row.run, row.currency, row.created_index)
     if total is not None:
@@ -211,6 +237,8 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     }
     if row.repriced:
         body["repriced"] = str(row.repriced)
+    if part.exchange is not None:
+        body["exchange"] = part.exchange.said()
     if row.portions is not None:
         body["portions"] = row.portions
     if row.agent is not None:

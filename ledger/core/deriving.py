@@ -55,6 +55,7 @@ SUBJECT_FIELDS: Final = {
     "policy_retirement": "policy",
     "run_denial": "run",
     "redaction": "redaction",
+    "rate": "rate",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -20,7 +20,7 @@ OTHER_KINDS: Final = (
     "budget_agents", "run", "unit", "name", "approval_vote", "delegation", "delegation_revocation", "webhook",
     "webhook_rotation", "webhook_removal", "budget_renewal", "budget_freeze", "budget_unfreeze", "book_freeze",
     "book_unfreeze", "policy", "policy_retirement", "run_denial", "signing_key",
-    "redaction",
+    "redaction", "rate",
 )  # fmt: skip
 KINDS: Final = ENTRY_KINDS + OTHER_KINDS
 

@@ -12,6 +12,7 @@ from ledger.core import (
     needs_approvals,
     needs_budgets,
     needs_policies,
+    needs_rates,
     needs_redactions,
     needs_setup,
     needs_spending,
@@ -30,6 +31,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_approvals.SEEK,
     **needs_budgets.SEEK,
     **needs_redactions.SEEK,
+    **needs_rates.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 
@@ -80,7 +82,7 @@ def _sort_of(asked: command.Command, snapshot: Snapshot) -> tuple[Any, ...] | No
         return asked.caller.key_digest, asked.budget, asked.run, asked.currency, asked.category, asked.payee
     if type(asked) is command.Settle and asked.authorization in snapshot.authorizations:
         found = snapshot.authorizations[asked.authorization]
-        if found is not None and found.state == HELD and found.splits is None:
+        if found is not None and found.state == HELD and found.splits is None and found.exchange is None:
             return (
                 asked.caller.key_digest, asked.currency, asked.category, asked.payee, found.agent, found.budget,
                 found.run, found.currency, found.settled_category or found.category,

@@ -30,6 +30,7 @@ class Needs:
         "persons",
         "policies",
         "policy_versions",
+        "rates",
         "redactions",
         "renewals",
         "run_refs",
@@ -69,6 +70,7 @@ class Needs:
         self.renewals: set[str] = set()
         self.open_children: set[str] = set()
         self.bodies: set[int] = set()
+        self.rates: set[tuple[str, int]] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
         self.idempotency: set[tuple[str, str]] = set()

@@ -31,7 +31,7 @@ from ledger.core.uses import Uses, change_of, uses_of
 from ledger.core.webhook import Webhook
 
 ROW_KINDS: Final = (
-    "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals",
+    "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "rates",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))

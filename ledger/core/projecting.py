@@ -15,6 +15,7 @@ from ledger.core import (
     projecting_budgets,
     projecting_finance,
     projecting_policies,
+    projecting_rates,
     projecting_redactions,
     projecting_setup,
     projecting_signing,
@@ -37,6 +38,7 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_webhooks.HANDLERS,
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
+    **projecting_rates.HANDLERS,
     **projecting_budgets.HANDLERS,
 }
 """What each kind of record does to the rows."""

@@ -30,6 +30,7 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -113,6 +114,8 @@ class Store(Protocol):
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def rates(self) -> Rows[tuple[str, int], Rate]: ...
 
 
 class Progress:

@@ -17,6 +17,7 @@ from ledger.core.counter import Counter
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -28,6 +29,7 @@ COUNTER_ENTRIES: Final = 20_000
 BODY_ENTRIES: Final = 2_000
 """Bodies are the largest facts, and few commands look at any."""
 NEVER: Final = 2**63 - 1
+QUARTER_HOUR: Final = 900 * 1_000_000
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -107,7 +109,7 @@ class Snapshot:
     bound there; ``signing_keys`` an algorithm to every key of it; ``approvals_of`` an authorization,
     ``delegations_to`` a person, to ids; ``votes`` an approval to its votes; ``due_renewals`` are budgets whose
     renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps a budget to the open ones
-    right below it, read anew for each batch.
+    right below it, read anew for each batch. ``moment`` is when it is decided on, as far as facts hang on the day.
     """
 
     book: Book
@@ -143,8 +145,10 @@ class Snapshot:
     open_children: Known[str, tuple[str, ...]] = field(default_factory=Known)
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
+    rates: Known[tuple[str, int], Rate] = field(default_factory=Known)
     texts: Known[tuple[int, str], bool] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
+    moment: int = 0
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
     next_renewal_at: int = 0
@@ -156,6 +160,11 @@ class Snapshot:
     plans: dict[tuple[str | None, str | None], Any] = field(default_factory=dict)
     compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
 
+    def is_stale(self, now: int) -> bool:
+        """Whether facts that hang on the day, which are rates and nothing else, may be those of another day than that
+        of ``now``: days begin at quarters of an hour, in every time zone."""
+        return len(self.rates) > 0 and now // QUARTER_HOUR != self.moment // QUARTER_HOUR
+
     def known(self) -> tuple[Known[Any, Any], ...]:
         """Every map of facts, for trimming and forgetting."""
         return (
@@ -163,5 +172,5 @@ class Snapshot:
             self.accounts, self.authorizations, self.runs, self.run_totals, self.units, self.names, self.policies,
             self.policy_versions, self.bindings, self.counters, self.agent_counts, self.approvals, self.approvals_of,
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
-            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts,
+            self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts, self.rates,
         )  # fmt: skip

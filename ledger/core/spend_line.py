@@ -48,7 +48,9 @@ class SpendLine(NamedTuple):
     on the budget's ``spent``, ``authority`` that on what it may still spend (available and held together), ``owed``
     that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
     what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
-    index of the settlement or charge that a refund or reprice goes back to.
+    index of the settlement or charge that a refund or reprice goes back to. Where the payee is owed another currency
+    than the budget's, the line at position 0 is in the budget's and owes nothing, and that at position 1 is what is
+    owed and nothing else.
     """
 
     book_id: int
@@ -179,7 +181,7 @@ def lines_of(
     if kind not in RECORD_KINDS:
         return []
     if kind in (SETTLEMENT, CHARGE, REFUND) or "authorization" in body:
-        return [_of_authorization(book_id, index, body, columns, origin, corrects)]
+        return _of_authorization(book_id, index, body, columns, origin, corrects)
     made = []
     for place, (debit, credit, text, currency) in enumerate(body.get("transfers", ())):
         named = _kind_of_transfer(kind, body, credit)
@@ -202,22 +204,25 @@ def lines_of(
 
 def _of_authorization(
     book_id: int, index: int, body: dict[str, Any], columns: Columns, origin: Origin | None, corrects: int | None
-) -> SpendLine:
+) -> list[SpendLine]:
+    """One line; and where the payee is owed another currency than the budget's, a second one of what is owed."""
     kind, request = body["kind"], body["request"]
-    effects = [0, 0, 0, 0]
+    by_currency = {body["currency"]: [0, 0, 0, 0]}
     for debit, credit, text, currency in body.get("transfers", ()):
-        atoms = int(text)
+        atoms, effects = int(text), by_currency.setdefault(currency, [0, 0, 0, 0])
         _affect(effects, debit, atoms, currency)
         _affect(effects, credit, -atoms, currency)
-    amount, spent, authority, owed = effects
     resource = request.get("resource") or (origin.resource if origin is not None else None)
-    return SpendLine(
-        book_id, index, 0, REPRICE if kind == ADJUSTMENT else kind, body["authorization"], body.get("agent"),
-        body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
-        origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
-        flag_bits(body.get("flags", ())), corrects, body["currency"], amount, spent, authority, owed,
-        columns.effective_at, columns.recorded_at,
-    )  # fmt: skip
+    return [
+        SpendLine(
+            book_id, index, position, REPRICE if kind == ADJUSTMENT else kind, body["authorization"],
+            body.get("agent"), body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
+            origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
+            flag_bits(body.get("flags", ())), corrects, currency, amount, spent, authority, owed,
+            columns.effective_at, columns.recorded_at,
+        )
+        for position, (currency, (amount, spent, authority, owed)) in enumerate(by_currency.items())
+    ]  # fmt: skip
 
 
 def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:

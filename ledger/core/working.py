@@ -32,7 +32,7 @@ Posting = tuple[str, str, int, str]
 _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
-    ("renewals", tables.RENEWALS),
+    ("renewals", tables.RENEWALS), ("rates", tables.RATES),
 )  # fmt: skip
 
 

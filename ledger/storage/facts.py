@@ -21,6 +21,7 @@ from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -71,6 +72,7 @@ LOOKUPS: Final = (
     Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
+    Lookup("rates", changeset.RATES, (("pair", "day"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
@@ -278,6 +280,10 @@ def _put_redactions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.redactions, facts.needs.redactions, {(row[1], row[2]): Redaction(*row) for row in rows})
 
 
+def _put_rates(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.rates, facts.needs.rates, {(row[1], row[2]): Rate(*row) for row in rows})
+
+
 def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     # That it is there, and nothing of what it says.
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
@@ -328,6 +334,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "open_children": _put_open_children,
     "bodies": _put_bodies,
     "redactions": _put_redactions,
+    "rates": _put_rates,
     "texts": _put_texts,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -222,6 +222,7 @@ def corrections_of(
             columns.book_id == book_id,
             columns.authorization_id.in_(sorted(authorizations)),
             columns.corrects.is_not(None),
+            columns.position == 0,
             columns.log_index + 0 < size,
         )
         # The order of the index that has corrections only.

@@ -24,6 +24,7 @@ from ledger.core.counter import Counter
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -191,6 +192,7 @@ class Scratch:
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
+        self.rates: ScratchRows[tuple[str, int], Rate] = rows(changeset.RATES)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
         self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
@@ -208,7 +210,7 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts, self.redactions,
+            self.agent_counts, self.redactions, self.rates,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

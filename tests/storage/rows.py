@@ -18,6 +18,7 @@ from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -115,6 +116,7 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "units": [Unit(book_id, "tokens", 0, 0)],
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "rates": [Rate(book_id, "EUR/USD", 20_000, "1.0842", "ecb", 7, 0, 0)],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],

@@ -45,7 +45,7 @@ from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
-from tests.support import every_budget, every_policy
+from tests.support import every_budget, every_policy, every_rate
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -131,6 +131,7 @@ def play(ledger: Ledger) -> None:
     _cap(ledger, crawler)
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
+    every_rate.convert(ledger, finance)
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)

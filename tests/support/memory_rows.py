@@ -7,7 +7,7 @@ from typing import Any
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
-    "signing_keys redactions"
+    "signing_keys redactions rates"
 ).split()
 
 
@@ -60,6 +60,7 @@ class MemoryStore:
     webhook_endpoints: MemoryRows
     signing_keys: MemoryRows
     redactions: MemoryRows
+    rates: MemoryRows
 
     def __init__(self) -> None:
         for name in TABLES:
