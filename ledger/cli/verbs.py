@@ -29,6 +29,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "unfreeze": "Let go on what was frozen, with a reason.",
     "replay": "Decide again what was decided, and show what comes out otherwise.",
     "redact": "Remove free texts for good, on record, and leave every proof good.",
+    "rates": "Give rates of exchange, by hand or from a file of the ECB, and list them.",
     "approvals": "See the requests that wait for people, and grant or refuse them.",
     "delegations": "Let somebody approve in your place for a time.",
     "policy": "Write, try and change the rules of who may spend what.",
