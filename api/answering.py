@@ -25,13 +25,16 @@ from api.rendering import (
     success_http,
 )
 from api.rendering_approvals import is_still_pending
+from api.rendering_corrections import is_still_waiting
 from api.rendering_decisions import retry_after_seconds
 from api.reply import JSON_HEADER, REPLAYED_HEADER, Reply
 from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.services import errors as services
 from ledger.storage import errors as storage
 
-AMOUNT_FACTS: Final = ("available", "held", "refundable", "refunded", "settled")
+AMOUNT_FACTS: Final = (
+    "available", "held", "refundable", "refunded", "settled", "total", "found", "open", "rest",
+)  # fmt: skip
 """Facts of a refusal that are atoms of the currency beside them."""
 _JSON: Final = (JSON_HEADER,)
 _JSON_REPLAYED: Final = (JSON_HEADER, REPLAYED_HEADER)
@@ -93,13 +96,18 @@ def outcome_reply(outcome: Outcome, scale: Scale, request_id: str, extra: Mappin
         content |= extra
     reply_headers: tuple[tuple[bytes, bytes], ...] = _JSON_REPLAYED if outcome.replayed else _JSON
     if status is Status.PENDING_APPROVAL:
-        reply_headers += _waiting_headers(body["authorization"], is_pending=is_still_pending(outcome))
+        reply_headers += _waiting_headers(outcome)
     return Reply(success_http(status, body), reply_headers, orjson.dumps(content))
 
 
-def _waiting_headers(authorization: str, *, is_pending: bool) -> tuple[tuple[bytes, bytes], ...]:
+def _waiting_headers(outcome: Outcome) -> tuple[tuple[bytes, bytes], ...]:
     """Where to ask how a request stands that persons were asked about, and after how many seconds."""
-    location = (b"location", f"/v1/authorizations/{authorization}".encode())
+    body = outcome.body or {}
+    if body["kind"] == "correction_requested":
+        place, is_pending = f"corrections/{body['correction']}", is_still_waiting(outcome)
+    else:
+        place, is_pending = f"authorizations/{body['authorization']}", is_still_pending(outcome)
+    location = (b"location", f"/v1/{place}".encode())
     seconds = STATUS_ROWS[Status.PENDING_APPROVAL].retry_after_seconds
     return (location, (b"retry-after", b"%d" % (seconds or 1))) if is_pending else (location,)
 

@@ -17,12 +17,17 @@ from api.amounts import decimal_text as decimal_text
 from api.amounts import money as money
 from api.rendering_approvals import delegation_said, tiers_said, vote_said
 from api.rendering_budgets import BUDGET_ANSWERS
+from api.rendering_closing import CLOSING_ANSWERS
+from api.rendering_corrections import CORRECTION_ANSWERS, second_person_said
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
 from api.rendering_exchange import exchange_said, rates_answer
+from api.rendering_payables import PAYABLE_ANSWERS
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
+from api.rendering_reconciliations import reconciliation_answer
 from api.rendering_webhooks import webhook_answer
 from ledger.core.outcome import Outcome, Status
+from ledger.core.run import score_text
 
 _KINDS_DONE: Final = frozenset(
     (
@@ -40,7 +45,15 @@ _KINDS_DONE: Final = frozenset(
         "approval_granted",
         "approval_refused",
         "delegation_revocation",
+        "correction_refused",
+        "correction_withdrawn",
+        "period_close",
+        "period_reopen_request",
+        "period_reopening",
         *BUDGET_ANSWERS,
+        "invoice_void",
+        "payment_reversal",
+        "payee_terms",
     )
 )
 """Kinds of record whose answer is 200: they change what is there. Every other success answers 201."""
@@ -53,7 +66,7 @@ def answered_status(outcome: Outcome) -> Status:
     kind = outcome.body["kind"]
     if kind in ("denial", "run_denial"):
         return Status(outcome.body["decision"]["reasons"][0]["code"])
-    if kind == "approval_requested":
+    if kind in ("approval_requested", "correction_requested"):
         return Status.PENDING_APPROVAL
     return Status.APPROVED if kind == "hold" else Status.DONE
 
@@ -153,7 +166,7 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": body[_ENTRY_IDS[kind]], "kind": kind}
     if kind == "refund":
         shown["authorization"] = body["authorization"]
-    for name in ("state", "flags", "effective_at"):
+    for name in ("state", "flags", "effective_at", "reverses", "corrects", "meant_for", "closed_by"):
         if name in body:
             shown[name] = body[name]
     if "amount" in body:
@@ -164,6 +177,7 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         shown |= {"authorization": body["authorization"], "reprice": _reprice(body, scale)}
     if "budget" in body:
         shown["budget"] = balances(body["budget"], body["currency"], scale[body["currency"]])
+    shown |= second_person_said(body)
     shown["transfers"] = [
         # Beside the currency of a budget, which may be a unit of the book, there is money only.
         {"debit": debit, "credit": credit, "amount": money(atoms, currency, scale[currency])}
@@ -263,6 +277,19 @@ def _run(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     }
 
 
+def _outcome(outcome: Outcome, scale: Scale) -> dict[str, Any]:
+    body = outcome.body or {}
+    return {
+        "run": body["run"],
+        "agent": body["agent"],
+        "success": body["success"],
+        **({"score": score_text(body["score_millionths"])} if "score_millionths" in body else {}),
+        "reported_by": body["by"]["principal"],
+        "recorded_at": body["time"],
+        "log": log_of(outcome),
+    }
+
+
 def _unit(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     body = outcome.body or {}
     return {"name": body["unit"], "digits": body["digits"], "log": log_of(outcome)}
@@ -294,13 +321,18 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(("key", "key_rotation", "key_revocation"), _key),
     **dict.fromkeys(("budget", "budget_agents"), _budget),
     "run": _run,
+    "outcome": _outcome,
     "unit": _unit,
     "name": _name,
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
     "signing_key": signing_key_answer,
     "redaction": _redaction,
     "rate": rates_answer,
+    "reconciliation": reconciliation_answer,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
+    **CORRECTION_ANSWERS,
+    **CLOSING_ANSWERS,
+    **PAYABLE_ANSWERS,
 }
 """Kind of record to the answer of the request that wrote it."""

@@ -29,10 +29,12 @@ from api.schemas.authorizations import (
     SettleRequest,
     UnknownRequest,
 )
-from api.schemas.setting_up import RunRequest, RunView
+from api.schemas.fields import RunReference
+from api.schemas.setting_up import OutcomeRequest, OutcomeView, RunRequest, RunView
 from api.writing import Writing, asking, body_of, describes_body, response_of, writing
 from ledger.core import ids
 from ledger.core.command import OpenRun
+from ledger.core.command_outcomes import ReportOutcome
 from ledger.core.outcome import Status
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -163,3 +165,13 @@ async def open_run(write: Write, asked: Annotated[RunRequest, body_of(RunRequest
     return await write.decide(
         command, instead={Status.NOT_YOURS: (Status.UNKNOWN_AGENT, f"there is no agent {asked.agent}")}
     )
+
+
+@router.post("/runs/{run}/outcome", status_code=201, response_model=OutcomeView, tags=["runs"])
+async def report_outcome(
+    run: RunReference, write: Write, asked: Annotated[OutcomeRequest, body_of(OutcomeRequest)]
+) -> Response:
+    """Say what became of a run: whether it succeeded, and how well. The last report counts; all stay on record. By the
+    run's agent, one above it, a key for this run, finance or an admin."""
+    command = ReportOutcome(**write.who, run=run, success=asked.success, score=asked.score)
+    return await write.decide(command, instead={Status.NOT_YOURS: (Status.NOT_FOUND, f"there is no run {run}")})

@@ -17,7 +17,7 @@ from api.routes.views import entry_view
 from api.schemas.lists import EntryList, RenewalList
 from ledger.core.canonical import parse
 from ledger.core.journal import LogRecord
-from ledger.storage import queries_budgets, queries_finance, queries_log, queries_texts
+from ledger.storage import queries_budgets, queries_corrections, queries_finance, queries_log, queries_texts
 from ledger.storage.paging import Page
 from ledger.storage.queries_finance import FinanceKind
 
@@ -25,23 +25,32 @@ router = APIRouter(prefix="/v1", responses=PROBLEMS)
 Reference = Annotated[str, Path(max_length=64, description="Name or id.")]
 
 
-def _shown(read: Reading, page: Page[LogRecord]) -> Page[dict[str, Any]]:
-    """The records of a page as they are shown, with their reasons."""
+def entries_shown(read: Reading, page: Page[LogRecord]) -> Page[dict[str, Any]]:
+    """The records of a page as they are shown, with their reasons: where a second person approved one, that of whoever
+    asked for it, which stands with the request."""
+    connection, book_id = read.connection, read.book_id
     bodies = [parse(record.body) for record in page.items]
     scale = read.scale(transfer[3] for body in bodies for transfer in body["transfers"])
     indexes = [record.log_index for record in page.items]
-    reasons = queries_log.texts_at(read.connection, read.book_id, indexes, "reason")
-    redacted = queries_texts.redacted_at(read.connection, read.book_id, indexes)
+    named = {body["approved_by"]["correction"] for body in bodies if "approved_by" in body}
+    asked = queries_corrections.corrections_named(connection, book_id, named) if named else {}
+    places = [
+        asked[body["approved_by"]["correction"]].created_index if "approved_by" in body else index
+        for index, body in zip(indexes, bodies, strict=True)
+    ]
+    reasons = queries_log.texts_at(connection, book_id, places, "reason")
+    redacted = queries_texts.redacted_at(connection, book_id, places)
+    reversed_by = queries_corrections.reversed_by(connection, book_id, indexes)
     shown = [
-        entry_view(record, body, scale, reasons.get(record.log_index), redacted.get(record.log_index))
-        for record, body in zip(page.items, bodies, strict=True)
+        entry_view(record, body, scale, reasons.get(place), redacted.get(place), reversed_by.get(record.log_index))
+        for record, body, place in zip(page.items, bodies, places, strict=True)
     ]
     return Page(shown, page.after)
 
 
 def _list(request: Request, kind: FinanceKind, limit: int, cursor: str | None) -> Response:
     with reading(request, "read_all") as read:
-        page = _shown(
+        page = entries_shown(
             read,
             queries_finance.list_of_kind(
                 read.connection, read.book_id, kind, after=cursor_parts(cursor, int), limit=limit
@@ -85,7 +94,7 @@ def list_allocations(request: Request, budget: Reference, limit: Limit = 50, cur
     """List what a budget was allocated and what was taken back from it, newest first."""
     with reading(request, "read_all") as read:
         named = found(queries_budgets.budget(read.connection, read.book_id, budget), f"budget {budget}").budget
-        page = _shown(
+        page = entries_shown(
             read,
             queries_finance.list_allocations(
                 read.connection,

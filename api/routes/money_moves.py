@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from api.routes.answers import PROBLEMS
+from api.routes.corrections import WAITS
 from api.schemas.fields import moment_or_none
 from api.schemas.money_moves import AdjustmentRequest, ChargeRequest, EntryResponse, RefundRequest, RepriceRequest
 from api.writing import Writing, body_of, writing
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["finance"])
 Write = Annotated[Writing, Depends(writing)]
 
 
-@router.post("/charges", status_code=201, response_model=EntryResponse)
+@router.post("/charges", status_code=201, response_model=EntryResponse, responses=WAITS)
 async def charge(write: Write, asked: Annotated[ChargeRequest, body_of(ChargeRequest)]) -> Response:
     """Record spend that nobody authorized. It is never refused for lack of money."""
     return await write.decide(
@@ -41,7 +42,7 @@ async def charge(write: Write, asked: Annotated[ChargeRequest, body_of(ChargeReq
     )
 
 
-@router.post("/refunds", status_code=201, response_model=EntryResponse)
+@router.post("/refunds", status_code=201, response_model=EntryResponse, responses=WAITS)
 async def refund(write: Write, asked: Annotated[RefundRequest, body_of(RefundRequest)]) -> Response:
     """Take back part or all of what an authorization or a charge settled."""
     return await write.decide(
@@ -59,7 +60,7 @@ async def refund(write: Write, asked: Annotated[RefundRequest, body_of(RefundReq
     )
 
 
-@router.post("/reprices", status_code=201, response_model=EntryResponse)
+@router.post("/reprices", status_code=201, response_model=EntryResponse, responses=WAITS)
 async def reprice(write: Write, asked: Annotated[RepriceRequest, body_of(RepriceRequest)]) -> Response:
     """Correct what was settled at a wrong price, by an adjustment that names both prices. It changes nothing where
     ``settled`` is not what is recorded."""
@@ -81,7 +82,7 @@ async def reprice(write: Write, asked: Annotated[RepriceRequest, body_of(Reprice
     )
 
 
-@router.post("/adjustments", status_code=201, response_model=EntryResponse)
+@router.post("/adjustments", status_code=201, response_model=EntryResponse, responses=WAITS)
 async def adjust(write: Write, asked: Annotated[AdjustmentRequest, body_of(AdjustmentRequest)]) -> Response:
     """Record balanced transfers, with a reason. History itself is never edited."""
     transfers = tuple(
@@ -94,6 +95,7 @@ async def adjust(write: Write, asked: Annotated[AdjustmentRequest, body_of(Adjus
             id=write.new_id(ids.ADJUSTMENT),
             transfers=transfers,
             reason=asked.reason,
+            corrects=asked.corrects,
             effective_at=moment_or_none(asked.effective_at),
         )
     )

@@ -20,7 +20,7 @@ from ledger.core.metering import pairs_said
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome, Status
 from ledger.core.principal import Agent, Key
-from ledger.core.run import RunTotal, cap_left
+from ledger.core.run import RunOutcome, RunTotal, cap_left, score_text
 from ledger.storage.queries_accounts import Posting, TrialBalance
 from ledger.storage.queries_authorizations import RunWithTotals
 from ledger.storage.queries_budgets import BudgetBalances
@@ -163,6 +163,7 @@ def entry_view(
     scale: Scale,
     reason: str | None,
     redacted: dict[str, int] | None = None,
+    reversed_by: int | None = None,
 ) -> dict[str, Any]:
     """A charge, refund, adjustment, allocation or deallocation in a list: what its request was answered, who asked,
     when and why."""
@@ -173,6 +174,8 @@ def entry_view(
             shown[name] = body[name]
     if reason is not None:
         shown["reason"] = reason
+    if reversed_by is not None:
+        shown["reversed_by"] = reversed_by
     shown |= redacted_view(redacted)
     return {**shown, "by": body["by"]["principal"], "recorded_at": moment_text(record.recorded_at)}
 
@@ -187,7 +190,18 @@ def run_view(found: RunWithTotals, scale: Scale) -> dict[str, Any]:
         "opened_at": moment_text(run.opened_at),
         **_cap_view(found, scale),
         "totals": [_total_view(total, scale) for total in found.totals],
+        **({"outcome": _outcome_view(found.outcome)} if found.outcome is not None else {}),
         "log": {"index": run.created_index},
+    }
+
+
+def _outcome_view(outcome: RunOutcome) -> dict[str, Any]:
+    return {
+        "success": outcome.success,
+        **({"score": score_text(outcome.score)} if outcome.score is not None else {}),
+        "reported_by": outcome.reported_by,
+        "recorded_at": moment_text(outcome.recorded_at),
+        "log": {"index": outcome.created_index},
     }
 
 

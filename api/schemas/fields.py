@@ -7,6 +7,8 @@ let through has no control character but tab and line feed, is bounded in length
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import orjson
@@ -17,6 +19,7 @@ from ledger.core import metering
 from ledger.core.authorization import TTL_SECONDS_MAX
 from ledger.core.ids import is_name, is_run_name
 from ledger.core.moment import moment_of
+from ledger.core.run import SCORE_DIGITS, SCORE_SCALE
 
 TEXT_LENGTH_MAX: Final = 2000
 EVIDENCE_BYTES_MAX: Final = 8192
@@ -99,6 +102,37 @@ Metering = Annotated[
 Labels = Annotated[dict[LabelName, Line], Field(max_length=LABELS_MAX)]
 TimeToLive = Annotated[int, Field(ge=1, le=TTL_SECONDS_MAX)]
 WaitSeconds = Annotated[int, Field(ge=0, le=30)]
+
+
+def _score_millionths(value: Any) -> Any:
+    """Millionths of a score, which comes as a number of JSON or as decimal text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise PydanticCustomError("score", SCORE_SENTENCE)
+    # The shortest text that stands for a number is what its sender wrote, as far as six digits go.
+    text = value if isinstance(value, str) else format(Decimal(str(value)), "f")
+    found = re.fullmatch(r"(0|1)(?:\.([0-9]{1,6})0*)?", text)
+    if found is None:
+        raise PydanticCustomError("score", SCORE_SENTENCE)
+    millionths = int(found[1]) * SCORE_SCALE + int((found[2] or "").ljust(SCORE_DIGITS, "0"))
+    if millionths > SCORE_SCALE:
+        raise PydanticCustomError("score", SCORE_SENTENCE)
+    return millionths
+
+
+SCORE_SENTENCE: Final = "A score is from 0 to 1, with at most 6 digits after the point, such as 0.8"
+Score = Annotated[
+    int,
+    BeforeValidator(_score_millionths),
+    Field(
+        json_schema_extra={
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$"},
+            ]
+        }
+    ),
+]
+"""A score from 0 to 1 in the request, millionths inside."""
 
 
 def _depth(value: Any, allowed: int) -> bool:

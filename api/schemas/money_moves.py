@@ -24,6 +24,7 @@ from api.schemas.fields import (
     Text,
 )
 from api.schemas.rates import ExchangeView
+from ledger.core.canonical import INTEGER_BOUND
 
 _USD: Any = {"amount": "1.25", "currency": "USD"}
 
@@ -87,6 +88,9 @@ class AdjustmentRequest(RequestModel):
     transfers: Annotated[list[AdjustmentTransferRequest], Field(min_length=1, max_length=64)]
     reason: Annotated[Text, Field(min_length=1)]
     effective_at: Moment | None = None
+    corrects: Annotated[int, Field(ge=0, lt=INTEGER_BOUND)] | None = Field(
+        default=None, description="The log index of the record that it puts right; statements show both sides."
+    )
 
 
 class RepriceRequest(RequestModel):
@@ -159,6 +163,15 @@ class EntryResponse(BaseModel):
     reprice: RepriceSaid | None = None
     transfers: list[TransferView]
     effective_at: str | None = None
+    reverses: int | None = Field(default=None, description="The record that it reverses, by its index in the log.")
+    corrects: int | None = Field(default=None, description="The record that an adjustment says it corrects.")
+    approved_by: str | None = Field(default=None, description="The second person, where one was needed: person:NAME.")
+    correction: str | None = Field(default=None, description="The correction that asked the second person.")
+    meant_for: str | None = Field(
+        default=None,
+        description="What was asked for, where its month is closed; effective_at is where it landed.",
+    )
+    closed_by: int | None = Field(default=None, description="Log index of the closing that kept it out of its month.")
     log: Log
 
 
@@ -173,6 +186,7 @@ class EntryView(EntryResponse):
     category: str | None = None
     payee: str | None = None
     reason: str | None = None
+    reversed_by: int | None = Field(default=None, description="The record that reversed it.")
     redacted: Redacted = None
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.answers import Decision, Log, MoneyAnswer
 from api.schemas.budgets_life import RenewalView
-from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, RunReference, Text
+from api.schemas.fields import Amount, NewName, Reference, RequestModel, RunName, RunReference, Score, Text
 from api.schemas.remaining import PolicyLeftView
 
 SECONDS_PER_YEAR = 31_536_000
@@ -121,6 +121,17 @@ class RunRequest(RequestModel):
     )
 
 
+class OutcomeRequest(RequestModel):
+    """Say what became of a run. A later report counts in place of an earlier one; both stay on record."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"success": True, "score": 0.8}]})
+
+    success: bool
+    score: Score | None = Field(
+        default=None, description="How well, from 0 to 1, with at most 6 digits after the point; a number or its text."
+    )
+
+
 class UnitRequest(RequestModel):
     """Define something countable that is not money."""
 
@@ -206,6 +217,28 @@ class RunTotalView(BaseModel):
     spent: MoneyAnswer
 
 
+class OutcomeView(BaseModel):
+    """What was reported of a run."""
+
+    run: str
+    agent: str
+    success: bool
+    score: str | None = Field(default=None, description="From 0 to 1, as decimal text.", examples=["0.8"])
+    reported_by: str
+    recorded_at: str
+    log: Log
+
+
+class RunOutcomeView(BaseModel):
+    """The last that was reported of a run."""
+
+    success: bool
+    score: str | None = Field(default=None, description="From 0 to 1, as decimal text.")
+    reported_by: str
+    recorded_at: str
+    log: Log
+
+
 class RunView(BaseModel):
     """A run with its totals."""
 
@@ -218,6 +251,7 @@ class RunView(BaseModel):
         default=None, description="What the cap leaves: less what is held and spent, never below zero."
     )
     totals: list[RunTotalView] | None = None
+    outcome: RunOutcomeView | None = Field(default=None, description="The last that was reported of it, if anything.")
     decision: Decision | None = Field(
         default=None, description="Where policies limit the opening of runs; only in the answer that opened it."
     )

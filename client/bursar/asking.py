@@ -63,6 +63,20 @@ def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+class Download:
+    """The bytes of an answer, to be gone through once, and what its headers say."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_bytes()
+
+    def header(self, name: str) -> str:
+        """What a header says, as it can be shown; empty where it is not there."""
+        return _plain(self._response.headers.get(name, ""))
+
+
 class Remote:
     """A server, asked with one key. A request is sent ``attempts_max`` times at most."""
 
@@ -95,14 +109,14 @@ class Remote:
             query["cursor"] = page["next_cursor"]
 
     @contextmanager
-    def download(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+    def download(self, path: str, **query: str | int | bool) -> Iterator[Download]:
         """The bytes of an answer as they come, however many. Raises Refused or CannotAsk, also while they are read when
         the server ends before it is done."""
         for attempt in range(1, self._attempts_max + 1):
             try:
                 with self._client.stream("GET", path, params=query) as response:
                     if response.status_code < 400:
-                        yield response.iter_bytes()
+                        yield Download(response)
                         return
                     response.read()
                     if response.status_code != 503 or attempt == self._attempts_max:

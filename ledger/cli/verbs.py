@@ -17,6 +17,8 @@ SUMMARIES: Final[dict[str, str]] = {
     "export": "Write a book into one file that others verify, and that is a backup.",
     "import": "Make a book out of such a file, once it is proved.",
     "statement": "Write the statement of a budget, an agent, a payee or the book for a month.",
+    "journal": "Write the journal for other programs: beancount, hledger, CSV, FOCUS, OpenTelemetry.",
+    "reconcile": "Compare a provider's figures with the ledger, and book what is accepted.",
     "rebuild": "Make again what statements are read from, out of the log.",
     "checkpoint": "Sign the log as it is now, and rotate the key that signs.",
     "prove": "Print proof of an authorization: a file that anybody can check.",

@@ -15,13 +15,17 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
+from ledger.core.closing import Explanation, Month
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.rate import Rate
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 
@@ -101,11 +105,38 @@ VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
 RATES: Final = _spec("rates", PROJECTION, Rate, "pair day", "rate source max_age_days changed_index")
 REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
+CORRECTIONS: Final = _spec("corrections", PROJECTION, Correction, "id", "state decided_at decided_by changed_index")
+CORRECTION_RULES: Final = _spec("correction_rules", PROJECTION, CorrectionRule, "currency", "above changed_index")
+CORRECTION_SUMS: Final = _spec(
+    "correction_sums", PROJECTION, CorrectionSum, "person currency", "day amount changed_index"
+)
+REVERSALS: Final = _spec("reversals", PROJECTION, Reversal, "log_index")
+REVERSIBLE: Final = _spec("reversible", SIDE, Reversible, "log_index")
+"""What a verifier remembers of adjustments while it follows the log; no table of a database."""
+PERIODS: Final = _spec(
+    "periods",
+    PROJECTION,
+    Month,
+    "period",
+    "state backdated_index size root digest closed_by closed_at closed_index reopen_by reopen_backer reopen_at "
+    "reopened_index changed_index",
+)
+EXPLANATIONS: Final = _spec(
+    "explanations", PROJECTION, Explanation, "authorization_id", "flags explained_by changed_index"
+)
+RECONCILIATIONS: Final = _spec("reconciliations", PROJECTION, Reconciliation, "id")
+RUN_OUTCOMES: Final = _spec("run_outcomes", PROJECTION, RunOutcome, "run created_index")
+INVOICES: Final = _spec("invoices", PROJECTION, Invoice, "id", "paid state changed_index")
+PAYMENTS: Final = _spec("payments", PROJECTION, Payment, "id", "state changed_index")
+INVOICE_PAYMENTS: Final = _spec("invoice_payments", PROJECTION, InvoicePayment, "payment invoice")
+PAYEE_TERMS: Final = _spec("payee_terms", PROJECTION, PayeeTerms, "payee", "turns changed_index")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
-    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RATES,
+    POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RECONCILIATIONS, RUN_OUTCOMES,
+    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS, INVOICES, PAYMENTS,
+    INVOICE_PAYMENTS, PAYEE_TERMS, RATES,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -113,7 +144,7 @@ DELETABLE: Final = (TEXTS,)
 """Side tables of which a batch may delete rows, by key."""
 
 _ROW_GETTERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    spec.row_type: attrgetter(*spec.columns) for spec in TABLES if not hasattr(spec.row_type, "_fields")
+    spec.row_type: attrgetter(*spec.columns) for spec in (*TABLES, REVERSIBLE) if not hasattr(spec.row_type, "_fields")
 }
 _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
     spec.name: attrgetter(*spec.mutable, *spec.key) for spec in TABLES if spec.mutable
@@ -123,7 +154,8 @@ _UPDATE_GETTERS: Final[dict[str, Callable[[Any], tuple[Any, ...]]]] = {
 _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
-        "renewals", "redactions", "rates",
+        "renewals", "redactions", "corrections", "correction_rules", "correction_sums", "reversals",
+        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices", "rates",
     )
 )  # fmt: skip
 

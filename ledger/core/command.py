@@ -186,13 +186,14 @@ class AdjustmentTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjust(Command):
-    """Balanced transfers by finance, with a reason."""
+    """Balanced transfers by finance, with a reason; ``corrects`` is the log index of the record that they put right."""
 
     operation: ClassVar[str] = "adjust"
     id: str
     transfers: tuple[AdjustmentTransfer, ...]
     reason: str
     effective_at: int | None = None
+    corrects: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

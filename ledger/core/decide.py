@@ -12,8 +12,13 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_closing,
+    command_corrections,
+    command_outcomes,
+    command_payables,
     command_policies,
     command_rates,
+    command_reconciliations,
     command_redactions,
     command_signing,
     command_webhooks,
@@ -22,15 +27,22 @@ from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_closing as closing
+from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_extensions as extensions
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
+from ledger.core import deciding_outcomes as outcomes_of_runs
+from ledger.core import deciding_payables as payables
+from ledger.core import deciding_payments as payments
 from ledger.core import deciding_policies as policies
 from ledger.core import deciding_rates as rates
+from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
+from ledger.core import deciding_reversals as reversals
 from ledger.core import deciding_runs as runs
 from ledger.core import deciding_setup as setup
 from ledger.core import deciding_signing as signing
@@ -72,6 +84,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.CreateBudget: setup.create_budget,
     commands_.AssignBudget: setup.assign_budget,
     commands_.OpenRun: runs.open_run,
+    command_outcomes.ReportOutcome: outcomes_of_runs.report_outcome,
     commands_.DefineUnit: setup.define_unit,
     commands_.AddName: setup.add_name,
     command_approvals.GrantApproval: approvals.grant_approval,
@@ -92,6 +105,21 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
     command_rates.GiveRates: rates.give_rates,
+    command_corrections.Reverse: reversals.reverse,
+    command_corrections.SetCorrectionRule: corrections.set_correction_rule,
+    command_corrections.ApproveCorrection: corrections.approve_correction,
+    command_corrections.RefuseCorrection: corrections.refuse_correction,
+    command_corrections.WithdrawCorrection: corrections.withdraw_correction,
+    command_closing.ClosePeriod: closing.close_period,
+    command_closing.RequestReopening: closing.request_reopening,
+    command_closing.ApproveReopening: closing.approve_reopening,
+    command_closing.Explain: closing.explain,
+    command_reconciliations.Reconcile: reconciliations.reconcile,
+    command_payables.RecordInvoice: payables.record_invoice,
+    command_payables.VoidInvoice: payables.void_invoice,
+    command_payables.SetPayee: payables.set_payee,
+    command_payables.RecordPayment: payments.record_payment,
+    command_payables.ReversePayment: payments.reverse_payment,
 }
 
 
@@ -152,6 +180,8 @@ def tidy(snapshot: Snapshot) -> None:
     snapshot.due, snapshot.due_renewals = [], []
     snapshot.idempotency.clear()
     snapshot.open_children.clear()
+    snapshot.open_invoices.clear()
+    snapshot.invoice_numbers.clear()
     forgot = [known.trim() for known in snapshot.known()]
     if len(snapshot.plans) > CACHE_ENTRIES or len(snapshot.compiled) > CACHE_ENTRIES:
         snapshot.plans.clear()

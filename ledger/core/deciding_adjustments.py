@@ -18,6 +18,7 @@ from ledger.core.account import (
 from ledger.core.book import CATEGORY, PAYEE, Name
 from ledger.core.changeset import row_of
 from ledger.core.command import Adjust
+from ledger.core.earlier import earlier_body
 from ledger.core.effective import effective
 from ledger.core.finding_budgets import existing_budget
 from ledger.core.finishing import finish, first_refusal
@@ -25,6 +26,8 @@ from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.refusal import refuse
+from ledger.core.second_person import moved, second_person
+from ledger.core.spend_line import RECORD_KINDS
 from ledger.core.working import Batch, Posting, request_of
 
 _NAMED: Final = (
@@ -96,21 +99,42 @@ def adjust(batch: Batch, asked: Adjust) -> Outcome:
     }
     if asked.effective_at is not None:
         request["effective_at"] = moment_text(asked.effective_at)
+    if asked.corrects is not None:
+        request["corrects"] = asked.corrects
     packed = request_of(request)
     replay = batch.answered(asked, who[0], packed[1])
     if replay is not None:
         return replay
     first_refusal(partial(_check_form, batch, posting) for posting in postings)
+    corrected = earlier_body(batch, asked.corrects) if asked.corrects is not None else None
     first_refusal(partial(_check_accounts, batch, posting) for posting in postings)
     effective_at = effective(batch, asked.effective_at)
-    _check_adjusted(batch, postings)
+    if corrected is not None:
+        _check_corrected(corrected)
+    check_adjusted(batch, postings)
     batch.check_room(postings)
+    waiting = second_person(batch, asked, who, packed, moved(postings))
+    if waiting is not None:
+        return waiting
     _meet_account_names(batch, postings)
     body: dict[str, Any] = {"adjustment": asked.id}
+    if asked.corrects is not None:
+        body["corrects"] = asked.corrects
     return finish(batch, asked, who, packed, "adjustment", asked.id, body, postings, effective_at)
 
 
-def _check_adjusted(batch: Batch, postings: list[Posting]) -> None:
+def _check_corrected(body: dict[str, Any]) -> None:
+    """What an adjustment corrects is a record that has lines on statements."""
+    index, kind = body["index"], body["kind"]
+    if kind not in RECORD_KINDS:
+        refuse(
+            Status.RECORD_NOT_CORRECTABLE,
+            f"record {index} is a {kind}, which has no line to correct; name one of: {', '.join(RECORD_KINDS)}",
+            record_kind=kind,
+        )
+
+
+def check_adjusted(batch: Batch, postings: list[Posting]) -> None:
     """No available or spent balance may end below zero by an adjustment, unless it was there and rises."""
     after: dict[tuple[str, str], int] = {}
     for debit, credit, atoms, currency in postings:

@@ -9,12 +9,12 @@ from ledger.core.account import (
     AUTHORITY_NAME,
     available_name,
     expense_name,
-    payable_name,
     spent_name,
 )
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Allocate, Charge, Deallocate, Refund
+from ledger.core.command_corrections import Reverse
 from ledger.core.deciding_exchange import Part, charged_exchange, check_convertible, keep_exchange, refunded_part
 from ledger.core.deciding_holds import check_currency
 from ledger.core.effective import effective
@@ -27,6 +27,7 @@ from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.refusal import refuse
+from ledger.core.second_person import second_person
 from ledger.core.splits import Split, refund_split
 from ledger.core.uses import NO_USE, uses_of
 from ledger.core.working import Batch, Posting, request_of
@@ -114,13 +115,16 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     budget = existing_budget(batch, asked.budget, None)
     check_convertible(asked.currency, budget)
     effective_at = effective(batch, asked.effective_at)
-    exchange = charged_exchange(batch, asked, budget, atoms, batch.now if effective_at is None else effective_at)
+    moment = batch.now if asked.effective_at is None else asked.effective_at
+    exchange = charged_exchange(batch, asked, budget, atoms, moment)
     atoms = atoms if exchange is None else exchange.even(atoms)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
     if exchange is not None:
-        postings += exchanged(asked.category, asked.payee, atoms, budget.currency, exchange.amount, exchange.currency)
+        cost = batch.cost_account(asked.payee, batch.index)
+        postings += exchanged(asked.category, cost, atoms, budget.currency, exchange.amount, exchange.currency)
     elif currency_digits(budget.currency) is not None:
-        postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
+        cost = batch.cost_account(asked.payee, batch.index)
+        postings.append((expense_name(asked.category), cost, atoms, budget.currency))
     batch.check_room(postings)
     batch.check_run_room(run, budget.currency, batch.index, spent=atoms)
     index = batch.index
@@ -133,6 +137,9 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     plan = batch.plan(agent, budget.name)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
+    waiting = second_person(batch, asked, who, packed, {asked.currency: atoms if exchange is None else exchange.amount})
+    if waiting is not None:
+        return waiting
     batch.authorizations[asked.id] = row
     batch.recount(row, NO_USE)
     total = batch.run_total(run, budget.currency, index)
@@ -158,17 +165,17 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     return finish(batch, asked, who, packed, "charge", asked.id, body, postings, effective_at)
 
 
-def _refund_postings(found: Authorization, part: Part, chosen: Split) -> list[Posting]:
-    """The transfers of a refund: the opposite of those of what it takes back."""
+def _refund_postings(found: Authorization, part: Part, category: str, cost: str) -> list[Posting]:
+    """The transfers of a refund: the opposite of those of what it takes back, for which ``cost`` was credited."""
     atoms = part.atoms
     postings: list[Posting] = []
     if atoms:
         postings.append((available_name(found.budget), spent_name(found.budget), atoms, found.currency))
     if part.exchange is not None:
-        moved = exchanged(chosen.category, chosen.payee, atoms, found.currency, part.asked, part.exchange.currency)
+        moved = exchanged(category, cost, atoms, found.currency, part.asked, part.exchange.currency)
         postings += [(credit, debit, moved_atoms, currency) for debit, credit, moved_atoms, currency in moved]
     elif currency_digits(found.currency) is not None:
-        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+        postings.append((cost, expense_name(category), atoms, found.currency))
     return postings
 
 
@@ -208,10 +215,32 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
             authorization=found.id,
         )
     chosen, splits = refund_split(batch, side, asked.category, asked.payee, atoms)
+    return take_back(batch, asked, who, packed, asked.id, found, chosen, splits, atoms, effective_at, {})
+
+
+def take_back(
+    batch: Batch,
+    asked: Refund | Reverse,
+    who: tuple[str, str | None],
+    packed: tuple[Any, bytes],
+    reference: str,
+    found: Authorization,
+    chosen: Split,
+    splits: str | None,
+    atoms: int,
+    effective_at: int | None,
+    extra: dict[str, Any],
+) -> Outcome:
+    """Take back ``atoms``, in the currency that was asked, of what an authorization or a charge settled for ``chosen``,
+    as refund ``reference``; its record says ``extra`` too. ``splits`` are those of that currency after it."""
+    amounts = {asked_side(found).currency: atoms}
     part = refunded_part(found, chosen, atoms, splits)
     atoms = part.atoms
-    postings = _refund_postings(found, part, chosen)
+    postings = _refund_postings(found, part, chosen.category, batch.cost_account(chosen.payee, found.created_index))
     batch.check_room(postings)
+    waiting = second_person(batch, asked, who, packed, amounts)
+    if waiting is not None:
+        return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.refunded += atoms
@@ -222,7 +251,7 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     if total is not None:
         total.spent -= atoms
     body: dict[str, Any] = {
-        "refund": asked.id,
+        "refund": reference,
         "authorization": row.id,
         "amount": str(atoms),
         "currency": row.currency,
@@ -245,5 +274,6 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
         body["agent"] = row.agent
     if row.run is not None:
         body["run"] = row.run
+    body |= extra
     row.changed_index = batch.index
-    return finish(batch, asked, who, packed, "refund", asked.id, body, postings, effective_at)
+    return finish(batch, asked, who, packed, "refund", reference, body, postings, effective_at)

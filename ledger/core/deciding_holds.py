@@ -6,7 +6,7 @@ held.
 
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.account import available_name, expense_name, held_name, spent_name
 from ledger.core.approval import EXPIRED as APPROVAL_EXPIRED
 from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
@@ -102,8 +102,8 @@ def outcome_body(row: Authorization) -> dict[str, Any]:
     return body
 
 
-def settlement_postings(found: Authorization, part: Part, *, final: bool, category: str, payee: str) -> list[Posting]:
-    """The transfers of a settlement of ``part`` against what a hold still holds (accounting.md)."""
+def settlement_postings(found: Authorization, part: Part, *, final: bool, category: str, cost: str) -> list[Posting]:
+    """The transfers of a settlement of ``part``, ``cost`` credited, against what a hold still holds (accounting.md)."""
     budget, currency, atoms, held = found.budget, found.currency, part.atoms, found.held
     available, holding, spent = available_name(budget), held_name(budget), spent_name(budget)
     within = min(atoms, held)
@@ -115,9 +115,9 @@ def settlement_postings(found: Authorization, part: Part, *, final: bool, catego
     if final and held > within:
         postings.append((available, holding, held - within, currency))
     if part.exchange is not None:
-        postings += exchanged(category, payee, atoms, currency, part.asked, part.exchange.currency)
+        postings += exchanged(category, cost, atoms, currency, part.asked, part.exchange.currency)
     elif atoms and currency_digits(currency) is not None:
-        postings.append((expense_name(category), payable_name(payee), atoms, currency))
+        postings.append((expense_name(category), cost, atoms, currency))
     return postings
 
 
@@ -165,7 +165,8 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         wrong_state(found, "settled")
     part = settled_part(found, category, payee, atoms)
     atoms, held = part.atoms, found.held
-    postings = settlement_postings(found, part, final=asked.final, category=category, payee=payee)
+    cost = batch.cost_account(payee, found.created_index)
+    postings = settlement_postings(found, part, final=asked.final, category=category, cost=cost)
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
     if found.settled + max(found.repriced, 0) + atoms > ATOMS_MAX or (

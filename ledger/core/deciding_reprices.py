@@ -8,7 +8,7 @@ nothing.
 from functools import partial
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, payable_name, spent_name
+from ledger.core.account import available_name, expense_name, spent_name
 from ledger.core.authorization import FLAG_LATE, FLAG_OVERRUN, FLAG_REPRICED, FLAG_UNAUTHORIZED, Authorization
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Reprice
@@ -22,6 +22,7 @@ from ledger.core.money import currency_digits
 from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.refusal import refuse
+from ledger.core.second_person import second_person
 from ledger.core.splits import chosen_split, reprice_split
 from ledger.core.uses import uses_of
 from ledger.core.working import Batch, Posting, request_of
@@ -77,16 +78,16 @@ def _differing(batch: Batch, found: Authorization, settled: int, amount: int) ->
     return amount - settled
 
 
-def repriced_postings(found: Authorization, part: Part, *, category: str, payee: str) -> list[Posting]:
-    """The transfers of a correction by ``part``: those of spend without a hold, or their opposite."""
+def repriced_postings(found: Authorization, part: Part, *, category: str, cost: str) -> list[Posting]:
+    """The transfers of a correction by ``part``: those of spend without a hold, ``cost`` credited, or the opposite."""
     budget, currency, atoms = found.budget, found.currency, abs(part.atoms)
     postings: list[Posting] = []
     if atoms:
         postings.append((spent_name(budget), available_name(budget), atoms, currency))
     if part.exchange is not None:
-        postings += exchanged(category, payee, atoms, currency, abs(part.asked), part.exchange.currency)
+        postings += exchanged(category, cost, atoms, currency, abs(part.asked), part.exchange.currency)
     elif currency_digits(currency) is not None:
-        postings.append((expense_name(category), payable_name(payee), atoms, currency))
+        postings.append((expense_name(category), cost, atoms, currency))
     if part.asked < 0:
         postings = [(credit, debit, moved, unit) for debit, credit, moved, unit in postings]
     return postings
@@ -124,12 +125,16 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
     asked_more = _differing(batch, side, settled, amount)
     part = repriced_part(found, chosen, asked_more, reprice_split(batch, side, chosen, asked_more))
     difference = part.atoms
-    postings = repriced_postings(found, part, category=chosen.category, payee=chosen.payee)
+    cost = batch.cost_account(chosen.payee, found.created_index)
+    postings = repriced_postings(found, part, category=chosen.category, cost=cost)
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=difference)
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and difference > 0:
         batch.check_counter_room(plan.applied(subject_of(found)).counted, difference)
+    waiting = second_person(batch, asked, who, packed, {asked.currency: abs(part.asked)})
+    if waiting is not None:
+        return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.repriced += difference

@@ -56,6 +56,21 @@ SUBJECT_FIELDS: Final = {
     "run_denial": "run",
     "redaction": "redaction",
     "rate": "rate",
+    "correction_rule": "currency",
+    "correction_requested": "correction",
+    "correction_refused": "correction",
+    "correction_withdrawn": "correction",
+    "period_close": "period",
+    "period_reopen_request": "period",
+    "period_reopening": "period",
+    "explanation": "authorization",
+    "reconciliation": "reconciliation",
+    "outcome": "run",
+    "invoice": "invoice",
+    "invoice_void": "invoice",
+    "payment": "payment",
+    "payment_reversal": "payment",
+    "payee_terms": "payee",
 }
 """Kind of record to the field of its body that names what it is about."""
 
@@ -141,8 +156,9 @@ def columns_of(body: dict[str, Any], clock: Clock) -> Columns:
 
 
 def text_digests(body: dict[str, Any]) -> dict[str, str]:
-    """Field to salted digest of the texts that a record's request came with."""
-    request = body.get("request")
+    """Field to salted digest of the texts that a record's request came with; where a second person approved it, of
+    that person's, because those of the first stand with what was asked for."""
+    request = body["approved_by"].get("request") if "approved_by" in body else body.get("request")
     if not request:
         return {}
     return {field: request[field] for field in TEXT_FIELDS if field in request}

@@ -10,7 +10,7 @@ The row of such an authorization is in the budget's currency, and its ``exchange
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ledger.core.account import expense_name, payable_name
+from ledger.core.account import expense_name
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.money import divide_half_even, divide_up
@@ -109,11 +109,12 @@ Transfers = list[tuple[str, str, int, str]]
 """(debit account, credit account, atoms, currency) of each."""
 
 
-def exchanged(category: str, payee: str, cost: int, currency: str, owed: int, owed_currency: str) -> Transfers:
-    """The transfers of a cost that is owed in another currency, in order: ``owed`` to the payee, ``cost`` as the
-    expense, each against the account of exchange, so that each currency nets to zero. What is zero moves nothing."""
+def exchanged(category: str, credited: str, cost: int, currency: str, owed: int, owed_currency: str) -> Transfers:
+    """The transfers of a cost that is owed in another currency, in order: ``cost`` as the expense, and ``owed`` to the
+    account that is ``credited`` for the payee, each against the account of exchange, so that each currency nets to
+    zero. What is zero moves nothing."""
     moved = [
         (expense_name(category), EXCHANGE_NAME, cost, currency),
-        (EXCHANGE_NAME, payable_name(payee), owed, owed_currency),
+        (EXCHANGE_NAME, credited, owed, owed_currency),
     ]
     return [transfer for transfer in moved if transfer[2]]

@@ -23,11 +23,16 @@ def finish(
     postings: list[Posting],
     effective_at: int | None = None,
 ) -> Outcome:
-    """Write the record of a command that is done, and keep its idempotency key."""
+    """Write the record of a command that is done, and keep its idempotency key: that of the second person, where one
+    approved it."""
     principal, key_id = who
     fragment, digest = request
     body["by"] = by_of(principal, key_id)
     body["request"] = fragment
+    carrying = batch.carrying
+    if carrying is not None:
+        body["request"], body["approved_by"] = carrying.request, carrying.said
+        principal, digest = carrying.principal, carrying.digest
     if asked.idempotency_key:
         body["idempotency"] = [batch.key_digest(asked, principal).hex(), digest.hex()]
     index, leaf = batch.record(kind, subject, body, postings, effective_at)

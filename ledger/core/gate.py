@@ -4,12 +4,14 @@ Owns who may ask (checked here, at the commit), amounts as they come in, and wha
 with. Invariant: a command is refused here before it has changed anything.
 """
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from ledger.core import roles
 from ledger.core.authorization import EXPIRED, HELD, ON_EXPIRY_UNKNOWN, OPEN_STATES
 from ledger.core.canonical import parse
 from ledger.core.command import Authorize, Command, Extend
+from ledger.core.correction import EXPIRED as CORRECTION_EXPIRED
+from ledger.core.correction import PENDING, Correction
 from ledger.core.moment import moment_text
 from ledger.core.money import MoneyError, parse_atoms
 from ledger.core.outcome import Outcome, Status
@@ -28,22 +30,38 @@ ANSWERING_KINDS: Final = ("hold", "extension", "approval_requested")
 """Records that answer with a hold, which a repeat must not revive."""
 
 
+class Carrying(NamedTuple):
+    """What is carried out for somebody because a second person approved it: ``asker`` is (principal, key id) of the
+    first, ``request`` what they asked for without its texts, ``said`` what the record says of the second, whose
+    ``principal`` it is and whose request has ``digest``."""
+
+    asker: tuple[str, str | None]
+    request: dict[str, Any]
+    said: dict[str, Any]
+    principal: str
+    digest: bytes
+
+
 class Gate(Overlay):
     """Admits commands to a batch; ``key_run`` is the only run that the key of the command at hand is for, ``texts`` are
-    the free texts it brought, ``answers`` what the batch has answered so far."""
+    the free texts it brought, ``answers`` what the batch has answered so far. While ``carrying`` is set, the command at
+    hand is what a second person approved: it was admitted when it was asked for."""
 
-    __slots__ = ("answers", "key_run", "texts")
+    __slots__ = ("answers", "carrying", "key_run", "texts")
 
     def __init__(self, snapshot: Snapshot, now: int) -> None:
         super().__init__(snapshot, now)
         self.answers: dict[tuple[str, str], PriorAnswer] = {}
         self.texts: list[tuple[str, bytes, str]] = []
         self.key_run: str | None = None
+        self.carrying: Carrying | None = None
 
     def admit(self, asked: Command) -> tuple[str, str | None]:
         """(principal, key id) of whoever may do this; refuses otherwise. Checked here, at the commit. Every command
         passes here first, so this is also where the texts of the one before are forgotten, and where ``key_run``
         becomes the only run that the key is for."""
+        if self.carrying is not None:
+            return self.carrying.asker
         self.texts.clear()
         self.key_run = None
         digest = asked.caller.key_digest
@@ -89,7 +107,7 @@ class Gate(Overlay):
 
     def answered(self, asked: Command, principal: str, request_digest: bytes) -> Outcome | None:
         """The recorded answer when this principal has used this key before (in this batch too), else None."""
-        if not asked.idempotency_key or asked.caller.key_digest is None:
+        if not asked.idempotency_key or asked.caller.key_digest is None or self.carrying is not None:
             return None
         pair = (principal, asked.idempotency_key)
         prior = self.answers.get(pair)
@@ -106,6 +124,8 @@ class Gate(Overlay):
             refuse(Status.RECORD_ARCHIVED, f"record {prior.log_index}, which answered this, has been archived")
         body = parse(prior.body)
         outcome = Outcome(Status.REPLAYED, body, prior.log_index, prior.leaf_hash, replayed=True)
+        if body["kind"] == "correction_requested":
+            outcome.facts |= self._decided(body["correction"])
         if isinstance(asked, (Authorize, Extend)) and body["kind"] in ANSWERING_KINDS:
             hold = self.authorization(body["authorization"])
             state = hold.state if hold is not None else "unknown"
@@ -122,3 +142,10 @@ class Gate(Overlay):
                 outcome.facts["authorization"] = body["authorization"]
                 outcome.detail = "this request was approved before and its hold is no longer open"
         return outcome
+
+    def _decided(self, reference: str) -> dict[str, Any]:
+        """What has become of a correction that was asked for: its state, and the record that it became."""
+        row: Correction = self.fact("corrections", reference)
+        if row.state == PENDING:
+            return {"state": CORRECTION_EXPIRED if row.expires_at <= self.now else PENDING}
+        return {"state": row.state, "decided_index": row.changed_index}

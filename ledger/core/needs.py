@@ -19,20 +19,32 @@ class Needs:
         "bindings",
         "bodies",
         "budget_refs",
+        "correction_rules",
+        "correction_sums",
+        "corrections",
         "counters",
         "delegations",
         "delegations_to",
+        "explanations",
         "idempotency",
+        "invoice_numbers",
+        "invoices",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "open_invoices",
+        "paid_invoices",
+        "payee_terms",
+        "payments",
+        "periods_of",
         "persons",
         "policies",
         "policy_versions",
         "rates",
         "redactions",
         "renewals",
+        "reversals",
         "run_refs",
         "run_totals",
         "signing_keys",
@@ -73,6 +85,18 @@ class Needs:
         self.rates: set[tuple[str, int]] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
+        self.corrections: set[str] = set()
+        self.correction_rules: set[str] = set()
+        self.correction_sums: set[tuple[str, str]] = set()
+        self.reversals: set[int] = set()
+        self.periods_of: set[str] = set()
+        self.explanations: set[str] = set()
+        self.invoices: set[str] = set()
+        self.invoice_numbers: set[tuple[str, str]] = set()
+        self.open_invoices: set[tuple[str, str]] = set()
+        self.payments: set[str] = set()
+        self.paid_invoices: set[str] = set()
+        self.payee_terms: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -70,6 +70,7 @@ def _seek_release(seeker: Seeker, asked: command.Release | command.MarkUnknown, 
 
 def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
+    seeker.alone(asked, asked.currency)
     budget = seeker.budget(asked.budget)
     agent = seeker.agent(asked.agent)
     run = seeker.run(asked.run, asked.currency)
@@ -90,14 +91,18 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
 
 def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_agent: Agent | None) -> None:
     seeker.money(asked.currency)
+    seeker.alone(asked, asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
         seeker.spending_of(found, asked.category, asked.payee)
 
 
 def _seek_adjust(seeker: Seeker, asked: command.Adjust, own_agent: Agent | None) -> None:
+    if asked.corrects is not None:
+        seeker.body(asked.corrects)
     for transfer in asked.transfers:
         seeker.money(transfer.currency)
+        seeker.alone(asked, transfer.currency)
         for name in (transfer.debit, transfer.credit):
             classified = account.classify(name)
             if classified is None:

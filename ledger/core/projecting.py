@@ -13,9 +13,14 @@ from typing import Any, Final
 from ledger.core import (
     projecting_approvals,
     projecting_budgets,
+    projecting_closing,
+    projecting_corrections,
     projecting_finance,
+    projecting_outcomes,
+    projecting_payables,
     projecting_policies,
     projecting_rates,
+    projecting_reconciliations,
     projecting_redactions,
     projecting_setup,
     projecting_signing,
@@ -25,6 +30,8 @@ from ledger.core import (
 from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_asking import check_asking
+from ledger.core.projecting_closing import check_landing, note_time
+from ledger.core.projecting_corrections import check_approved
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.projecting_requests import check_request
 from ledger.core.replaying import DECISIONS, check_decision
@@ -39,7 +46,12 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_signing.HANDLERS,
     **projecting_redactions.HANDLERS,
     **projecting_rates.HANDLERS,
+    **projecting_reconciliations.HANDLERS,
+    **projecting_outcomes.HANDLERS,
+    **projecting_payables.HANDLERS,
     **projecting_budgets.HANDLERS,
+    **projecting_corrections.HANDLERS,
+    **projecting_closing.HANDLERS,
 }
 """What each kind of record does to the rows."""
 
@@ -71,7 +83,11 @@ class Fold(Progress):
         check_asking(record)
         if "request" in body and "by" in body:
             check_request(record)
+        if "approved_by" in body:
+            check_approved(record)
+        note_time(record)
         handlers[columns.kind](record)
+        check_landing(record)
         if "idempotency" in body:
             record.bind_key()
         self.size += 1

@@ -26,8 +26,8 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "release": "release",
         "expiry": "mark_unknown",
         "charge": "charge",
-        "refund": "refund",
-        "adjustment": "adjust reprice",
+        "refund": "refund reverse",
+        "adjustment": "adjust reprice reverse",
         "allocation": "allocate",
         "deallocation": "deallocate",
         "approval_vote": "grant_approval",
@@ -62,6 +62,21 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "signing_key": "adopt_signing_key",
         "redaction": "redact",
         "rate": "give_rates",
+        "correction_rule": "set_correction_rule",
+        "correction_requested": "charge refund reprice adjust reverse set_correction_rule",
+        "correction_refused": "refuse_correction",
+        "correction_withdrawn": "withdraw_correction",
+        "period_close": "close_period",
+        "period_reopen_request": "request_reopening",
+        "period_reopening": "approve_reopening",
+        "explanation": "explain",
+        "reconciliation": "reconcile",
+        "outcome": "report_outcome",
+        "invoice": "record_invoice",
+        "invoice_void": "void_invoice",
+        "payment": "record_payment",
+        "payment_reversal": "reverse_payment",
+        "payee_terms": "set_payee",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""
@@ -81,7 +96,7 @@ WITHOUT_IDEMPOTENCY_KEY: Final = frozenset(("webhook_removal",))
 """What a request without an idempotency key does, because doing it again changes nothing: HTTP's DELETE (RFC 9110,
 section 9.2.2)."""
 KINDS_OF_A_RUN: Final = frozenset(
-    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry")
+    ("hold", "approval_requested", "denial", "extension", "settlement", "release", "expiry", "outcome")
 )
 """Kinds of records that a key for one run may have asked for; an expiry is asked for where nobody knows what became of
 a hold."""
@@ -128,7 +143,8 @@ def _check_key(record: Record, principal: str, key_id: str | None) -> None:
     ended = key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= record.time)
     if operation not in OPERATIONS[kind]:
         record.differ("this kind of record is not what was asked for", sorted(OPERATIONS[kind]), operation)
-    elif ended and operation not in GATEWAY_REPORTS:
+    elif ended and operation not in GATEWAY_REPORTS and "approved_by" not in body:
+        # What a second person approved was asked for when the key was valid.
         record.differ("a key is used that was valid no more", "a valid key", key_id)
     elif not allowed(operation, key.role):
         record.differ("a key is used for what its role may not do", operation, key.role)

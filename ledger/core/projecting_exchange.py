@@ -10,7 +10,7 @@ from ledger.core.authorization import FLAG_PARTIAL, Authorization
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.exchange import Exchange, asked_side, exchange_of, exchange_on, exchanged
 from ledger.core.money import ATOMS_MAX, currency_digits
-from ledger.core.projecting_record import Progress, Record, atoms_of
+from ledger.core.projecting_record import Progress, Record, atoms_of, credited
 from ledger.core.rate import day_of
 
 Sums = list[int]
@@ -150,15 +150,17 @@ def count_spend(
     return atoms, left
 
 
-def cost_transfers(row: Authorization, moved: Moved) -> list[list[str]]:
+def cost_transfers(record: Record, row: Authorization, moved: Moved) -> list[list[str]]:
     """The transfers of a cost in money: the expense and what is owed for it, through the account of exchange where
     these are in two currencies; the other way round where it is taken back."""
     exchange = exchange_of(row)
     atoms, asked = abs(moved.atoms), abs(moved.asked)
     if exchange is not None:
-        made = exchanged(moved.category, moved.payee, atoms, row.currency, asked, exchange.currency)
+        made = exchanged(
+            moved.category, credited(record, row, moved.payee), atoms, row.currency, asked, exchange.currency
+        )
     elif atoms and currency_digits(row.currency) is not None:
-        made = [(f"expenses:{moved.category}", f"payables:{moved.payee}", atoms, row.currency)]
+        made = [(f"expenses:{moved.category}", credited(record, row, moved.payee), atoms, row.currency)]
     else:
         made = []
     if moved.asked < 0:

@@ -28,6 +28,8 @@ from ledger.core.authorization import (
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.exchange import asked_side
 from ledger.core.metering import pairs_of
+from ledger.core.moment import moment_of
+from ledger.core.projecting_corrections import check_alone, opposite, remember, reverse, sums_of
 from ledger.core.projecting_exchange import (
     Moved,
     cost_transfers,
@@ -69,7 +71,15 @@ def _adjustment(record: Record) -> None:
     if "authorization" in record.body:
         _reprice(record)
         return
-    record.expect("transfers", record.body["request"]["transfers"])
+    if record.body["request"]["operation"] == "reverse":
+        before = reverse(record)
+        if before.authorization is not None:
+            record.differ("a charge is reversed as if it were an adjustment", "a refund", record.columns.kind)
+        record.expect("transfers", opposite(before))
+    else:
+        record.expect("transfers", record.body["request"]["transfers"])
+    remember(record)
+    check_alone(record, sums_of(record.body["transfers"]))
     record.post(None)
     for debit, credit, text, currency in record.body["transfers"]:
         for name, change in ((debit, int(text)), (credit, -int(text))):
@@ -98,6 +108,7 @@ def _reprice(record: Record) -> None:
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
+    check_alone(record, {row.currency: abs(difference)})
     for name in ("old_price", "new_price"):
         if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
             record.differ(f"{name} is not in order", "sorted pairs", said[name])
@@ -121,22 +132,23 @@ def _reprice(record: Record) -> None:
     side = asked_side(row)
     if difference > 0 and not explained and (side.cost > side.approved or available < 0):
         row.flags |= FLAG_OVERRUN
-    record.post(_unheld(row, Moved(atoms, difference, category, payee)))
+    record.post(_unheld(record, row, Moved(atoms, difference, category, payee)))
     expect_row(record, row, previous)
 
 
-def _unheld(row: Authorization, moved: Moved) -> list[list[str]]:
+def _unheld(record: Record, row: Authorization, moved: Moved) -> list[list[str]]:
     """The transfers of spend without a hold, or of what takes it back."""
     available, spent, atoms = available_name(row.budget), spent_name(row.budget), abs(moved.atoms)
     sides = [available, spent] if moved.asked < 0 else [spent, available]
-    return [[*sides, str(atoms), row.currency]][: 1 if atoms else 0] + cost_transfers(row, moved)
+    return [[*sides, str(atoms), row.currency]][: 1 if atoms else 0] + cost_transfers(record, row, moved)
 
 
 def _charge(record: Record) -> None:
     body, request = record.body, record.body["request"]
     budget, asked = body["budget"]["name"], atoms_of(request["amount"])
     atoms, currency = asked, request["currency"]
-    exchange, budget_currency = found_exchange(record.fold, budget, currency, asked, record.columns.effective_at)
+    meant = moment_of(request["effective_at"]) if "effective_at" in request else record.time
+    exchange, budget_currency = found_exchange(record.fold, budget, currency, asked, meant)
     if exchange is not None:
         atoms, currency = exchange.even(asked), budget_currency
         exchange.settled = asked
@@ -151,10 +163,12 @@ def _charge(record: Record) -> None:
     row.exchange = None if exchange is None else exchange.text()
     for field in ("category", "payee"):
         record.expect(field, request[field])
+    remember(record)
+    check_alone(record, {request["currency"]: asked})
     record.expect("amount", str(atoms))
     record.expect("currency", currency)
     expect_exchange(record, row)
-    record.post(_unheld(row, Moved(atoms, asked, row.category, row.payee)))
+    record.post(_unheld(record, row, Moved(atoms, asked, row.category, row.payee)))
     total = total_of(record, row.run, currency, record.index)
     if total is not None:
         total.spent += atoms
@@ -170,8 +184,15 @@ def _charge(record: Record) -> None:
 def _refund(record: Record) -> None:
     body, request = record.body, record.body["request"]
     previous, row = changed_row(record)
-    asked = atoms_of(request["amount"])
     category, payee = body["category"], body["payee"]
+    side = asked_side(row)
+    if request["operation"] == "reverse":
+        if reverse(record).authorization != row.id:
+            record.differ("what is refunded is not the charge that is reversed", row.id, request["record"])
+        asked = side.cost - side.refunded
+    else:
+        asked = atoms_of(request["amount"])
+    check_alone(record, {side.currency: asked})
     atoms, left = count_spend(row, category, payee, refunded=asked)
     for field, expected in (("amount", str(atoms)), ("currency", row.currency)):
         record.expect(field, expected)
@@ -184,7 +205,7 @@ def _refund(record: Record) -> None:
     total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.spent -= atoms
-    record.post(_unheld(row, Moved(-atoms, -asked, category, payee)))
+    record.post(_unheld(record, row, Moved(-atoms, -asked, category, payee)))
     for field, expected_after in (
         ("state", row.state),
         ("held", str(row.held)),

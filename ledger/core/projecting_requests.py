@@ -42,6 +42,7 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "run": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "run_denial": (("name", "run"), ("cap", "cap"), ("cap_currency", "cap_currency")),
     "name": (("kind", "name_kind"), ("name", "name")),
+    "outcome": (("success", "success"), ("score_millionths", "score_millionths")),
     "policy": (("policy", "policy"), ("digest", "digest")),
     "policy_retirement": (("policy", "policy"),),
     "webhook": (("url", "url"), ("events", "events")),
@@ -51,12 +52,57 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "approval_refused": (("approval", "approval"),),
     "delegation": (("receiver", "receiver"),),
     "delegation_revocation": (("delegation", "delegation"),),
+    "reversal": (("record", "reverses"),),
+    "correction_rule": (("currency", "currency"), ("above", "above")),
+    "correction_refused": (("correction", "correction"),),
+    "correction_withdrawn": (("correction", "correction"),),
+    "period_close": (("period", "period"),),
+    "period_reopen_request": (("period", "period"),),
+    "period_reopening": (("period", "period"),),
+    "explanation": (("authorization", "authorization"),),
+    "reconciliation": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "currency",
+            "source",
+            "starts_at",
+            "ends_at",
+            "provider_total",
+            "differences",
+            "files",
+            "lines",
+            "matched",
+            "booked",
+        )
+    ),
+    "invoice": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "number",
+            "currency",
+            "issued_on",
+            "due_on",
+            "starts_on",
+            "ends_on",
+            "lines",
+            "taxes",
+            "credits",
+            "total",
+        )
+    ),
+    "invoice_void": (("invoice", "invoice"),),
+    "payment": tuple((field, field) for field in ("payee", "from", "amount", "currency", "reference")),
+    "payment_reversal": (("payment", "payment"),),
+    "payee_terms": (("payee", "payee"), ("prepaid", "prepaid")),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
 GIVEN: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "extension": (("currency", "currency"),),
     "refund": (("category", "category"), ("payee", "payee")),
     "budget_renewal": tuple((field, field) for field in ("every", "amount", "carry_over", "currency")),
+    "reconciliation": (("at_size", "at_size"),),
 }
 """The same, where the request need not say it."""
 NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
@@ -77,6 +123,7 @@ NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "budget_freeze": (("budget", "budgets", "budget"),),
     "budget_unfreeze": (("budget", "budgets", "budget"),),
     "run": (("agent", "agents", "agent"),),
+    "outcome": (("run", "runs", "run"),),
     "run_denial": (("agent", "agents", "agent"),),
 }
 """Kind of record to (field of the request, rows that it names by name or id, field of the body with the name). What is
@@ -89,6 +136,8 @@ _CHOSEN_BY_RULE: Final = frozenset(
     )
     for field in fields
 )  # fmt: skip
+_REVERSING: Final = frozenset(("refund", "adjustment"))
+"""Kinds of records that a reversal is."""
 _FLAGS: Final = ("accept_pending", "partial_ok", "afford")
 """Of a request to spend: there and true, or not there."""
 _OF_OWNER: Final = frozenset(("settlement", "release", "extension", "expiry", "denial"))
@@ -100,6 +149,10 @@ def check_request(record: Record) -> None:
     another's."""
     body, kind = record.body, record.columns.kind
     request = body["request"]
+    if request["operation"] == "reverse" and kind in _REVERSING:
+        kind = "reversal"
+    elif kind in _REVERSING:
+        record.expect("reverses", None)
     for field, said in SAME.get(kind, ()):
         _expect(record, field, request.get(field), _done(body, said))
     for field, said in GIVEN.get(kind, ()):
@@ -163,9 +216,13 @@ def _denial(record: Record, request: dict[str, Any]) -> None:
 
 
 def _adjustment(record: Record, request: dict[str, Any]) -> None:
-    """One that names an authorization corrects its price, and no other does."""
+    """One that names an authorization corrects its price, and no other does; another may name what it corrects."""
     expected = "reprice" if "authorization" in record.body else "adjust"
     _expect(record, "operation", request["operation"], expected)
+    corrects = request.get("corrects")
+    _expect(record, "corrects", corrects, record.body.get("corrects"))
+    if corrects is not None and not 0 <= corrects < record.index:
+        record.differ("an adjustment corrects what is not there yet", "an earlier record", corrects)
 
 
 def _granted(record: Record, request: dict[str, Any]) -> None:

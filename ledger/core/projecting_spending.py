@@ -287,7 +287,7 @@ def _settlement(record: Record) -> None:
     record.meet_name(CATEGORY, category)
     record.meet_name(PAYEE, payee)
     moved = Moved(atoms, asked, category, payee)
-    record.post(spent_transfers(row, moved, within=within, beyond=atoms - within, rest=rest))
+    record.post(spent_transfers(record, row, moved, within=within, beyond=atoms - within, rest=rest))
     expect_row(record, row, previous)
 
 
@@ -318,12 +318,14 @@ def _is_mismatch(record: Record, row: Authorization, category: str, payee: str, 
     return bool(plan.policies) and would_refuse(plan, subject_of(row)._replace(resource=resource))
 
 
-def spent_transfers(row: Authorization, moved: Moved, *, within: int, beyond: int, rest: int) -> list[list[str]]:
+def spent_transfers(
+    record: Record, row: Authorization, moved: Moved, *, within: int, beyond: int, rest: int
+) -> list[list[str]]:
     """The transfers of spend: what the hold covers, what it does not, what goes back, and the cost itself in money."""
     available, held, spent = available_name(row.budget), held_name(row.budget), spent_name(row.budget)
     made = [(spent, held, within), (spent, available, beyond), (available, held, rest)]
     transfers = [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in made if atoms]
-    return transfers + cost_transfers(row, moved)
+    return transfers + cost_transfers(record, row, moved)
 
 
 def end_row(record: Record, row: Authorization, state: str) -> list[list[str]]:

@@ -15,6 +15,8 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
+_CLOSING: Final = frozenset((FINANCE, ADMIN))
+_BOOKKEEPERS: Final = frozenset((FINANCE, ADMIN))
 APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
 """Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
@@ -27,11 +29,22 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "release": frozenset((AGENT, FINANCE)),
     "mark_unknown": frozenset((AGENT, FINANCE, ADMIN)),
     "open_run": frozenset((AGENT, ADMIN)),
+    "report_outcome": frozenset((AGENT, FINANCE, ADMIN)),
     "charge": _FINANCE_ONLY,
     "refund": _FINANCE_ONLY,
     "reprice": frozenset((FINANCE, ADMIN)),
     "adjust": _FINANCE_ONLY,
     "give_rates": frozenset((FINANCE, ADMIN)),
+    "reverse": _FINANCE_ONLY,
+    "set_correction_rule": _ADMIN_ONLY,
+    "approve_correction": APPROVING_ROLES,
+    "refuse_correction": APPROVING_ROLES,
+    "withdraw_correction": frozenset((FINANCE, ADMIN)),
+    "record_invoice": _BOOKKEEPERS,
+    "void_invoice": _BOOKKEEPERS,
+    "record_payment": _BOOKKEEPERS,
+    "reverse_payment": _BOOKKEEPERS,
+    "set_payee": _BOOKKEEPERS,
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,
@@ -60,6 +73,11 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
     "redact": _ADMIN_ONLY,
+    "close_period": _CLOSING,
+    "request_reopening": _CLOSING,
+    "approve_reopening": _CLOSING,
+    "explain": _CLOSING,
+    "reconcile": frozenset((FINANCE, ADMIN)),
     "read_own": frozenset(ROLES),
     "read_all": _READERS,
     "read_keys": frozenset((ADMIN, AUDITOR)),
@@ -76,7 +94,9 @@ of its own that are for one run only."""
 
 GATEWAY_REPORTS: Final = frozenset(("settle", "release", "mark_unknown"))
 """What the gateway says of a call that it made, and is taken although the caller's key has ended meanwhile."""
-RUN_SCOPED: Final = frozenset(("authorize", "evaluate", "settle", "extend", "release", "mark_unknown", "read_own"))
+RUN_SCOPED: Final = frozenset(
+    ("authorize", "evaluate", "settle", "extend", "release", "mark_unknown", "report_outcome", "read_own")
+)
 """What a key that is for one run may do, and there only for that run. Whatever is added is not for such a key until it
 is named here."""
 

@@ -1,11 +1,16 @@
-"""Runs: one task an agent works on, opened on record, with totals per currency.
+"""Runs: one task an agent works on, opened on record, with totals per currency, and what became of it.
 
 Invariants: a total counts the authorizations that named the run after it was opened, and no others; a run's cap is
-fixed for good when it is opened.
+fixed for good when it is opened; every outcome that was reported of a run stays, and the last one counts.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+SCORE_SCALE: Final = 1_000_000
+"""A score is from 0 to 1, in millionths, because the log has no fractions."""
+SCORE_DIGITS: Final = 6
 
 
 @dataclass(slots=True)
@@ -36,6 +41,28 @@ class RunTotal:
     held: int
     spent: int
     changed_index: int
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """One row of ``run_outcomes``: what somebody reported of a run. ``score`` is in millionths, None where none was
+    given; ``reported_by`` is a principal; ``recorded_at`` in microseconds."""
+
+    book_id: int
+    run: str
+    created_index: int
+    agent: str
+    success: bool
+    score: int | None
+    reported_by: str
+    recorded_at: int
+
+
+def score_text(score: int) -> str:
+    """A score as decimal text: ``0.8`` for 800,000 millionths."""
+    whole, rest = divmod(score, SCORE_SCALE)
+    digits = f"{rest:0{SCORE_DIGITS}d}".rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def cap_left(run: Run, totals: Iterable[RunTotal]) -> int | None:

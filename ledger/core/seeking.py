@@ -12,10 +12,13 @@ from ledger.core.authorization import PENDING, Authorization
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.budget import Budget
 from ledger.core.canonical import parse
+from ledger.core.closing import MONTH
+from ledger.core.correction import OPERATIONS
 from ledger.core.exchange import EXCHANGE_NAME, asked_side
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
+from ledger.core.invoice import prepaid_name
 from ledger.core.money import currency_digits
 from ledger.core.needs import Needs
 from ledger.core.planning import CounterKey, Plan, make_plan, scopes_of, subject_of
@@ -36,6 +39,14 @@ class Seeker:
         self.snapshot = snapshot
         self.placed: tuple[Plan, str | None, str] | None = None
         self.needs = Needs()
+
+    def periods(self) -> None:
+        """Seek the months on record: for whatever counts for another moment than the one it is recorded at."""
+        snapshot = self.snapshot
+        if MONTH not in snapshot.periods_of or any(
+            name not in snapshot.periods for name in snapshot.periods_of[MONTH] or ()
+        ):
+            self.needs.periods_of.add(MONTH)
 
     def principal(self, asked: command.Command) -> str | None:
         """The principal behind a command, once its key is known; also seeks its idempotency key."""
@@ -60,11 +71,34 @@ class Seeker:
         return key.principal
 
     def _prior_subject(self, asked: command.Command, prior: PriorAnswer) -> None:
-        """A repeated authorization is answered by the state its hold is in now."""
+        """A repeated authorization is answered by the state its hold is in now, and so is a repeated correction that a
+        second person was asked for."""
         if isinstance(asked, command.Authorize) and prior.body:
             subject = parse(prior.body).get("authorization")
             if subject is not None:
                 self.authorization(subject)
+        elif asked.operation in OPERATIONS and prior.body:
+            body = parse(prior.body)
+            if body["kind"] == "correction_requested" and body["correction"] not in self.snapshot.corrections:
+                self.needs.corrections.add(body["correction"])
+
+    def alone(self, asked: command.Command, currency: str) -> None:
+        """How much whoever asks may correct alone in a currency, and has today."""
+        person = self.person(asked)
+        if currency not in self.snapshot.correction_rules:
+            self.needs.correction_rules.add(currency)
+        if person is not None and (person, currency) not in self.snapshot.correction_sums:
+            self.needs.correction_sums.add((person, currency))
+
+    def body(self, index: int) -> dict[str, Any] | None:
+        """The body of an earlier record, once it is known and is there."""
+        if not 0 <= index < self.snapshot.head.size:
+            return None
+        if index not in self.snapshot.bodies:
+            self.needs.bodies.add(index)
+            return None
+        packed = self.snapshot.bodies[index]
+        return None if packed is None else parse(packed)
 
     def key_run(self, asked: command.Command) -> str | None:
         """The only run that the key of a command is for, once the key is known."""
@@ -158,6 +192,10 @@ class Seeker:
             self.account(account.expense_name(category), currency)
         if payee is not None:
             self.account(account.payable_name(payee), currency)
+            if payee not in self.snapshot.payee_terms:
+                self.needs.payee_terms.add(payee)
+            elif self.snapshot.payee_terms[payee] is not None:
+                self.account(prepaid_name(payee), currency)
 
     def spending_of(self, found: Authorization, category: str | None, payee: str | None) -> None:
         """The names and real accounts that spend of an authorization posts to, also where it is converted."""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from ledger.core.account import ROLE_SPENT
 from ledger.core.authorization import flag_bits
 from ledger.core.deriving import Columns
+from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
 from ledger.core.windows import date_at
 
@@ -25,12 +26,21 @@ DEALLOCATION: Final = "deallocation"
 RENEWAL: Final = "renewal"
 LAPSE: Final = "lapse"
 CLOSURE: Final = "budget_closure"
+INVOICE: Final = "invoice"
+INVOICE_VOID: Final = "invoice_void"
+PAYMENT: Final = "payment"
+PAYMENT_REVERSAL: Final = "payment_reversal"
+INVOICE_KINDS: Final = (INVOICE, INVOICE_VOID)
+"""What an invoice itself added to expenses or took off: taxes and credits, which nothing accrued before."""
+PAYABLE_KINDS: Final = (*INVOICE_KINDS, PAYMENT, PAYMENT_REVERSAL)
 SPEND_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, REPRICE)
 """Kinds of lines that one authorization or charge caused. They are lines also where the amount is zero."""
 CORRECTIONS: Final = (REFUND, REPRICE)
 """Kinds of lines that point back to the line they correct."""
-LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE)
-RECORD_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE)
+LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE, *PAYABLE_KINDS)
+RECORD_KINDS: Final = (
+    SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE, *PAYABLE_KINDS,
+)  # fmt: skip
 """Kinds of records that have lines."""
 OPENING_KINDS: Final = ("hold", "approval_requested")
 """Kinds of records that begin to hold."""
@@ -38,6 +48,7 @@ ENDING_KINDS: Final = (SETTLEMENT, "release", "expiry", "approval_refused")
 """Kinds of records that may end a hold."""
 NOBODY: Final = ""
 """In a daily total: no agent, budget, category or payee."""
+_OF_PAYEE: Final = ("payables:", "assets:prepaid:")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -46,11 +57,12 @@ class SpendLine(NamedTuple):
 
     ``amount`` is what was spent (expenses; for a unit that is not money, what the budget spent), ``spent`` the effect
     on the budget's ``spent``, ``authority`` that on what it may still spend (available and held together), ``owed``
-    that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
-    what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
-    index of the settlement or charge that a refund or reprice goes back to. Where the payee is owed another currency
-    than the budget's, the line at position 0 is in the budget's and owes nothing, and that at position 1 is what is
-    owed and nothing else.
+    that on what is owed to the payee, prepaid credit with it taken off. ``labels`` is canonical JSON as in
+    ``authorizations``, ``approvals`` the ids of what persons granted, joined by spaces, ``flags`` those of the
+    authorization after the record, ``corrects`` the log index of the settlement or charge that a refund or reprice goes
+    back to, or of what an adjustment reverses or says it corrects, ``meant_for`` the moment that it would count for if
+    its month were not closed. Where the payee is owed another currency than the budget's, the line at position 0 is
+    in the budget's and owes nothing, and that at position 1 is what is owed and nothing else.
     """
 
     book_id: int
@@ -75,6 +87,7 @@ class SpendLine(NamedTuple):
     owed: int
     effective_at: int
     recorded_at: int
+    meant_for: int | None = None
 
 
 class SpendDay(NamedTuple):
@@ -195,8 +208,8 @@ def lines_of(
                 made.append(
                     SpendLine(
                         book_id, index, position, named, None, None, names.get("budget"), None,
-                        names.get("category"), names.get("payee"), None, None, None, 0, None, currency, amount, spent,
-                        authority, owed, columns.effective_at, columns.recorded_at,
+                        names.get("category"), names.get("payee"), None, None, None, 0, corrects, currency, amount,
+                        spent, authority, owed, columns.effective_at, columns.recorded_at, _meant_for(body),
                     )
                 )  # fmt: skip
     return made
@@ -219,10 +232,15 @@ def _of_authorization(
             body.get("agent"), body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
             origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
             flag_bits(body.get("flags", ())), corrects, currency, amount, spent, authority, owed,
-            columns.effective_at, columns.recorded_at,
+            columns.effective_at, columns.recorded_at, _meant_for(body),
         )
         for position, (currency, (amount, spent, authority, owed)) in enumerate(by_currency.items())
     ]  # fmt: skip
+
+
+def _meant_for(body: dict[str, Any]) -> int | None:
+    text = body.get("meant_for")
+    return None if text is None else moment_of(text)
 
 
 def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:
@@ -234,11 +252,20 @@ def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:
 
 def _sides(place: int, debit: str, credit: str) -> list[tuple[int, list[tuple[str, int]]]]:
     """(position of a line, account and sign of the sides it shows): one line for both sides where they are of one
-    budget, or an expense and what is owed for it; else a line each."""
-    heads = {name.partition(":")[0] for name in (debit, credit)}
-    if heads == {"expenses", "payables"} or _budget_of(debit) == _budget_of(credit) != "":
+    budget, or an expense and what is owed for it, or of one payee; else a line each."""
+    debit_payee, credit_payee = payee_of(debit), payee_of(credit)
+    is_cost = (debit.startswith("expenses:") and credit_payee) or (credit.startswith("expenses:") and debit_payee)
+    if is_cost or debit_payee == credit_payee != "" or _budget_of(debit) == _budget_of(credit) != "":
         return [(2 * place, [(debit, 1), (credit, -1)])]
     return [(2 * place, [(debit, 1)]), (2 * place + 1, [(credit, -1)])]
+
+
+def payee_of(name: str) -> str:
+    """The payee with whom an account stands: what is owed to it, or prepaid credit with it; empty for any other."""
+    for prefix in _OF_PAYEE:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return ""
 
 
 def _budget_of(name: str) -> str:
@@ -265,9 +292,10 @@ def _affect(effects: list[int], name: str, change: int, currency: str) -> dict[s
     if head == "expenses":
         effects[0] += change
         return {"category": rest}
-    if head == "payables":
+    payee = payee_of(name)
+    if payee:
         effects[3] -= change
-        return {"payee": rest}
+        return {"payee": payee}
     return _NOTHING
 
 
@@ -277,11 +305,17 @@ def corrected_index(
     corrects_of: Callable[[int], int | None] = lambda index: None,
 ) -> int | None:
     """The log index of the settlement or charge that a refund or reprice goes back to: the last before it of the same
-    authorization, category and payee. None for every other record.
+    authorization, category and payee. Of a reversal, and of an adjustment that says what it corrects, the record that
+    it names. None for every other record.
 
     ``body_at`` reads an earlier record; ``corrects_of`` may know the answer for an earlier correction and spare steps.
     """
-    if body["kind"] not in (REFUND, ADJUSTMENT) or "authorization" not in body:
+    if body["kind"] not in (REFUND, ADJUSTMENT):
+        return None
+    named = body.get("reverses", body.get("corrects"))
+    if named is not None:
+        return named if type(named) is int and 0 <= named < body["index"] else None
+    if "authorization" not in body:
         return None
     pair = body["category"], body["payee"]
     index, behind = body.get("previous"), body["index"]

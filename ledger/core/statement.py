@@ -36,6 +36,8 @@ MEASURES: Final = {
 }  # fmt: skip
 """What the balance on a statement of each scope is: what a budget may still spend, held amounts included; what was
 spent since the book began; what is owed; an account's debits less its credits."""
+REVERSAL: Final = "reversal"
+"""The kind of line that a refund or an adjustment is on a statement when it undoes another record."""
 NOBODY: Final = ""
 """In a subtotal: lines without a payee, a category or an agent."""
 
@@ -76,10 +78,18 @@ _FITS: Final[dict[str, Callable[[str], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Another line: where its record stands in the log, and the day in the book's time zone that it counts for."""
+    """Another line: where its record stands in the log, the day in the book's time zone that it counts for, what kind
+    of line it is, what it was for, and what it added to what was spent (atoms); a record with several lines is told by
+    the one that is about the same, else by its first."""
 
     log_index: int
     day: date
+    kind: str
+    budget: str | None
+    category: str | None
+    payee: str | None
+    currency: str
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +98,11 @@ class Line:
     what that is after it; ``cost`` is what it adds to what was spent. Amounts in atoms, times in microseconds.
 
     ``day`` is the day, in the book's time zone, that it counts for. ``approved_by`` are the persons who granted the
-    request. ``corrects`` is the line that a refund or reprice goes back to, ``corrected_by`` the corrections of this
-    one that had been recorded at the statement's log size. ``other_account`` is the other side of a posting, on the
-    statement of an account. ``is_backdated``: it was recorded later than it counts for.
+    request. ``corrects`` is the line that a refund, a reprice, a reversal or an adjustment goes back to,
+    ``corrected_by`` the corrections of this one that had been recorded at the statement's log size; a line that
+    reverses another, wholly, is of kind ``reversal``. ``other_account`` is the other side of a posting, on the
+    statement of an account. ``is_backdated``: it was recorded later than it counts for. ``meant_for`` is the moment
+    that it would count for if its month were not closed.
     """
 
     log_index: int
@@ -117,6 +129,7 @@ class Line:
     cost: int
     amount: int
     balance: int = 0
+    meant_for: int | None = None
 
     @property
     def is_backdated(self) -> bool:
@@ -157,11 +170,13 @@ class StatementLog:
 @dataclass(frozen=True, slots=True)
 class StatementCheckpoint:
     """The last checkpoint that was signed of fewer records than the statement's log has: a checkpoint of as many or
-    more may be signed later, and must not change a statement that is taken again."""
+    more may be signed later, and must not change a statement that is taken again. ``origin`` is the name of the log in
+    its checkpoints, which never changes."""
 
     size: int
     root: bytes
     signed_at: int
+    origin: str
 
 
 @dataclass(slots=True)
@@ -303,5 +318,5 @@ def _with_balance(line: Line, balance: int) -> Line:
         line.log_index, line.position, line.kind, line.day, line.effective_at, line.recorded_at, line.authorization,
         line.agent, line.run, line.budget, line.category, line.payee, line.resource, line.labels, line.approvals,
         line.approved_by, line.flags, line.corrects, line.corrected_by, line.other_account, line.currency, line.cost,
-        line.amount, balance,
+        line.amount, balance, line.meant_for,
     )  # fmt: skip

@@ -17,8 +17,9 @@ TEST_TYPE: Final = "webhook.test"
 ALERT_TYPES: Final = (
     "budget.threshold", "limit.threshold", "agent.spending_jump", "authorization.overrun", "authorization.mismatch",
     "authorization.forced", "authorization.repriced", "settlement.late", "settlement.estimated", "settlement.unpriced",
-    "charge.unauthorized", "approval.waiting", "approval.decided",
+    "charge.unauthorized", "approval.waiting", "approval.decided", "correction.requested",
     "agent.frozen", "agent.unfrozen", "budget.frozen", "budget.unfrozen", "book.frozen", "book.unfrozen",
+    "period.closed", "period.reopened",
 )  # fmt: skip
 """What the log can tell."""
 EVENT_TYPES: Final = (*ALERT_TYPES, DISABLED_TYPE, TEST_TYPE)

@@ -18,6 +18,7 @@ from ledger.core.changeset import Changeset, copy_of, row_of, update_of
 from ledger.core.command import Command
 from ledger.core.gate import Gate
 from ledger.core.journal import FORMAT, SEMANTICS
+from ledger.core.landing import land
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
@@ -32,7 +33,10 @@ Posting = tuple[str, str, int, str]
 _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
-    ("renewals", tables.RENEWALS), ("rates", tables.RATES),
+    ("renewals", tables.RENEWALS), ("corrections", tables.CORRECTIONS), ("correction_rules", tables.CORRECTION_RULES),
+    ("correction_sums", tables.CORRECTION_SUMS), ("periods", tables.PERIODS), ("explanations", tables.EXPLANATIONS),
+    ("invoices", tables.INVOICES), ("payments", tables.PAYMENTS), ("payee_terms", tables.PAYEE_TERMS),
+    ("rates", tables.RATES),
 )  # fmt: skip
 
 
@@ -72,7 +76,9 @@ class Batch(Gate):
 
     def salted(self, asked: Command, principal: str, field: str, text: str) -> str:
         """The digest that stands in the log for a free text; the text itself goes beside the log when the
-        command is concluded."""
+        command is concluded. What a second person approved has its texts beside the request."""
+        if self.carrying is not None:
+            return text
         # What has no idempotency key is never repeated: a salt for each record, so that none outlives its text.
         scope = asked.idempotency_key or f"\x00{self.index}"
         salt = text_salt(self.snapshot.text_secret, principal, scope, field)
@@ -161,8 +167,11 @@ class Batch(Gate):
         postings: list[Posting],
         effective_at: int | None = None,
     ) -> tuple[int, bytes]:
-        """Write one record with its transfers: post them, complete ``body``, hash it. Returns (index, leaf hash)."""
+        """Write one record with its transfers: post them, complete ``body``, hash it. Returns (index, leaf hash). What
+        is meant for a closed month lands in the next that is open."""
         index, now = self.index, self.now
+        if effective_at is not None:
+            effective_at = land(self, body, effective_at)
         effective = now if effective_at is None else effective_at
         shown = []
         reached: list[Account] = []

@@ -27,6 +27,7 @@ from ledger.services.verify_leaves import recompute_leaves
 from ledger.services.verify_log import LogPass, RecordCheck
 from ledger.services.verify_projections import advance_to, check_invariants, compare_projections
 from ledger.services.verify_proof_tables import ProofTables
+from ledger.services.verify_reconciliations import check_reconciliations
 from ledger.services.verify_rows import row_differences
 from ledger.services.verify_spend import SpendCheck
 from ledger.services.verify_state import BookState, Finished, StateUnusable
@@ -259,6 +260,7 @@ class _Work:
             compare_projections(self._reader, scratch, log, findings)
             settle_texts(self._reader, scratch, log, findings)
             spend.finish()
+            check_reconciliations(self._reader, scratch, findings)
         if log.whole:
             tables.finish(log.position)
         if log.followed and not findings.differences:

@@ -16,7 +16,10 @@ from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import TableSpec
+from ledger.core.closing import Explanation, Month
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
+from ledger.core.invoice import PAYABLE_STATES, Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
@@ -27,18 +30,20 @@ from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.core.webhook import Webhook
+from ledger.storage.tables_payables import LIVE, PAYABLE
 
 Row = tuple[Any, ...]
 
 
 class Lookup(NamedTuple):
     """How one kind of need is read: the table, and the columns that a key names (several: any of them fits).
-    ``many`` says that a key may have several rows."""
+    ``many`` says that a key may have several rows, ``where`` which of them are meant; a partial index says the same."""
 
     need: str
     table: TableSpec
     keys: tuple[tuple[str, ...], ...]
     many: bool = False
+    where: str = ""
 
 
 _BY_NAME_OR_ID: Final = (("name",), ("id",))
@@ -74,6 +79,18 @@ LOOKUPS: Final = (
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
     Lookup("rates", changeset.RATES, (("pair", "day"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
+    Lookup("corrections", changeset.CORRECTIONS, (("id",),)),
+    Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
+    Lookup("correction_sums", changeset.CORRECTION_SUMS, (("person", "currency"),)),
+    Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
+    Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
+    Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
+    Lookup("invoices", changeset.INVOICES, (("id",),)),
+    Lookup("invoice_numbers", changeset.INVOICES, (("payee", "number"),), many=True, where=LIVE),
+    Lookup("open_invoices", changeset.INVOICES, (("payee", "currency"),), many=True, where=PAYABLE),
+    Lookup("payments", changeset.PAYMENTS, (("id",),)),
+    Lookup("paid_invoices", changeset.INVOICE_PAYMENTS, (("payment",),), many=True),
+    Lookup("payee_terms", changeset.PAYEE_TERMS, (("payee",),)),
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -289,6 +306,72 @@ def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
 
 
+def _put_corrections(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.corrections, facts.needs.corrections, {row[1]: Correction(*row) for row in rows})
+
+
+def _put_correction_rules(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_rules, facts.needs.correction_rules, {row[1]: CorrectionRule(*row) for row in rows})
+
+
+def _put_correction_sums(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.correction_sums, facts.needs.correction_sums, {(row[1], row[2]): CorrectionSum(*row) for row in rows})
+
+
+def _put_reversals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.reversals, facts.needs.reversals, {row[1]: Reversal(*row) for row in rows})
+
+
+def _put_periods_of(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Month(*row) for row in rows), key=lambda month: month.period)
+    for month in found:
+        snapshot.periods.put(month.period, month)
+    for unit in facts.needs.periods_of:
+        snapshot.periods_of.put(unit, tuple(month.period for month in found if month.unit == unit))
+
+
+def _put_explanations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.explanations, facts.needs.explanations, {row[1]: Explanation(*row) for row in rows})
+
+
+def _put_invoices(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.invoices, facts.needs.invoices, {row[1]: Invoice(*row) for row in rows})
+
+
+def _listed_invoices(snapshot: Snapshot, rows: list[Row]) -> list[Invoice]:
+    """Invoices that were found by something else than their id, which know themselves by it too from here on."""
+    found = sorted((Invoice(*row) for row in rows), key=lambda row: row.created_index)
+    for row in found:
+        snapshot.invoices.put(row.id, row)
+    return found
+
+
+def _put_invoice_numbers(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = _listed_invoices(snapshot, rows)
+    for key in facts.needs.invoice_numbers:
+        snapshot.invoice_numbers.put(key, tuple(row.id for row in found if (row.payee, row.number) == key))
+
+
+def _put_open_invoices(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = [row for row in _listed_invoices(snapshot, rows) if row.state in PAYABLE_STATES]
+    for key in facts.needs.open_invoices:
+        snapshot.open_invoices.put(key, tuple(row.id for row in found if (row.payee, row.currency) == key))
+
+
+def _put_payments(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.payments, facts.needs.payments, {row[1]: Payment(*row) for row in rows})
+
+
+def _put_paid_invoices(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((InvoicePayment(*row) for row in rows), key=lambda row: row.invoice)
+    for payment in facts.needs.paid_invoices:
+        snapshot.paid_invoices.put(payment, tuple(row for row in found if row.payment == payment))
+
+
+def _put_payee_terms(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.payee_terms, facts.needs.payee_terms, {row[1]: PayeeTerms(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -335,6 +418,18 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "bodies": _put_bodies,
     "redactions": _put_redactions,
     "rates": _put_rates,
+    "invoices": _put_invoices,
+    "invoice_numbers": _put_invoice_numbers,
+    "open_invoices": _put_open_invoices,
+    "payments": _put_payments,
+    "paid_invoices": _put_paid_invoices,
+    "payee_terms": _put_payee_terms,
     "texts": _put_texts,
+    "corrections": _put_corrections,
+    "correction_rules": _put_correction_rules,
+    "correction_sums": _put_correction_sums,
+    "reversals": _put_reversals,
+    "periods_of": _put_periods_of,
+    "explanations": _put_explanations,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -11,19 +11,21 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, union_all
 
 from ledger.core.authorization import STATES, Authorization
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.storage.archive_rows import last_range, refuse_archived
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
+from ledger.storage.queries_outcomes import outcomes_of
 from ledger.storage.tables import authorizations, log_records, run_totals, runs
 
 
 @dataclass(frozen=True, slots=True)
 class RunWithTotals:
-    """A run and its totals, one a currency, sorted."""
+    """A run and its totals, one a currency, sorted; and the last that was reported of it."""
 
     run: Run
     totals: list[RunTotal]
+    outcome: RunOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,9 @@ def run(connection: Connection, book_id: int, reference: str) -> RunWithTotals |
     if row is None:
         return None
     found = Run(*row)
-    return RunWithTotals(found, _totals(connection, book_id, [found.name]).get(found.name, []))
+    names = [found.name]
+    totals, outcomes = _totals(connection, book_id, names), outcomes_of(connection, book_id, names)
+    return RunWithTotals(found, totals.get(found.name, []), outcomes.get(found.name))
 
 
 def list_runs(
@@ -165,10 +169,11 @@ def list_runs(
     if after is not None:
         statement = statement.where(runs.c.id < after)
     rows = connection.execute(statement.order_by(runs.c.id.desc()).limit(bounded(limit) + 1)).all()
-    totals = _totals(connection, book_id, [row.name for row in rows])
+    names = [row.name for row in rows]
+    totals, outcomes = _totals(connection, book_id, names), outcomes_of(connection, book_id, names)
 
     def made(row: Any) -> RunWithTotals:
-        return RunWithTotals(Run(*row), totals.get(row.name, []))
+        return RunWithTotals(Run(*row), totals.get(row.name, []), outcomes.get(row.name))
 
     return page_of(rows, limit, made, lambda item: (item.run.id,))
 

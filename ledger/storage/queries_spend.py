@@ -204,33 +204,42 @@ def has_corrections(connection: Connection, book_id: int, *, size: int) -> bool:
             spend_lines.c.book_id == book_id, spend_lines.c.corrects.is_not(None), spend_lines.c.log_index + 0 < size
         )
         # The order of the index that has corrections only.
-        .order_by(spend_lines.c.authorization_id, spend_lines.c.log_index)
+        .order_by(spend_lines.c.corrects, spend_lines.c.log_index)
         .limit(1)
     )
     return connection.execute(statement).first() is not None
 
 
 def corrections_of(
-    connection: Connection, book_id: int, authorizations: Collection[str], *, size: int
-) -> dict[int, list[tuple[int, int]]]:
-    """Log index of a corrected line to (log index, effective_at) of the lines that correct it, of these
-    authorizations."""
+    connection: Connection, book_id: int, indexes: Collection[int], *, size: int
+) -> dict[int, list[SpendLine]]:
+    """Log index of a corrected record to the lines, in order, that correct it; for the few of a page."""
     columns = spend_lines.c
     statement = (
-        select(columns.corrects, columns.log_index, columns.effective_at)
+        select(spend_lines)
         .where(
             columns.book_id == book_id,
-            columns.authorization_id.in_(sorted(authorizations)),
+            columns.corrects.in_(sorted(indexes)),
             columns.corrects.is_not(None),
             columns.position == 0,
             columns.log_index + 0 < size,
         )
         # The order of the index that has corrections only.
-        .order_by(columns.authorization_id, columns.log_index)
+        .order_by(columns.corrects, columns.log_index)
     )
-    found: dict[int, list[tuple[int, int]]] = {}
-    for corrects, log_index, effective_at in connection.execute(statement):
-        found.setdefault(corrects, []).append((log_index, effective_at))
+    found: dict[int, list[SpendLine]] = {}
+    rows = connection.execute(statement)
+    for line in sorted((SpendLine(*row) for row in rows), key=lambda line: (line.log_index, line.position)):
+        found.setdefault(line.corrects or 0, []).append(line)
+    return found
+
+
+def corrected_lines(connection: Connection, book_id: int, indexes: Collection[int]) -> dict[int, list[SpendLine]]:
+    """Log index to every line at it, in order, of those that have any; for the few records of a page."""
+    rows = rows_by_key(connection, spend_lines, book_id, spend_lines.c.log_index, indexes)
+    found: dict[int, list[SpendLine]] = {}
+    for line in sorted((SpendLine(*row) for row in rows), key=lambda line: (line.log_index, line.position)):
+        found.setdefault(line.log_index, []).append(line)
     return found
 
 

@@ -20,13 +20,17 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
+from ledger.core.closing import Explanation, Month
+from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
 from ledger.core.rate import Rate
+from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
-from ledger.core.run import Run, RunTotal
+from ledger.core.run import Run, RunOutcome, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.webhook import Webhook
 from ledger.storage.scratch_texts import TABLES as TEXT_TABLES
@@ -191,8 +195,21 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.invoices: ScratchRows[str, Invoice] = rows(changeset.INVOICES)
+        self.payments: ScratchRows[str, Payment] = rows(changeset.PAYMENTS)
+        self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
+        self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self.rates: ScratchRows[tuple[str, int], Rate] = rows(changeset.RATES)
+        self.corrections: ScratchRows[str, Correction] = rows(changeset.CORRECTIONS)
+        self.correction_rules: ScratchRows[str, CorrectionRule] = rows(changeset.CORRECTION_RULES)
+        self.correction_sums: ScratchRows[tuple[str, str], CorrectionSum] = rows(changeset.CORRECTION_SUMS)
+        self.reversals: ScratchRows[int, Reversal] = rows(changeset.REVERSALS)
+        self.reversible: ScratchRows[int, Reversible] = rows(changeset.REVERSIBLE)
+        self.periods: ScratchRows[str, Month] = rows(changeset.PERIODS)
+        self.explanations: ScratchRows[str, Explanation] = rows(changeset.EXPLANATIONS)
+        self.reconciliations: ScratchRows[str, Reconciliation] = rows(changeset.RECONCILIATIONS)
+        self.run_outcomes: ScratchRows[tuple[str, int], RunOutcome] = rows(changeset.RUN_OUTCOMES)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
         self.texts = ScratchTexts(connection)
         connection.execute("DELETE FROM suspects")
@@ -210,7 +227,10 @@ class Scratch:
             self.persons, self.api_keys, self.budgets, self.budget_agents, self.renewals, self.units, self.names,
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
-            self.agent_counts, self.redactions, self.rates,
+            self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
+            self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
+            self.explanations, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
+            self.rates,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:
@@ -232,6 +252,13 @@ class Scratch:
         self.write()
         for row in self._connection.execute(f"SELECT {', '.join(changeset.SIGNING_KEYS.columns)} FROM signing_keys"):
             yield SigningKey(*row)
+
+    def all_reconciliations(self) -> Iterator[Reconciliation]:
+        """Every reconciliation so far, in no order. Raises ValueError for a row made twice."""
+        self.write()
+        columns = ", ".join(changeset.RECONCILIATIONS.columns)
+        for row in self._connection.execute(f"SELECT {columns} FROM reconciliations"):
+            yield Reconciliation(*row)
 
     def trim(self) -> None:
         """Bound the memory; to be called between records. Raises ValueError for a row made twice."""
@@ -333,7 +360,8 @@ class Scratch:
 
 def layout() -> str:
     """A digest of the tables and columns that this version makes: another one's file is not gone on from."""
-    tables = ";".join([f"{spec.name}({','.join(spec.columns)})" for spec in changeset.TABLES] + [*TEXT_TABLES])
+    specs = (*changeset.TABLES, changeset.REVERSIBLE)
+    tables = ";".join([f"{spec.name}({','.join(spec.columns)})" for spec in specs] + [*TEXT_TABLES])
     return hashlib.sha256(tables.encode()).hexdigest()[:16]
 
 

@@ -187,6 +187,16 @@ runs: Final = _table(
     _check("cap_has_a_currency", "(cap IS NULL) = (cap_currency IS NULL)"),
     _index("runs_id", "id", unique=True),
     _index("runs_agent", "agent", "id"),
+    # Reports take the runs that began in a period.
+    _index("runs_opened", "opened_at", "name"),
+    **_SMALL_ROWS,
+)  # fmt: skip
+
+run_outcomes: Final = _table(
+    changeset.RUN_OUTCOMES,
+    _text("run"), _big("created_index"), _text("agent"), _flag("success"), _big("score", null=True),
+    _text("reported_by"), _big("recorded_at"),
+    _check("score_in_range", "score >= 0 AND score <= 1000000"),
     **_SMALL_ROWS,
 )  # fmt: skip
 
@@ -372,8 +382,12 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 # At the end, because it declares its tables in the metadata above.
 from ledger.storage import (  # noqa: E402
     tables_archives,  # noqa: F401
+    tables_closing,  # noqa: F401
+    tables_corrections,  # noqa: F401
     tables_finance,  # noqa: F401
+    tables_payables,  # noqa: F401
     tables_proofs,  # noqa: F401
     tables_rates,  # noqa: F401
+    tables_reconciliations,  # noqa: F401
     tables_webhooks,  # noqa: F401
 )

@@ -11,6 +11,15 @@ from tests.support.clients import Office, authorization, usd
 from tests.support.databases import sqlite_url
 from tests.support.server import OpenBook, ServerProcess, open_book, verified
 
+INVOICE = {
+    "payee": "openai", "number": "INV-1", "currency": "USD", "issued_on": "2026-12-01", "period": "2026-11",
+    "lines": [{"amount": "2.00", "category": "inference"}], "taxes": [{"name": "VAT", "amount": "0.40", "rate": "20"}],
+    "total": "2.40",
+}  # fmt: skip
+PAYMENT = {
+    "payee": "openai", "from": "assets:bank", "amount": usd("0.01"), "invoices": [], "rest": "prepayment",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Served:
@@ -69,7 +78,21 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         office.make("/v1/policies", {"policy": name, "description": version, "applies_to": {"team": "team"}})
     delegation = office.make("/v1/delegations", {"to": "nadia", "ttl_seconds": 3600}, key=keys["approver"])
     checkpoint = office.make("/v1/checkpoints", {})
+    reconciled = office.make(
+        "/v1/reconciliations",
+        {
+            "payee": "openai", "source": "csv", "starts_at": "2026-01-01", "ends_at": "2026-01-02", "lines": 0,
+            "matched": 0, "provider_total": usd("0"),
+        },
+        key=keys["finance"],
+    )  # fmt: skip
+    invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
+    payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
     known = {
+        "reconciliation": reconciled["id"],
+        "invoice": invoice["id"],
+        "payment": payment["id"],
+        "payee": "openai",
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
         "policy": "versioned",

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import Served, waiting_approval
+from tests.contract.conftest import INVOICE, PAYMENT, Served, waiting_approval
 from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
@@ -80,6 +80,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations/{authorization}/release"): ("agent", {"reason": "not made"}, {}),
     ("post", "/v1/evaluations"): ("agent", SPEND, {}),
     ("post", "/v1/runs"): ("agent", {"name": "run-new"}, {}),
+    ("post", "/v1/runs/{run}/outcome"): ("agent", {"success": True, "score": 0.8}, {}),
     ("post", "/v1/budgets"): ("admin", {"name": "new", "currency": "USD", "parent": "research"}, {}),
     ("post", "/v1/budgets/{budget}/agents"): ("admin", {"agents": ["team"]}, {}),
     ("post", "/v1/budgets/{budget}/allocations"): ("admin", {"amount": USD_1, "reason": "more"}, {}),
@@ -118,11 +119,32 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/policies/{policy}/rollback"): ("admin", {"version": 1, "reason": "a typo"}, {}),
     ("post", "/v1/policies/{policy}/retire"): ("admin", {"reason": "over"}, {"policy": "retiring"}),
     ("post", "/v1/redactions"): ("admin", {"fields": ["intent"], "ground": "erasure", "reason": "asked for"}, {}),
+    ("post", "/v1/reconciliations"): (
+        "finance",
+        {
+            "payee": "openai",
+            "source": "csv",
+            "starts_at": "2026-01-01",
+            "ends_at": "2026-01-02",
+            "lines": 1,
+            "matched": 0,
+            "provider_total": USD_1,
+            "reason": "of no account",
+            "accept": True,
+            "differences": [{"kind": "missing_here", "count": 1, "amount": USD_1}],
+        },
+        {},
+    ),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
+    ("post", "/v1/invoices"): ("finance", INVOICE | {"number": "another", "evidence": {"file": "1.pdf"}}, {}),
+    ("post", "/v1/invoices/{invoice}/void"): ("finance", {"reason": "entered twice"}, {"invoice": "SPARE"}),
+    ("post", "/v1/payments"): ("finance", PAYMENT, {}),
+    ("post", "/v1/payments/{payment}/reverse"): ("finance", {"reason": "bounced"}, {"payment": "SPARE"}),
+    ("post", "/v1/payees/{payee}"): ("finance", {"prepaid": True, "reason": "so they bill"}, {"payee": "set-once"}),
     ("post", "/v1/adjustments"): (
         "finance",
         {
@@ -150,6 +172,10 @@ def test_a_success_is_as_documented(
         given["key"] = served.office.make("/v1/keys", {"role": "agent", "agent": "crawler"})["id"]
     if given.get("webhook") == "SPARE":
         given["webhook"] = served.office.make("/v1/webhooks", {"url": "http://127.0.0.1:65000/"})["id"]
+    for name, (made, asked) in {"invoice": ("/v1/invoices", INVOICE), "payment": ("/v1/payments", PAYMENT)}.items():
+        if given.get(name) == "SPARE":
+            asked = asked | ({"number": "spare"} if name == "invoice" else {})
+            given[name] = served.office.make(made, asked, key=served.keys["finance"])["id"]
     if "approval" in given:
         given["approval"] = waiting_approval(served.office, served.keys["agent"])
     if "delegation" in given:

@@ -439,7 +439,6 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.GATEWAY_ONLY, Status.UNKNOWN_AGENT): "who ends a hold names no agent",
     (Status.UNKNOWN_BUDGET, Status.NO_BUDGET): "a request names a budget or names none",
     (Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS): "an agent has none or several",
-    (Status.NAME_TAKEN, Status.WRONG_STATE): "what is being made has no state yet",
     (Status.CURRENCY_MISMATCH, Status.RATE_INVALID): "a rate is of two currencies, and of none that it should be in",
     (Status.RATE_INVALID, Status.EFFECTIVE_AT_INVALID): "a rate says its own day",
     (Status.RATE_NEEDED, Status.INSUFFICIENT_AVAILABLE): "spend that did happen is not refused for lack of money",

@@ -11,6 +11,7 @@ from ledger.core.canonical import canonical_bytes
 from ledger.core.command import Caller, Extend, FreezeAgent
 from ledger.core.command_approvals import Delegate, GrantApproval
 from ledger.core.command_budgets import CloseBudget, FreezeBook, FreezeBudget
+from ledger.core.command_corrections import Reverse
 from ledger.core.command_policies import ApplyPolicy
 from ledger.core.line import NOBODY
 from ledger.core.outcome import Outcome, Status
@@ -134,6 +135,7 @@ SMALL = {"id": "small", "expression": "amount < 1000000000"}
 
 ALONE: dict[Status, Scene] = {
     Status.UNKNOWN_PERSON: lambda w: delegate(w, receiver="nobody", ttl_seconds=60),
+    Status.RECORD_NOT_CORRECTABLE: lambda w: command(w, Reverse, w.finance, record=0, reason="a mistake"),
     Status.DELEGATION_INVALID: lambda w: delegate(w, receiver="ada"),
     Status.POLICY_INVALID: lambda w: apply(w, hours={"days": ["someday"], "from": "00:00", "to": "24:00"}),
     Status.POLICY_CHANGED: lambda w: apply(w, after_version=1),
@@ -271,8 +273,8 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_PERSON): "only a delegation names persons, and it names no agent",
     (Status.UNKNOWN_PERSON, Status.UNKNOWN_BUDGET): "a delegation names no budget",
     (Status.EFFECTIVE_AT_INVALID, Status.DELEGATION_INVALID): "a delegation books nothing",
-    (Status.DELEGATION_INVALID, Status.TREE_TOO_DEEP): "a delegation stands in no tree",
-    (Status.REPRICE_TOO_SMALL, Status.POLICY_INVALID): "a reprice applies no policy",
+    (Status.TREE_TOO_DEEP, Status.RECORD_NOT_CORRECTABLE): "a correction makes no agent and no budget",
+    (Status.RECORD_NOT_CORRECTABLE, Status.NAME_TAKEN): "a correction names nothing new",
     (Status.POLICY_UNCHANGED, Status.FILL_NEEDED): "a version that says the same has no new limits",
     (Status.FILL_NEEDED, Status.NOT_AN_APPROVER): "a policy is applied by an admin and voted on by nobody",
     (Status.BUDGET_IN_USE, Status.RATE_NEEDED): "closing a budget converts nothing",

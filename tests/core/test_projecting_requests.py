@@ -72,6 +72,9 @@ CHANGES = (
     ("budget_renewal", "set_renewal", "amount", "1"),
     ("budget_closure", "close_budget", "budget", "another"),
     ("run", "open_run", "name", "another"),
+    ("outcome", "report_outcome", "run", "another"),
+    ("outcome", "report_outcome", "success", False),
+    ("outcome", "report_outcome", "score_millionths", 5),
     ("name", "add_name", "name", "another"),
     ("policy", "apply_policy", "digest", "0" * 64),
     ("policy_retirement", "retire_policy", "policy", "another"),
@@ -95,6 +98,17 @@ def test_what_was_done_is_what_was_asked(bodies: Bodies, kind: str, operation: s
     if "idempotency" in made:
         made["idempotency"][1] = sha256(canonical_bytes(made["request"])).hexdigest()
     assert any(one for one in noted(bodies, at, made) if "digest bound" not in one)
+
+
+def test_an_agent_speaks_of_its_own_runs_only(bodies: Bodies) -> None:
+    """With a good key of its own, on a run of an agent above it."""
+    at = max(at for at, body in enumerate(bodies) if body["kind"] == "outcome" and body["agent"] == "crawler")
+    other = next(
+        body for body in bodies if body["kind"] == "key" and body["principal"] == "agent:reader" and body["index"] < at
+    )
+    made = copy.deepcopy(bodies[at])
+    made["by"] = {"key": other["key"], "principal": other["principal"]}
+    assert "an agent acts on what is another's" in noted(bodies, at, made)
 
 
 def test_an_agent_acts_on_its_own_only(bodies: Bodies) -> None:

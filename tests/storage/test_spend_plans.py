@@ -123,7 +123,7 @@ def asks(reader: Connection) -> dict[str, tuple[Callable[[], object], tuple[str,
             lambda: queries_spend.has_corrections(reader, BOOK, size=ROWS), ("spend_lines_corrections",)
         ),
         "corrections": (
-            lambda: queries_spend.corrections_of(reader, BOOK, ["auth_200", "auth_7"], size=ROWS),
+            lambda: queries_spend.corrections_of(reader, BOOK, [200, 7], size=ROWS),
             ("spend_lines_corrections",),
         ),
         "lines": (lambda: queries_spend.lines_at(reader, BOOK, range(5, 400)), ("PRIMARY",)),

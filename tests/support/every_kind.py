@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
-from ledger.core.book import book_code
+from ledger.core.book import Head, book_code
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
@@ -36,7 +36,9 @@ from ledger.core.command import (
     RotateKey,
 )
 from ledger.core.command_approvals import Delegate, ForceApproval, GrantApproval, RefuseApproval, RevokeDelegation
+from ledger.core.command_outcomes import ReportOutcome
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_reconciliations import Reconcile
 from ledger.core.command_redactions import Redact
 from ledger.core.command_signing import AdoptSigningKey
 from ledger.core.command_webhooks import RegisterWebhook, RemoveWebhook, RotateWebhook
@@ -45,7 +47,9 @@ from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
-from tests.support import every_budget, every_policy, every_rate
+from ledger.storage import queries_log
+from ledger.storage.engine import create_engine
+from tests.support import closing_months, every_budget, every_correction, every_payable, every_policy, every_rate
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -74,10 +78,23 @@ class LiveLedger(Ledger):
         self._start(database_url)
 
     def _start(self, database_url: str) -> None:
+        self._database_url = database_url
         self.authorizer = Authorizer(
             database_url, sources=self.sources, settings=AuthorizerSettings(clock_jump_seconds=10.0**9)
         )
         self.authorizer.start()
+
+    @property
+    def head(self) -> Head:
+        """The book's head."""
+        engine = create_engine(self._database_url, pool_size=1)
+        try:
+            with engine.connect() as connection:
+                found = queries_log.head(connection, self.book.book_id)
+        finally:
+            engine.dispose()
+        assert found is not None
+        return found
 
     def copied(self, database_url: str) -> LiveLedger:
         """The same book at the same moment in another database, which is a copy of this one's."""
@@ -129,17 +146,22 @@ def play(ledger: Ledger) -> None:
     ledger.do(AddName, admin, kind="payee", name="anthropic")
     ledger.do(OpenRun, crawler, name="run-1")
     _cap(ledger, crawler)
+    _judge(ledger, crawler, finance)
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
     every_rate.convert(ledger, finance)
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
+    every_payable.live(ledger, crawler)
     _approve(ledger, crawler)
+    every_correction.correct(ledger)
     _tell(ledger)
     _sign(ledger)
     _redact(ledger, crawler)
+    _reconcile(ledger, finance)
     _administer(ledger, crawler)
+    closing_months.live(ledger, metered)
 
 
 def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> str:
@@ -313,6 +335,22 @@ def _administer(ledger: Ledger, crawler: Caller) -> None:
     ledger.do(RevokeKey, admin, key=key, reason="leaked")
 
 
+def _judge(ledger: Ledger, crawler: Caller, finance: Caller) -> None:
+    """Outcomes of runs: with a score and without, one that finance corrects, by an agent above and with a run's key."""
+    ledger.do(OpenRun, ledger.admin, name="run-below", agent="reader")
+    digest = ledger._digest()
+    ledger.do(CreateKey, crawler, digest=digest, role="agent", run="run-below", ttl_seconds=600)
+    below = str((ledger.do(OpenRun, crawler, name="run-named").body or {})["id"])
+    said = [
+        ledger.do(ReportOutcome, crawler, run="run-1", success=True, score=800_000),
+        ledger.do(ReportOutcome, finance, run="run-1", success=False),
+        ledger.do(ReportOutcome, crawler, run="run-below", success=True, score=1_000_000),
+        ledger.do(ReportOutcome, Caller(digest), run="run-below", success=False, score=0),
+        ledger.do(ReportOutcome, ledger.admin, run=below, success=True),
+    ]
+    assert [one.status.value for one in said] == ["done"] * 5, said
+
+
 def _redact(ledger: Ledger, crawler: Caller) -> None:
     """Free texts that were removed: one by its record, two at once of a charge, and by age the reason of the first."""
     admin, finance = ledger.admin, ledger.key("finance", "fay")
@@ -328,3 +366,25 @@ def _redact(ledger: Ledger, crawler: Caller) -> None:
     old = ((by_record.log_index, "reason"),)
     by_age = ledger.do(Redact, admin, texts=old, before=OPENED_AT * 2, fields=("reason",), reason="long ago")
     assert [one.status.value for one in (by_record, by_charge, by_age)] == ["done"] * 3
+
+
+def _reconcile(ledger: Ledger, finance: Caller) -> None:
+    """A comparison with what a provider says that leaves nothing open, and one that is accepted as it is, of the same
+    period, which names what was booked for it."""
+    period = {"starts_at": OPENED_AT - 86_400 * SECOND, "ends_at": OPENED_AT}
+    charged = ledger.do(
+        Charge, finance, budget="research", amount="0.25", currency="USD", category="inference", payee="openai",
+        effective_at=OPENED_AT - 3_600 * SECOND,
+    )  # fmt: skip
+    figures: dict[str, Any] = {"payee": "openai", "currency": "USD", "source": "openai-costs", **period}
+    size = charged.log_index + 1
+    equal = ledger.do(
+        Reconcile, finance, **figures, provider_total="0.25", ledger_total=250_000_000, at_size=size, lines=1,
+        matched=1, files=("0" * 64,),
+    )  # fmt: skip
+    accepted = ledger.do(
+        Reconcile, finance, **figures, provider_total="0.2", ledger_total=250_000_000, at_size=size, pinned=True,
+        lines=3, matched=1, booked=(charged.log_index,), accept=True, reason="a credit of theirs",
+        differences=(("missing_here", 1, "0.01"), ("price", 2, "-0.05"), ("tolerated", 1, "-0.01")),
+    )  # fmt: skip
+    assert [one.status.value for one in (equal, accepted)] == ["done"] * 2

@@ -324,7 +324,8 @@ class Ledger:
 
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
-    "renewals open_children bodies signing_keys redactions texts rates"
+    "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums "
+    "reversals periods_of explanations invoices invoice_numbers open_invoices payments paid_invoices payee_terms rates"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",
@@ -342,6 +343,11 @@ ID_PREFIXES = {
     "register_webhook": "whk",
     "redact": "rdc",
     "give_rates": "rte",
+    "reverse": "rev",
+    "set_correction_rule": "cor",
+    "reconcile": "rcn",
+    "record_invoice": "inv",
+    "record_payment": "pay",
 }
 
 

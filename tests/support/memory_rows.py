@@ -7,8 +7,11 @@ from typing import Any
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
-    "signing_keys redactions rates"
+    "signing_keys redactions reconciliations run_outcomes corrections correction_rules correction_sums reversals "
+    "periods explanations invoices payments invoice_payments payee_terms rates"
 ).split()
+REMEMBERED = ("reversible",)
+"""What the fold remembers beside the rows of tables."""
 
 
 class MemoryRows:
@@ -61,9 +64,22 @@ class MemoryStore:
     signing_keys: MemoryRows
     redactions: MemoryRows
     rates: MemoryRows
+    corrections: MemoryRows
+    correction_rules: MemoryRows
+    correction_sums: MemoryRows
+    reversals: MemoryRows
+    reversible: MemoryRows
+    periods: MemoryRows
+    explanations: MemoryRows
+    reconciliations: MemoryRows
+    run_outcomes: MemoryRows
+    invoices: MemoryRows
+    payments: MemoryRows
+    invoice_payments: MemoryRows
+    payee_terms: MemoryRows
 
     def __init__(self) -> None:
-        for name in TABLES:
+        for name in (*TABLES, *REMEMBERED):
             setattr(self, name, MemoryRows())
 
     def all_authorizations(self) -> Any:

@@ -58,6 +58,7 @@ def heading(statement: Statement) -> dict[str, Any]:
             "size": checkpoint.size,
             "root": checkpoint.root.hex(),
             "signed_at": moment_text(checkpoint.signed_at),
+            "origin": checkpoint.origin,
         },
     }
 
@@ -76,6 +77,7 @@ def line_shown(line: Line, digits: Mapping[str, int]) -> dict[str, Any]:
         "day": line.day.isoformat(),
         "effective_at": moment_text(line.effective_at),
         "recorded_at": moment_text(line.recorded_at),
+        "meant_for": None if line.meant_for is None else moment_text(line.meant_for),
         "authorization": line.authorization,
         "agent": line.agent,
         "run": line.run,
@@ -87,8 +89,8 @@ def line_shown(line: Line, digits: Mapping[str, int]) -> dict[str, Any]:
         "approvals": line.approvals,
         "approved_by": line.approved_by,
         "flags": line.flags,
-        "corrects": _link(line.corrects),
-        "corrected_by": [_link(link) for link in line.corrected_by],
+        "corrects": None if line.corrects is None else _link(line.corrects, digits),
+        "corrected_by": [_link(link, digits) for link in line.corrected_by],
         "other_account": line.other_account,
         "cost": _amount(line.cost, line.currency, digits),
         "amount": _amount(line.amount, line.currency, digits),
@@ -137,8 +139,16 @@ def _subtotals(subtotals: Subtotals, name: str, digits: Mapping[str, int]) -> li
     ]
 
 
-def _link(link: Link | None) -> dict[str, Any] | None:
-    return None if link is None else {"log_index": link.log_index, "day": link.day.isoformat()}
+def _link(link: Link, digits: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "log_index": link.log_index,
+        "day": link.day.isoformat(),
+        "kind": link.kind,
+        "budget": link.budget,
+        "category": link.category,
+        "payee": link.payee,
+        "cost": _amount(link.cost, link.currency, digits),
+    }
 
 
 def _amount(atoms: int, currency: str, digits: Mapping[str, int]) -> dict[str, str]:

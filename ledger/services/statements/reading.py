@@ -19,10 +19,10 @@ from ledger.core.canonical import parse
 from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
 from ledger.core.period import Period
-from ledger.core.spend_line import SPEND_KINDS, SpendLine
-from ledger.core.statement import BUDGET, PAYEE, HoldLine, Line, Link
+from ledger.core.spend_line import ADJUSTMENT, SPEND_KINDS, SpendLine
+from ledger.core.statement import BUDGET, PAYEE, REVERSAL, HoldLine, Line, Link
 from ledger.core.windows import date_at, day_start
-from ledger.storage import queries_authorizations, queries_holds, queries_postings, queries_spend
+from ledger.storage import queries_authorizations, queries_corrections, queries_holds, queries_postings, queries_spend
 from ledger.storage.queries_holds import HoldThen, OpenHold
 from ledger.storage.queries_postings import EffectivePosting
 from ledger.storage.queries_spend import LineScope, Place
@@ -117,13 +117,17 @@ class Dresser:
     def dress(self, connection: Connection, page: Sequence[Measured]) -> Iterator[Line]:
         """The lines of a page."""
         book_id, size = self._reach.book_id, self._reach.size
-        corrections: dict[int, list[tuple[int, int]]] = {}
-        corrected: dict[int, SpendLine] = {}
+        corrections: dict[int, list[SpendLine]] = {}
+        corrected: dict[int, list[SpendLine]] = {}
+        reversing: set[int] = set()
         if self._has_corrections:
-            named = {one.line.authorization_id for one in page if one.line.authorization_id is not None}
-            corrections = queries_spend.corrections_of(connection, book_id, named, size=size) if named else {}
+            here = {one.line.log_index for one in page}
+            corrections = queries_spend.corrections_of(connection, book_id, here, size=size)
             wanted = {one.line.corrects for one in page if one.line.corrects is not None}
-            corrected = queries_spend.lines_at(connection, book_id, wanted) if wanted else {}
+            corrected = queries_spend.corrected_lines(connection, book_id, wanted) if wanted else {}
+            correcting = {one.line.log_index for one in page if one.line.corrects is not None}
+            correcting |= {line.log_index for lines in corrections.values() for line in lines}
+            reversing = queries_corrections.reversing(connection, book_id, correcting) if correcting else set()
         approvals = {approval for one in page if one.line.approvals for approval in one.line.approvals.split(" ")}
         granted = queries_spend.granters(connection, book_id, approvals) if approvals else {}
         for one in page:
@@ -132,23 +136,53 @@ class Dresser:
             yield self._line(
                 one,
                 granted,
-                None if source is None else Link(source.log_index, self._links.of(source.effective_at)),
-                tuple(Link(index, self._links.of(moment)) for index, moment in corrections.get(line.log_index, ())),
+                None if source is None else self._link(_beside(line, source), reversing),
+                self._corrected_by(line, corrections.get(line.log_index, ()), reversing),
+                REVERSAL if line.log_index in reversing else line.kind,
             )
 
+    def _corrected_by(self, line: SpendLine, found: Sequence[SpendLine], reversing: set[int]) -> tuple[Link, ...]:
+        """A link to each record that corrects the one of this line."""
+        records: dict[int, list[SpendLine]] = {}
+        for correction in found:
+            records.setdefault(correction.log_index, []).append(correction)
+        return tuple(self._link(_beside(line, lines), reversing) for lines in records.values())
+
+    def _link(self, line: SpendLine, reversing: set[int]) -> Link:
+        return Link(
+            line.log_index, self._links.of(line.effective_at), REVERSAL if line.log_index in reversing else line.kind,
+            line.budget, line.category, line.payee, line.currency, line.amount,
+        )  # fmt: skip
+
     def _line(
-        self, one: Measured, granted: dict[str, list[str]], corrects: Link | None, corrected_by: tuple[Link, ...]
+        self,
+        one: Measured,
+        granted: dict[str, list[str]],
+        corrects: Link | None,
+        corrected_by: tuple[Link, ...],
+        kind: str,
     ) -> Line:
         line = one.line
         approvals = tuple(line.approvals.split(" ")) if line.approvals else ()
         persons = dict.fromkeys(person for approval in approvals for person in granted.get(approval, ()))
         labels = tuple((name, value) for name, value in parse(line.labels.encode())) if line.labels else ()
         return Line(
-            line.log_index, line.position, line.kind, self._days.of(line.effective_at), line.effective_at,
+            line.log_index, line.position, kind, self._days.of(line.effective_at), line.effective_at,
             line.recorded_at, line.authorization_id, line.agent, line.run, line.budget, line.category, line.payee,
             line.resource, labels, approvals, tuple(persons), tuple(flag_names(line.flags)), corrects, corrected_by,
-            one.other_account, line.currency, one.cost, one.amount,
+            one.other_account, line.currency, one.cost, one.amount, meant_for=line.meant_for,
         )  # fmt: skip
+
+
+def _beside(line: SpendLine, others: Sequence[SpendLine]) -> SpendLine:
+    """Of the lines of another record, the one that belongs to this line: about the same, else the first. A reversal has
+    the sides of its transfers the other way round, so places in the record tell nothing."""
+    about = _about(line)
+    return next((other for other in others if _about(other) == about), others[0])
+
+
+def _about(line: SpendLine) -> tuple[str | None, ...]:
+    return line.currency, line.budget, line.category, line.payee
 
 
 class LineReader:
@@ -264,11 +298,15 @@ class PostingReader:
         rows = queries_authorizations.authorizations_at(
             connection, book_id, {subject for subject in asked if subject.startswith("auth_")}
         )
+        adjusted = {posting.log_index for posting, _ in page if posting.kind == ADJUSTMENT} - known.keys()
+        adjustments = queries_spend.corrected_lines(connection, book_id, adjusted) if adjusted else {}
         made = []
         for posting, account in page:
             line = known.get(posting.log_index)
             if line is None:
                 line = _of_posting(book_id, posting, account, rows.get(posting.subject))
+                if posting.log_index in adjustments:
+                    line = line._replace(corrects=adjustments[posting.log_index][0].corrects)
             placed = line._replace(position=posting.position, currency=account.currency)
             made.append(Measured(placed, posting.amount, posting.amount, posting.other_account))
         return made

@@ -13,10 +13,12 @@ from ledger.core.money import format_atoms
 from ledger.core.statement import (
     DEBITS,
     OWED,
+    REVERSAL,
     SPENT,
     UNSPENT,
     HoldLine,
     Line,
+    Link,
     Statement,
     Subtotals,
     Totals,
@@ -72,8 +74,13 @@ def _line(line: Line, digits: Mapping[str, int]) -> str:
     scale = digits[line.currency]
     notes = [*line.flags]
     if line.corrects is not None:
-        notes.append(f"corrects {line.corrects.log_index} of {line.corrects.day.isoformat()}")
-    notes += [f"corrected by {link.log_index} of {link.day.isoformat()}" for link in line.corrected_by]
+        notes.append(_corrects(line.kind, line.corrects, digits))
+    notes += [
+        f"{'reversed' if link.kind == REVERSAL else 'corrected'} by {link.log_index} of {link.day.isoformat()}"
+        for link in line.corrected_by
+    ]
+    if line.meant_for is not None:
+        notes.append(f"meant for {moment_text(line.meant_for)[:10]}")
     if line.is_backdated:
         notes.append(f"recorded {moment_text(line.recorded_at)[:10]}")
     names = (line.agent, line.category, line.payee, line.resource, line.other_account)
@@ -87,6 +94,14 @@ def _line(line: Line, digits: Mapping[str, int]) -> str:
         line.currency,
     )
     return f"{row}  [{', '.join(notes)}]" if notes else row
+
+
+def _corrects(kind: str, link: Link, digits: Mapping[str, int]) -> str:
+    """Which line it corrects: where and of which day, what that was for, and what it cost."""
+    verb = "reverses" if kind == REVERSAL else "corrects"
+    what = " ".join(name for name in (link.category, link.payee) if name) or link.budget
+    cost = f"{format_atoms(link.cost, digits[link.currency])} {link.currency}"
+    return f"{verb} {link.log_index} of {link.day.isoformat()}: {f'{what} ' if what else ''}{cost}"
 
 
 def _hold(hold: HoldLine, digits: Mapping[str, int]) -> str:
