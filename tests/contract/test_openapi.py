@@ -70,6 +70,7 @@ POLICY = {
     "currency": "USD",
     "limits": [{"id": "day", "per": "day", "max": "5.00"}],
 }
+RATE = {"base": "EUR", "quote": "USD", "rate": "1.0842", "valid_from": "2026-11-27"}
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -137,6 +138,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
+    ("post", "/v1/rates"): ("finance", RATE, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
