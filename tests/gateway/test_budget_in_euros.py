@@ -44,7 +44,7 @@ def test_a_call_needs_a_rate_and_is_spent_in_euros(world: GatewayWorld) -> None:
     key = euro_key(world, "paris", "5.00")
     body = chat("hello [[fake out=20]]", max_tokens=50)
     denied = world.office.send("POST", CHAT, body, key=key)
-    assert (denied.status, error_of(denied)["code"]) == (403, "no_rate")
+    assert (denied.status, error_of(denied.body)["code"]) == (403, "no_rate")
     give_rate(world)
     before = len(world.provider.bill()["lines"])
     answer = world.office.send("POST", CHAT, body, key=key)
