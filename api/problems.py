@@ -70,7 +70,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.UNKNOWN_CATEGORY: Row(422, "Unknown category", "Use a category of this book; an admin can add one."),
     Status.UNKNOWN_PAYEE: Row(422, "Unknown payee", "Use a payee of this book; an admin can add one."),
     Status.UNKNOWN_RUN: Row(422, "Unknown run", "Open the run with POST /v1/runs first."),
-    Status.CURRENCY_MISMATCH: Row(422, "Currency mismatch", "Use the currency of the budget or hold."),
+    Status.CURRENCY_MISMATCH: Row(
+        422, "Currency mismatch", "Use the currency that was asked; a unit that is not money has no rates."
+    ),
     Status.EFFECTIVE_AT_INVALID: Row(
         422,
         "Effective date not allowed",
@@ -82,8 +84,13 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.DELEGATION_INVALID: Row(
         422, "Delegation invalid", "Name another person as the receiver, and an end within 90 days of the start."
     ),
+    Status.RATE_INVALID: Row(422, "Rate invalid", "Change the rate as detail says; none was recorded."),
+    Status.RATE_NEEDED: Row(409, "No rate", "Give a rate for the day first, or use the budget's currency."),
     Status.RECONCILIATION_INVALID: Row(
         422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
+    ),
+    Status.INVOICE_UNBALANCED: Row(
+        422, "Invoice does not add up", "Make the total what lines and taxes add up to, less credits."
     ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(
@@ -97,6 +104,10 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         422, "Role and principal do not fit", "Give role agent with an agent, any other role with a person."
     ),
     Status.NAME_TAKEN: Row(409, "Name taken", "Choose another name; names are never used again."),
+    Status.NUMBER_TAKEN: Row(409, "Invoice recorded already", "Look at the invoice that has this number."),
+    Status.PAYMENT_TOO_LARGE: Row(
+        409, "Payment too large", "Pay at most what is open, or say what becomes of the rest."
+    ),
     Status.WRONG_STATE: Row(409, "Wrong state", "Look at the current state before asking again."),
     Status.REFUND_TOO_LARGE: Row(409, "Refund too large", "Refund at most what was settled and not yet refunded."),
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),
@@ -172,6 +183,7 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.CANNOT_BOUND: Row(
         403, "Denied: cannot bound", "Leave out what cannot be bounded, or have a policy set a ceiling for it."
     ),
+    Status.NO_RATE: Row(403, "Denied: no rate", "Have finance give a rate, or ask in the budget's currency."),
     Status.INSUFFICIENT_BUDGET: Row(
         403, "Denied: insufficient budget", "Ask for less, or have more allocated to the budget."
     ),

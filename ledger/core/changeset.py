@@ -18,9 +18,11 @@ from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -72,7 +74,7 @@ AUTHORIZATIONS: Final = _spec(
     Authorization,
     "id",
     "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits "
-    "portions changed_index metering repriced",
+    "portions changed_index metering repriced exchange",
 )
 RUNS: Final = _spec("runs", PROJECTION, Run, "name")
 RUN_TOTALS: Final = _spec(
@@ -101,6 +103,7 @@ COUNTERS: Final = _spec(
 APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_at expires_at decided_at changed_index")
 VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
+RATES: Final = _spec("rates", PROJECTION, Rate, "pair day", "rate source max_age_days changed_index")
 REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
 CORRECTIONS: Final = _spec("corrections", PROJECTION, Correction, "id", "state decided_at decided_by changed_index")
 CORRECTION_RULES: Final = _spec("correction_rules", PROJECTION, CorrectionRule, "currency", "above changed_index")
@@ -123,12 +126,17 @@ EXPLANATIONS: Final = _spec(
 )
 RECONCILIATIONS: Final = _spec("reconciliations", PROJECTION, Reconciliation, "id")
 RUN_OUTCOMES: Final = _spec("run_outcomes", PROJECTION, RunOutcome, "run created_index")
+INVOICES: Final = _spec("invoices", PROJECTION, Invoice, "id", "paid state changed_index")
+PAYMENTS: Final = _spec("payments", PROJECTION, Payment, "id", "state changed_index")
+INVOICE_PAYMENTS: Final = _spec("invoice_payments", PROJECTION, InvoicePayment, "payment invoice")
+PAYEE_TERMS: Final = _spec("payee_terms", PROJECTION, PayeeTerms, "payee", "turns changed_index")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
     POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RECONCILIATIONS, RUN_OUTCOMES,
-    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS,
+    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS, INVOICES, PAYMENTS,
+    INVOICE_PAYMENTS, PAYEE_TERMS, RATES,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -147,7 +155,7 @@ _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
         "renewals", "redactions", "corrections", "correction_rules", "correction_sums", "reversals",
-        "periods", "periods_of", "explanations",
+        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices", "rates",
     )
 )  # fmt: skip
 

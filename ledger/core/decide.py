@@ -14,8 +14,11 @@ from ledger.core import (
     command_budgets,
     command_closing,
     command_corrections,
+    command_history,
     command_outcomes,
+    command_payables,
     command_policies,
+    command_rates,
     command_reconciliations,
     command_redactions,
     command_signing,
@@ -28,11 +31,16 @@ from ledger.core import deciding_budgets as budgets
 from ledger.core import deciding_closing as closing
 from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
+from ledger.core import deciding_extensions as extensions
 from ledger.core import deciding_finance as finance
+from ledger.core import deciding_history as history
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_outcomes as outcomes_of_runs
+from ledger.core import deciding_payables as payables
+from ledger.core import deciding_payments as payments
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_rates as rates
 from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
@@ -60,7 +68,7 @@ def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
 DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Authorize: authorizations.authorize,
     commands_.Settle: holds.settle,
-    commands_.Extend: holds.extend,
+    commands_.Extend: extensions.extend,
     commands_.Release: holds.release,
     commands_.MarkUnknown: unknown.mark_unknown,
     commands_.ExpireDue: _expire_due,
@@ -98,6 +106,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_rates.GiveRates: rates.give_rates,
     command_corrections.Reverse: reversals.reverse,
     command_corrections.SetCorrectionRule: corrections.set_correction_rule,
     command_corrections.ApproveCorrection: corrections.approve_correction,
@@ -108,6 +117,12 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_closing.ApproveReopening: closing.approve_reopening,
     command_closing.Explain: closing.explain,
     command_reconciliations.Reconcile: reconciliations.reconcile,
+    command_history.TakeOver: history.take_over,
+    command_payables.RecordInvoice: payables.record_invoice,
+    command_payables.VoidInvoice: payables.void_invoice,
+    command_payables.SetPayee: payables.set_payee,
+    command_payables.RecordPayment: payments.record_payment,
+    command_payables.ReversePayment: payments.reverse_payment,
 }
 
 
@@ -168,6 +183,8 @@ def tidy(snapshot: Snapshot) -> None:
     snapshot.due, snapshot.due_renewals = [], []
     snapshot.idempotency.clear()
     snapshot.open_children.clear()
+    snapshot.open_invoices.clear()
+    snapshot.invoice_numbers.clear()
     forgot = [known.trim() for known in snapshot.known()]
     if len(snapshot.plans) > CACHE_ENTRIES or len(snapshot.compiled) > CACHE_ENTRIES:
         snapshot.plans.clear()

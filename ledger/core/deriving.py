@@ -55,6 +55,7 @@ SUBJECT_FIELDS: Final = {
     "policy_retirement": "policy",
     "run_denial": "run",
     "redaction": "redaction",
+    "rate": "rate",
     "correction_rule": "currency",
     "correction_requested": "correction",
     "correction_refused": "correction",
@@ -65,6 +66,12 @@ SUBJECT_FIELDS: Final = {
     "explanation": "authorization",
     "reconciliation": "reconciliation",
     "outcome": "run",
+    "invoice": "invoice",
+    "invoice_void": "invoice",
+    "payment": "payment",
+    "payment_reversal": "payment",
+    "payee_terms": "payee",
+    "history": "history",
 }
 """Kind of record to the field of its body that names what it is about."""
 

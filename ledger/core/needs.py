@@ -27,14 +27,21 @@ class Needs:
         "delegations_to",
         "explanations",
         "idempotency",
+        "invoice_numbers",
+        "invoices",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "open_invoices",
+        "paid_invoices",
+        "payee_terms",
+        "payments",
         "periods_of",
         "persons",
         "policies",
         "policy_versions",
+        "rates",
         "redactions",
         "renewals",
         "reversals",
@@ -75,6 +82,7 @@ class Needs:
         self.renewals: set[str] = set()
         self.open_children: set[str] = set()
         self.bodies: set[int] = set()
+        self.rates: set[tuple[str, int]] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
         self.corrections: set[str] = set()
@@ -83,6 +91,12 @@ class Needs:
         self.reversals: set[int] = set()
         self.periods_of: set[str] = set()
         self.explanations: set[str] = set()
+        self.invoices: set[str] = set()
+        self.invoice_numbers: set[tuple[str, str]] = set()
+        self.open_invoices: set[tuple[str, str]] = set()
+        self.payments: set[str] = set()
+        self.paid_invoices: set[str] = set()
+        self.payee_terms: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

@@ -47,13 +47,16 @@ class Status(Enum):
     UNKNOWN_PAYEE = "unknown_payee"
     UNKNOWN_RUN = "unknown_run"
     CURRENCY_MISMATCH = "currency_mismatch"
+    RATE_INVALID = "rate_invalid"
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
     DELEGATION_INVALID = "delegation_invalid"
     RECONCILIATION_INVALID = "reconciliation_invalid"
+    INVOICE_UNBALANCED = "invoice_unbalanced"
     TREE_TOO_DEEP = "tree_too_deep"
     RECORD_NOT_CORRECTABLE = "record_not_correctable"
     # The state it is in.
     NAME_TAKEN = "name_taken"
+    NUMBER_TAKEN = "number_taken"
     WRONG_STATE = "wrong_state"
     TTL_TOO_LONG = "ttl_too_long"
     TOO_MANY_SPLITS = "too_many_splits"
@@ -67,6 +70,7 @@ class Status(Enum):
     PERIOD_OUT_OF_ORDER = "period_out_of_order"
     PERIOD_CHANGED = "period_changed"
     CHECKS_FAILED = "checks_failed"
+    PAYMENT_TOO_LARGE = "payment_too_large"
     POLICY_INVALID = "policy_invalid"
     POLICY_CHANGED = "policy_changed"
     POLICY_UNCHANGED = "policy_unchanged"
@@ -75,6 +79,7 @@ class Status(Enum):
     ALREADY_VOTED = "already_voted"
     APPROVAL_MISMATCH = "approval_mismatch"
     BUDGET_IN_USE = "budget_in_use"
+    RATE_NEEDED = "rate_needed"
     INSUFFICIENT_AVAILABLE = "insufficient_available"
     BALANCE_OVERFLOW = "balance_overflow"
     # Denied, on record.
@@ -87,6 +92,7 @@ class Status(Enum):
     # Denied because whoever would spend cannot say how much, on record.
     PRICE_UNKNOWN = "price_unknown"
     CANNOT_BOUND = "cannot_bound"
+    NO_RATE = "no_rate"
     # Denied by a policy, on record.
     POLICY_ERROR = "policy_error"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
@@ -131,6 +137,7 @@ DENIALS = frozenset(
         Status.RUN_NOT_PERMITTED,
         Status.PRICE_UNKNOWN,
         Status.CANNOT_BOUND,
+        Status.NO_RATE,
         Status.POLICY_ERROR,
         Status.CATEGORY_NOT_ALLOWED,
         Status.PAYEE_NOT_ALLOWED,

@@ -10,7 +10,10 @@ from ledger.core.book import Book
 from ledger.core.changeset import row_of
 from ledger.core.projecting_record import Progress
 
-PLAIN: Final = ("size", "recorded_at", "account_count", "frozen", "open_children", "meters", "months", "begun")
+PLAIN: Final = (
+    "size", "recorded_at", "account_count", "frozen", "open_children", "meters", "months", "begun", "payable",
+    "numbers",
+)  # fmt: skip
 """Kept as they are."""
 CONVERTED: Final = ("book", "adjusted", "bindings", "votes", "signing_key")
 """Kept by row, or by the keys of their rows."""

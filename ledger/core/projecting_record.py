@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
-from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify
+from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify, payable_name
 from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Name, Unit
@@ -26,12 +26,14 @@ from ledger.core.invariants import (
     explains_overdraft,
     shown,
 )
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -115,7 +117,17 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
+    def invoices(self) -> Rows[str, Invoice]: ...
+    @property
+    def payments(self) -> Rows[str, Payment]: ...
+    @property
+    def invoice_payments(self) -> Rows[tuple[str, str], InvoicePayment]: ...
+    @property
+    def payee_terms(self) -> Rows[str, PayeeTerms]: ...
+    @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def rates(self) -> Rows[tuple[str, int], Rate]: ...
     @property
     def corrections(self) -> Rows[str, Correction]: ...
     @property
@@ -146,7 +158,8 @@ class Progress:
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
     ``signing_key`` is the one that signs checkpoints now; ``months`` names the rows of periods, in order; ``begun`` has
     the first record that was written in each month but the first, and ``month_until`` is when the month of the last
-    record is over.
+    record is over; ``payable`` are the invoices of "payee currency" that can be paid, by id, with when they are due,
+    and ``numbers`` the "payee number" of those that are not void, with their id.
 
     Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
@@ -171,6 +184,8 @@ class Progress:
         self.months: list[str] = []
         self.begun: dict[str, int] = {}
         self.month_until = 0
+        self.payable: dict[str, dict[str, list[int]]] = {}
+        self.numbers: dict[str, str] = {}
         self.decides = True
         self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
@@ -313,6 +328,16 @@ class Record:
         """A category or a payee is known from the first record that names it."""
         if self.store.names.get((kind, name)) is None:
             self.store.names.add((kind, name), Name(self.fold.book_id, kind, name, self.index))
+
+
+def credited(record: Record, row: Authorization, payee: str) -> str:
+    """The account that what an authorization or charge costs is credited to: what is owed, or credit that was paid for
+    before, where the payee was prepaid when the authorization or charge was made."""
+    terms = record.store.payee_terms.get(payee)
+    prepaid = False
+    for turn in () if terms is None else terms.turns.split(" "):
+        prepaid ^= int(turn) < row.created_index
+    return f"assets:prepaid:{payee}" if prepaid else payable_name(payee)
 
 
 def run_of_key(record: Record) -> str | None:

@@ -16,6 +16,7 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
 _CLOSING: Final = frozenset((FINANCE, ADMIN))
+_BOOKKEEPERS: Final = frozenset((FINANCE, ADMIN))
 APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
 """Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
@@ -33,11 +34,18 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "refund": _FINANCE_ONLY,
     "reprice": frozenset((FINANCE, ADMIN)),
     "adjust": _FINANCE_ONLY,
+    "give_rates": frozenset((FINANCE, ADMIN)),
     "reverse": _FINANCE_ONLY,
     "set_correction_rule": _ADMIN_ONLY,
     "approve_correction": APPROVING_ROLES,
     "refuse_correction": APPROVING_ROLES,
     "withdraw_correction": frozenset((FINANCE, ADMIN)),
+    "record_invoice": _BOOKKEEPERS,
+    "void_invoice": _BOOKKEEPERS,
+    "record_payment": _BOOKKEEPERS,
+    "reverse_payment": _BOOKKEEPERS,
+    "set_payee": _BOOKKEEPERS,
+    "take_over": _BOOKKEEPERS,
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,

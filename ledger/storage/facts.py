@@ -6,7 +6,7 @@ whatever the number of keys; every key that was asked for ends up in the snapsho
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ledger.core import changeset, ids
 from ledger.core.account import Account
@@ -15,7 +15,6 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
-from ledger.core.changeset import TableSpec
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
@@ -23,24 +22,16 @@ from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.core.webhook import Webhook
-
-Row = tuple[Any, ...]
-
-
-class Lookup(NamedTuple):
-    """How one kind of need is read: the table, and the columns that a key names (several: any of them fits).
-    ``many`` says that a key may have several rows."""
-
-    need: str
-    table: TableSpec
-    keys: tuple[tuple[str, ...], ...]
-    many: bool = False
-
+from ledger.storage import facts_payables
+from ledger.storage.lookup import Lookup as Lookup
+from ledger.storage.lookup import Row as Row
+from ledger.storage.lookup import put_found as _put
 
 _BY_NAME_OR_ID: Final = (("name",), ("id",))
 
@@ -73,6 +64,7 @@ LOOKUPS: Final = (
     Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
+    Lookup("rates", changeset.RATES, (("pair", "day"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
     Lookup("corrections", changeset.CORRECTIONS, (("id",),)),
     Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
@@ -80,6 +72,7 @@ LOOKUPS: Final = (
     Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
     Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
     Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
+    *facts_payables.LOOKUPS,
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -114,11 +107,6 @@ class Opening:
     head: Head | None
     clock_us: int
     facts: Facts
-
-
-def _put(known: Known[Any, Any], wanted: set[Any], found: dict[Any, Any]) -> None:
-    for key in wanted:
-        known.put(key, found.get(key))
 
 
 def _put_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
@@ -286,6 +274,10 @@ def _put_redactions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.redactions, facts.needs.redactions, {(row[1], row[2]): Redaction(*row) for row in rows})
 
 
+def _put_rates(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.rates, facts.needs.rates, {(row[1], row[2]): Rate(*row) for row in rows})
+
+
 def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     # That it is there, and nothing of what it says.
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
@@ -364,6 +356,8 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "open_children": _put_open_children,
     "bodies": _put_bodies,
     "redactions": _put_redactions,
+    **facts_payables.PUT,
+    "rates": _put_rates,
     "texts": _put_texts,
     "corrections": _put_corrections,
     "correction_rules": _put_correction_rules,

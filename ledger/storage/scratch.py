@@ -23,9 +23,11 @@ from ledger.core.changeset import TableSpec, row_of
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -193,7 +195,12 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.invoices: ScratchRows[str, Invoice] = rows(changeset.INVOICES)
+        self.payments: ScratchRows[str, Payment] = rows(changeset.PAYMENTS)
+        self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
+        self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
+        self.rates: ScratchRows[tuple[str, int], Rate] = rows(changeset.RATES)
         self.corrections: ScratchRows[str, Correction] = rows(changeset.CORRECTIONS)
         self.correction_rules: ScratchRows[str, CorrectionRule] = rows(changeset.CORRECTION_RULES)
         self.correction_sums: ScratchRows[tuple[str, str], CorrectionSum] = rows(changeset.CORRECTION_SUMS)
@@ -222,7 +229,8 @@ class Scratch:
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
             self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
             self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
-            self.explanations,
+            self.explanations, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
+            self.rates,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

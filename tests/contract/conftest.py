@@ -12,6 +12,19 @@ from tests.support.clients import Office, authorization, usd
 from tests.support.databases import sqlite_url
 from tests.support.server import OpenBook, ServerProcess, open_book, verified
 
+INVOICE = {
+    "payee": "openai", "number": "INV-1", "currency": "USD", "issued_on": "2026-12-01", "period": "2026-11",
+    "lines": [{"amount": "2.00", "category": "inference"}], "taxes": [{"name": "VAT", "amount": "0.40", "rate": "20"}],
+    "total": "2.40",
+}  # fmt: skip
+HISTORY = {
+    "idempotency_key": "row-1", "amount": usd("1.00"), "category": "inference", "payee": "openai",
+    "effective_at": "2026-11-01", "resource": "gpt-4", "labels": {"team": "search"}, "metering": {"input_tokens": "12"},
+}  # fmt: skip
+PAYMENT = {
+    "payee": "openai", "from": "assets:bank", "amount": usd("0.01"), "invoices": [], "rest": "prepayment",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Served:
@@ -79,8 +92,15 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         },
         key=keys["finance"],
     )  # fmt: skip
+    invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
+    payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
+    office.make("/v1/correction-rules", {"currency": "EUR", "above": "0.00"})
     known = {
+        "correction": waiting_correction(office, keys["finance"]),
         "reconciliation": reconciled["id"],
+        "invoice": invoice["id"],
+        "payment": payment["id"],
+        "payee": "openai",
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
         "policy": "versioned",
@@ -98,6 +118,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "index": "1",
         "size": str(checkpoint["size"]),
         "period": last_month(office, keys["finance"]),
+        "report": "trial-balance",
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
 
@@ -114,6 +135,13 @@ def waiting_approval(office: Office, key: str) -> str:
     """The id of a new approval that people may decide."""
     asked = authorization("1.00", payee="asked-about", accept_pending=True)
     return str(office.send("POST", "/v1/authorizations", asked, key=key).json["approvals"][0]["id"])
+
+
+def waiting_correction(office: Office, key: str) -> str:
+    """The id of a new correction that a second person may decide."""
+    moved = {"debit": "expenses:search", "credit": "expenses:inference", "amount": {"amount": "1", "currency": "EUR"}}
+    asked = {"transfers": [moved], "reason": "booked on the wrong category"}
+    return str(office.send("POST", "/v1/adjustments", asked, key=key).json["id"])
 
 
 def _other_book(server: ServerProcess, book: OpenBook) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
 import pytest
 
@@ -10,9 +12,16 @@ from api.problems import STATUS_ROWS
 from ledger.core import command as commands
 from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
+from ledger.core.command_rates import GivenRate
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core import status_cases, status_cases_closing, status_cases_control, status_cases_runs
+from tests.core import (
+    status_cases,
+    status_cases_closing,
+    status_cases_control,
+    status_cases_payables,
+    status_cases_runs,
+)
 from tests.support.documents import table_under
 from tests.support.policed import Policed, limit
 from tests.support.worlds import World
@@ -21,14 +30,10 @@ ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
-ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE | status_cases_closing.ALONE
-BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH | status_cases_closing.BOTH
-NEVER_BOTH = (
-    status_cases.NEVER_BOTH
-    | status_cases_control.NEVER_BOTH
-    | status_cases_runs.NEVER_BOTH
-    | status_cases_closing.NEVER_BOTH
-)
+CASES = (status_cases, status_cases_control, status_cases_runs, status_cases_closing, status_cases_payables)
+ALONE = reduce(or_, (module.ALONE for module in CASES))
+BOTH = reduce(or_, (module.BOTH for module in CASES))
+NEVER_BOTH = reduce(or_, (module.NEVER_BOTH for module in CASES))
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
@@ -96,6 +101,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "release": {"authorization": "HOLD"},
     "mark_unknown": {"authorization": "KEPT"},
     "open_run": {"name": "run-1", "agent": "crawler"},
+    "report_outcome": {"run": "RUN", "success": True},
     "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
     "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
     "reprice": {
@@ -113,6 +119,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "approve_correction": {"correction": "CORRECTION"},
     "refuse_correction": {"correction": "CORRECTION"},
     "withdraw_correction": {"correction": "OWN CORRECTION"},
+    **status_cases_payables.FIELDS,
     "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "create_agent": {"name": "new", "kind": "agent"},
@@ -127,12 +134,25 @@ FIELDS: dict[str, dict[str, object]] = {
     "close_budget": {"budget": "research"},
     "freeze_budget": {"budget": "research", "frozen": True},
     "freeze_book": {"frozen": True},
+    "give_rates": {"rates": (GivenRate(base="EUR", quote="USD", rate="1.1", day=20_000),)},
     "define_unit": {"name": "tokens", "digits": 0},
     "add_name": {"kind": "payee", "name": "new"},
     "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "reconcile": {
+        "payee": "openai",
+        "currency": "USD",
+        "source": "csv",
+        "starts_at": 1,
+        "ends_at": 2,
+        "at_size": 1,
+        "lines": 0,
+        "matched": 0,
+        "ledger_total": 0,
+        "provider_total": "0",
+    },
     "close_period": {"period": "2026-10"},
     "request_reopening": {"period": "2026-10", "reason": "an invoice came late"},
     "approve_reopening": {"period": "2026-10"},
@@ -162,6 +182,10 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if written.get("texts") == "INTENT":
         asked = world.authorize(world.crawler, "1", intent="a ticket")
         written["texts"] = ((asked.log_index, "intent"),)
+    for name, making in (("invoice", "record_invoice"), ("payment", "record_payment")):
+        if written.get(name) == "MADE":
+            made = world.do(KINDS[making], world.finance, **FIELDS[making])
+            written[name] = (made.body or {})[name]
     if written.get("webhook") == "WEBHOOK":
         made = world.do(KINDS["register_webhook"], world.admin, **FIELDS["register_webhook"])
         written["webhook"] = (made.body or {})["webhook"]
@@ -174,6 +198,11 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if written.get("run") == "RUN":
+        assert world.do(commands.OpenRun, world.crawler, name="run-1").status is Status.DONE
+        written["run"] = "run-1"
+    if operation == "reconcile":
+        world.hold(world.crawler)
     if written.get("record") == "ADJUSTMENT":
         written["record"] = world.do(KINDS["adjust"], world.finance, **FIELDS["adjust"]).log_index
     if "correction" in written:

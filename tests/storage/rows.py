@@ -15,11 +15,13 @@ from ledger.core.changeset import Changeset, row_of, update_of
 from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -119,6 +121,7 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
         "run_outcomes": [RunOutcome(book_id, "run-42", 0, "crawler", True, 800_000, "agent:crawler", 1_000)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "rates": [Rate(book_id, "EUR/USD", 20_000, "1.0842", "ecb", 7, 0, 0)],
         "correction_rules": [
             CorrectionRule(book_id, "USD", 100, 0, 0),
             CorrectionRule(book_id, "tokens", None, 0, 0),
@@ -152,6 +155,40 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
                 book_id, numbered_id("rcn", 1), "openai", "USD", "csv", 1, 9, 0, 7, 5, 1, 2, False, "person:ada", 9, 0
             ),
         ],
+        "invoices": [
+            Invoice(
+                book_id,
+                numbered_id("inv", at),
+                "openai",
+                number,
+                "USD",
+                20_000,
+                20_030 - at,
+                19_990,
+                19_999,
+                50,
+                60,
+                paid,
+                state,
+                "[]",
+                at - 1,
+                0,
+            )
+            for at, number, paid, state in (
+                (1, "A", 0, "void"),
+                (2, "A", 20, "partly_paid"),
+                (3, "B", 60, "paid"),
+                (4, "C", 0, "open"),
+            )
+        ],
+        "payments": [
+            Payment(book_id, numbered_id("pay", 1), "openai", "assets:bank", "USD", 90, 4, 6, "made", 9, 0, 0),
+        ],
+        "invoice_payments": [
+            InvoicePayment(book_id, numbered_id("pay", 1), numbered_id("inv", at), amount, 0)
+            for at, amount in ((3, 60), (2, 20))
+        ],
+        "payee_terms": [PayeeTerms(book_id, "openai", "0", 0, 0)],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],

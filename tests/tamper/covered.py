@@ -68,6 +68,8 @@ _FREE: dict[str, tuple[str, str]] = {
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
     "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
+    "reconciliation": (_CHOSEN, "reconciliation"),
+    "rate": (_CHOSEN, "rate"),
     "secret": (_CHOSEN, "webhook_rotation"),
     "digest": ("whose key hashes to it is known to its holder alone", "key key_rotation"),
     "checks.#.#.#": ("what fails a check, named for readers; how many do is counted beside it", "period_close"),

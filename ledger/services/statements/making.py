@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from ledger.core.account import Account, available_name, held_name, payable_name
 from ledger.core.book import PAYEE as PAYEE_NAME
 from ledger.core.book import Book
+from ledger.core.invoice import prepaid_name
 from ledger.core.money import currency_digits
 from ledger.core.period import Period, parse_period
 from ledger.core.principal import KIND_AGENT
@@ -206,7 +207,8 @@ class Statements:
         name = scope.name
         if not queries_spend.name_is_known(connection, book_id, PAYEE_NAME, name, size=size):
             raise _missing(scope, size)
-        accounts = _accounts(connection, book_id, payable_name(name), size)
+        owed = _accounts(connection, book_id, payable_name(name), size)
+        accounts = (*owed, *_accounts(connection, book_id, prepaid_name(name), size))
         return _Found(scope, LineScope("payee", (name,)), accounts, -1, None, lambda hold: hold.row.payee == name)
 
     def _find_account(self, connection: Connection, book_id: int, scope: Scope, size: int) -> _Found:
