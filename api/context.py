@@ -33,6 +33,7 @@ from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
 from ledger.services.journal.making import Journals
 from ledger.services.lining import Lining
+from ledger.services.reports.making import Reports
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
 from ledger.storage import queries_log
@@ -108,6 +109,7 @@ class Context:
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
+        self.reports = Reports(engine, self.side, self.statements.liner)
         self.journals = Journals(engine, self.statements)
         self.closer = Closer(engine, self.statements, sources)
         self.closing = asyncio.Semaphore(CLOSING_MAX)

@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from api.edge_state import context_of
 from api.problems import ProblemError
-from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
-from api.rendering_closing import check_shown, closing_said, explanation_view, month_shown
+from api.reading import Cursor, Limit, answer, answer_page, cursor_parts, found, reading
+from api.rendering_closing import explanation_view
 from api.routes.answers import PROBLEMS
 from api.routes.views import redacted_view
 from api.schemas.periods import (
@@ -29,11 +29,12 @@ from api.schemas.periods import (
     ReopenRequest,
 )
 from api.writing import Writing, body_of, response_of, writing
-from ledger.core.canonical import canonical_bytes, parse
-from ledger.core.closing import CHECKS, CLOSED, Explanation, month_named
+from ledger.core.canonical import parse
+from ledger.core.closing import Explanation, accepted_said, month_named
 from ledger.core.command_closing import ApproveReopening, ClosePeriod, Explain, RequestReopening
 from ledger.core.statement import StatementBroken
-from ledger.services.closing import MonthSeen, months_seen
+from ledger.services.closing import closing_detail, month_seen, months_seen
+from ledger.services.closing_said import detail_found, month_said
 from ledger.services.lining import LinesUnavailable
 from ledger.services.tiling import ProofUnavailable
 from ledger.storage import queries_closing, queries_log, queries_texts
@@ -65,7 +66,7 @@ def list_periods(request: Request, limit: Limit = 50, cursor: Cursor = None) -> 
     left = [one for one in reversed(seen) if before is None or one.period.text < before]
     page = left[:limit]
     after = (page[-1].period.text,) if len(left) > limit else None
-    return answer_page(Page(page, after), lambda one: month_shown(one, now))
+    return answer_page(Page(page, after), lambda one: month_said(one, now))
 
 
 @router.get("/periods/{period}", response_model=PeriodDetail)
@@ -73,42 +74,19 @@ def get_period(request: Request, period: Month) -> Response:
     """One month with its checks and, where it is closed, the digests of its statements. The checks of a month that is
     open are made now: what they name stands in the way of closing it."""
     with reading(request, "read_all") as read:
-        now = read.context.sources.now_us()
-        seen = months_seen(read.connection, read.book_id, now)
-        named = found(next((one for one in seen if one.period.text == period), None), f"month {period} of this book")
-        shown = month_shown(named, now)
-        if named.state == CLOSED:
-            return answer(shown | _closing(read, named))
         book_id = read.book_id
+        now = read.context.sources.now_us()
+        seen = found(month_seen(read.connection, book_id, period, now), f"month {period} of this book")
+        index = seen.row.closed_index if seen.row is not None else None
+        if index is not None:
+            shown = month_said(seen, now) | closing_detail(read.connection, book_id, index)
+            redacted = queries_texts.redacted_at(read.connection, book_id, [index]).get(index)
+            return answer(shown | redacted_view(redacted))
     try:
         checks = context_of(request).closer.checks(book_id, period)
     except (LinesUnavailable, ProofUnavailable) as error:
         raise ProblemError("statement_unavailable", str(error)) from error
-    made = [check_shown(check) | {"accepted": False} for check in checks]
-    return answer(shown | {"checks": made, "statements": [], "statements_count": 0})
-
-
-def _closing(read: Reading, named: MonthSeen) -> dict[str, Any]:
-    """What the closing of a month found, with the reasons for what was accepted."""
-    index = named.row.closed_index if named.row is not None and named.row.closed_index is not None else -1
-    record = found(queries_log.record(read.connection, read.book_id, index), f"record {index}")
-    said = closing_said(parse(record.body))
-    evidence = queries_log.texts_at(read.connection, read.book_id, [index], "evidence").get(index)
-    reasons = parse(evidence.encode()) if evidence is not None else {}
-    accepted = said.pop("accepted")
-    checks = [
-        check
-        | {"accepted": check["name"] in accepted}
-        | ({"reason": reasons[check["name"]]} if check["name"] in accepted and check["name"] in reasons else {})
-        for check in said["checks"]
-    ]
-    redacted = queries_texts.redacted_at(read.connection, read.book_id, [index]).get(index)
-    return {
-        "checks": checks,
-        "statements": said["statements"],
-        "statements_count": said["statements_count"],
-        **redacted_view(redacted),
-    }
+    return answer(month_said(seen, now) | detail_found(checks))
 
 
 @router.post("/periods/{period}/close", response_model=PeriodClosedView)
@@ -118,8 +96,7 @@ async def close_period(
     """Close a month: its checks pass or are accepted, and the digests of its statements go on record. Nothing waits for
     it. What is found later for a day of the month counts for the first that is open then."""
     context = context_of(request)
-    accept = tuple(name for name in CHECKS if name in asked.accept)
-    evidence = canonical_bytes(dict(sorted(asked.accept.items()))).decode() if accept else None
+    accept, evidence = accepted_said({str(name): reason for name, reason in asked.accept.items()})
     command = ClosePeriod(**write.who, period=period, accept=accept, evidence=evidence)
     try:
         async with context.closing:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.schemas.answers import Log, MoneyAnswer, Redacted
 from api.schemas.fields import Moment, RequestModel, Text
@@ -33,15 +34,22 @@ class ReversalRequest(RequestModel):
 
 
 class CorrectionRuleRequest(RequestModel):
-    """From what amount on a correction needs a second person; with ``above`` null none does."""
+    """From what amount on a correction needs a second person; with ``never`` none does any more."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"currency": "USD", "above": "100.00"}]})
 
     currency: CurrencyCode
     above: DecimalText | None = Field(
-        description="More than this, alone and on one day, needs a second person. Zero: everything does."
+        default=None, description="More than this, alone and on one day, needs a second person. Zero: everything does."
     )
+    never: bool = Field(default=False, description="In place of above: nothing needs a second person any more.")
     reason: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> CorrectionRuleRequest:
+        if (self.above is None) != self.never:
+            raise PydanticCustomError("rule", 'Give either above, or "never": true')
+        return self
 
 
 class CorrectionDecisionRequest(RequestModel):

@@ -22,6 +22,8 @@ import httpx
 ATTEMPTS_MAX: Final = 5
 RETRY_SECONDS_MAX: Final = 5.0
 TIMEOUT_SECONDS: Final = 30.0
+DOWNLOAD_TIMEOUT_SECONDS: Final = 360.0
+"""For a file to begin: a long statement is set as a PDF, or made a workbook, before its first byte."""
 PAGE_ITEMS: Final = 200
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 """More than any answer to a verb has, unpacked."""
@@ -112,9 +114,10 @@ class Remote:
     def download(self, path: str, **query: str | int | bool) -> Iterator[Download]:
         """The bytes of an answer as they come, however many. Raises Refused or CannotAsk, also while they are read when
         the server ends before it is done."""
+        patient = httpx.Timeout(TIMEOUT_SECONDS, read=DOWNLOAD_TIMEOUT_SECONDS)
         for attempt in range(1, self._attempts_max + 1):
             try:
-                with self._client.stream("GET", path, params=query) as response:
+                with self._client.stream("GET", path, params=query, timeout=patient) as response:
                     if response.status_code < 400:
                         yield Download(response)
                         return

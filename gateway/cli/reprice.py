@@ -53,7 +53,8 @@ def command(
     recorded with it and the prices in FILE, shows the difference, asks, and records one adjustment for each call that
     names the old and the new price. What was recorded before is never edited. Run again, it corrects nothing twice.
 
-    The status is 0 when all is corrected or nothing was to be, 1 when a correction was refused.
+    The status is 0 when all is corrected or nothing was to be, 1 when a correction was refused. What is above the
+    book's rule for corrections waits for a second person, and is told apart (bursar corrections list).
 
     \b
     For example:
@@ -72,31 +73,47 @@ def command(
         if not as_json:
             _print(found)
         refused: list[tuple[Correction, str]] = []
+        waiting: list[str] = []
         agreed = bool(found.corrections) and not dry_run
         if agreed and not yes:
             agreed = click.confirm(f"Record {len(found.corrections)} corrections?")
         if agreed:
-            refused = _send(server, found.corrections, overrides.digest, reason)
-    done = len(found.corrections) - len(refused) if agreed else 0
+            refused, waiting = _send(server, found.corrections, overrides.digest, reason)
+    done = len(found.corrections) - len(refused) - len(waiting) if agreed else 0
     if as_json:
-        click.echo(json.dumps(_plain(found, done, refused), indent=2))
+        click.echo(json.dumps(_plain(found, done, refused, waiting), indent=2))
     else:
         for correction, why in refused:
             click.echo(f"refused  {correction.authorization}  {why}", err=True)
-        click.echo(f"{done} corrected, {len(refused)} refused." if agreed else "Nothing was changed.")
+        for reference in waiting:
+            click.echo(f"waiting  {reference}  for a second person")
+        pending = f", {len(waiting)} waiting for a second person" if waiting else ""
+        click.echo(f"{done} corrected{pending}, {len(refused)} refused." if agreed else "Nothing was changed.")
     if refused:
         sys.exit(1)
 
 
-def _send(server: Remote, corrections: Sequence[Correction], digest: str, reason: str) -> list[tuple[Correction, str]]:
-    """Record each correction; those that the server refused, with its words. One refusal does not stop the rest."""
-    refused = []
+def _send(
+    server: Remote, corrections: Sequence[Correction], digest: str, reason: str
+) -> tuple[list[tuple[Correction, str]], list[str]]:
+    """Record each correction; those that the server refused, with its words, and the ids of those that wait for a
+    second person. One refusal does not stop the rest."""
+    refused, waiting = [], []
     for correction in corrections:
         try:
-            server.post("/v1/reprices", correction.body(reason), idempotency_key=correction.idempotency_key(digest))
+            done = server.post(
+                "/v1/reprices", correction.body(reason), idempotency_key=correction.idempotency_key(digest)
+            )
         except Refused as error:
             refused.append((correction, error.message))
-    return refused
+            continue
+        if "operation" in done:
+            # A repeat is answered with what has become of it.
+            if done["state"] == "pending":
+                waiting.append(str(done["id"]))
+            elif done["state"] != "approved":
+                refused.append((correction, f"{done['id']} is {done['state']}: a second person was asked for it"))
+    return refused, waiting
 
 
 def _usd(atoms: int) -> str:
@@ -123,13 +140,16 @@ def _print(found: Survey) -> None:
         click.echo(f"{found.unpriced} of those to correct still have usage without a price.")
 
 
-def _plain(found: Survey, done: int, refused: Sequence[tuple[Correction, str]]) -> dict[str, Any]:
+def _plain(
+    found: Survey, done: int, refused: Sequence[tuple[Correction, str]], waiting: Sequence[str]
+) -> dict[str, Any]:
     settled, amount = found.total()
     return {
         "seen": found.seen,
         "right": found.right,
         "to_correct": len(found.corrections),
         "corrected": done,
+        "waiting": list(waiting),
         "refused": [{"authorization": correction.authorization, "why": why} for correction, why in refused],
         "skipped": found.skipped,
         "unpriced": found.unpriced,

@@ -6,7 +6,7 @@ for, so that all that is closed lies before one moment; a month closes only once
 has passed by then, so that what comes too late for it never counts for the future.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
@@ -21,6 +21,7 @@ from ledger.core.authorization import (
     FLAG_UNAUTHORIZED,
     FLAG_UNPRICED,
 )
+from ledger.core.canonical import canonical_bytes
 from ledger.core.moment import SECOND
 from ledger.core.period import YEAR_MAX, YEAR_MIN, Period, period_of
 from ledger.core.windows import date_at
@@ -177,3 +178,9 @@ def first_month(timezone: str, opened_at: int, months: Iterable[Month]) -> Perio
 def digest_of(statements: Sequence[tuple[str, str]]) -> bytes:
     """The digest over the digests of statements (scope, hex), in order: SHA-256 over a line for each."""
     return sha256("".join(f"{digest} {scope}\n" for scope, digest in statements).encode()).digest()
+
+
+def accepted_said(accept: Mapping[str, str]) -> tuple[tuple[str, ...], str | None]:
+    """(checks that may fail, in order; the canonical JSON of the reason for each) as ``ClosePeriod`` has them."""
+    names = tuple(name for name in CHECKS if name in accept)
+    return names, canonical_bytes({name: accept[name] for name in sorted(names)}).decode() if names else None

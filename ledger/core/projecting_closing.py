@@ -108,7 +108,7 @@ def _close(record: Record) -> None:
     if period != following:
         record.differ("months are closed out of order", following.text, period.text)
     size, named = body["size"], next((row for row in months if row.period == period.text), None)
-    since = min((index for month, index in record.fold.begun.items() if month > period.text), default=record.index)
+    since = _since(record, period)
     if named is not None and named.backdated_index is not None:
         since = max(since, named.backdated_index + 1)
     if type(size) is not int or not max(since, 1) <= size <= record.index:
@@ -122,6 +122,14 @@ def _close(record: Record) -> None:
     row.state, row.size, row.root, row.digest = CLOSED, size, root, digest
     row.closed_by, row.closed_at, row.closed_index = body["by"]["principal"], record.time, record.index
     row.forget_request()
+
+
+def _since(record: Record, period: Period) -> int:
+    """The first record that was written when a month was over; its own index for a closing that is the first."""
+    fold = record.fold
+    if fold.book is not None and fold.book.opened_at >= period.ends_at:
+        return 0
+    return min((index for month, index in fold.begun.items() if month > period.text), default=record.index)
 
 
 def _following(record: Record, months: list[Month]) -> Period:

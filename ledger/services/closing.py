@@ -8,23 +8,24 @@ asking again.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine
 
 from ledger.core.canonical import parse
-from ledger.core.closing import CLOSED, CheckResult, Month, digest_of, first_month, month_at, month_named, next_month
+from ledger.core.closing import CLOSED, CheckResult, digest_of, first_month, month_at, month_named, next_month
 from ledger.core.command import Command
 from ledger.core.command_closing import ClosePeriod
 from ledger.core.outcome import Outcome, Status
-from ledger.core.period import Period
 from ledger.core.statement import AGENT, BOOK, BUDGET, PAYEE, TEAM, Scope
 from ledger.core.statement_digest import digest_statement
 from ledger.services.closing_checks import Looked, check_month, named_by_day, payees_of, with_lines
+from ledger.services.closing_said import MonthSeen, detail_found, detail_said, month_said
 from ledger.services.errors import UnknownBook
 from ledger.services.sources import Sources
 from ledger.services.statements.making import Statements
 from ledger.storage import queries_closing, queries_log
+from ledger.storage.errors import RecordArchived
 
 ATTEMPTS_MAX: Final = 5
 """How often the statements are made again because something was backdated into the month meanwhile."""
@@ -37,18 +38,6 @@ class Decide(Protocol):
     """``Authorizer.decide_now``."""
 
     def __call__(self, book_id: int, command: Command, *, dry: bool = ...) -> Outcome: ...
-
-
-class MonthSeen(NamedTuple):
-    """A month as a reader sees it: ``row`` where it is on record."""
-
-    period: Period
-    row: Month | None
-
-    @property
-    def state(self) -> str:
-        """``open`` or ``closed``."""
-        return self.row.state if self.row is not None else "open"
 
 
 class Comparison(NamedTuple):
@@ -147,6 +136,21 @@ class Closer:
         with self._engine.connect() as connection:
             return months_seen(connection, book_id, self._sources.now_us())
 
+    def shown(self, seen: MonthSeen) -> dict[str, Any]:
+        """A month of ``months`` as it is told."""
+        return month_said(seen, self._sources.now_us())
+
+    def detail(self, book_id: int, name: str) -> dict[str, Any] | None:
+        """One month as it is told, with its checks and digests: as its closing has them, or as they are found now. None
+        for a month that the book has not, or not yet. Raises RecordArchived and as ``close``."""
+        with self._engine.connect() as connection:
+            seen = month_seen(connection, book_id, name, self._sources.now_us())
+            if seen is None:
+                return None
+            if seen.row is not None and seen.row.closed_index is not None:
+                return self.shown(seen) | closing_detail(connection, book_id, seen.row.closed_index)
+        return self.shown(seen) | detail_found(self.checks(book_id, name))
+
     def compare(self, book_id: int, name: str, *, progress: Progress = lambda done, total: None) -> Comparison:
         """Make the statements of a closed month again, as of the size that its closing names, and compare. Raises
         ValueError where it is not closed; RecordArchived and as ``close``."""
@@ -182,3 +186,17 @@ def months_seen(connection: Connection, book_id: int, now: int) -> list[MonthSee
         made.append(MonthSeen(period, known.get(period.text)))
         period = next_month(book.timezone, period)
     return made
+
+
+def month_seen(connection: Connection, book_id: int, name: str, now: int) -> MonthSeen | None:
+    """One month of ``months_seen``."""
+    return next((one for one in months_seen(connection, book_id, now) if one.period.text == name), None)
+
+
+def closing_detail(connection: Connection, book_id: int, index: int) -> dict[str, Any]:
+    """What the closing at a log index found and accepted. Raises RecordArchived."""
+    record = queries_log.record(connection, book_id, index)
+    if record is None:
+        raise RecordArchived(f"record {index} is not here")
+    evidence = queries_log.texts_at(connection, book_id, [index], "evidence").get(index)
+    return detail_said(parse(record.body), {} if evidence is None else parse(evidence.encode()))

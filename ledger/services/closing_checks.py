@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from ledger.core.account import ROLE_REAL
 from ledger.core.authorization import flag_names
+from ledger.core.canonical import parse
 from ledger.core.closing import (
     CHECK_ITEMS_MAX,
     EXPLAINED_FLAGS,
@@ -22,8 +23,11 @@ from ledger.core.closing import (
     UNKNOWN_HOLDS,
     CheckResult,
 )
+from ledger.core.correction import Correction
+from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
-from ledger.core.period import Period
+from ledger.core.period import Period, period_of
+from ledger.core.reconciliation import makes_good
 from ledger.core.spend_line import day_number
 from ledger.core.windows import day_start
 from ledger.storage import queries_accounts, queries_closing, queries_reconciliations
@@ -86,43 +90,43 @@ def _unknown_holds(looked: Looked) -> list[str]:
 
 
 def _pending(looked: Looked) -> list[str]:
+    """Requests to spend of the month that wait for a person, and corrections that would count for it."""
+    period = looked.period
     with looked.engine.connect() as connection:
-        return queries_closing.pending(
-            connection, looked.book_id, starts_at=looked.period.starts_at, ends_at=looked.period.ends_at
+        spending = queries_closing.pending(
+            connection, looked.book_id, starts_at=period.starts_at, ends_at=period.ends_at
         )
+        waiting = queries_closing.waiting_corrections(connection, looked.book_id, now=looked.now)
+    return spending + [one.id for one in waiting if period.starts_at <= _meant_for(one) < period.ends_at]
+
+
+def _meant_for(waiting: Correction) -> int:
+    """The moment that a correction is to count for; that of its request where it says none."""
+    said = parse(waiting.request.encode()).get("effective_at")
+    return waiting.created_at if said is None else moment_of(said)
 
 
 def _unreconciled(looked: Looked) -> list[str]:
-    """Payees with whom something was spent in the month, each with the currencies in which no accepted reconciliation
-    covers all of the month: ``openai USD``. Units that are not money are owed to nobody."""
+    """Payees with whom something was spent in the month, each with the currencies in which reconciliations leave
+    a moment out, or something open: ``openai USD``. Units that are not money are owed to nobody."""
     period = looked.period
     first, last = _days(looked)
+    # Providers bill by days of UTC, so the days of the month may be those, too.
+    in_utc = period_of(period.first, period.last, "UTC")
+    stretches = [(one.starts_at, one.ends_at) for one in (period, in_utc)]
     with looked.engine.connect() as connection:
         billed = queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
         there = set(with_lines(connection, looked, "payee", sorted({payee for payee, _ in billed})))
         compared = queries_reconciliations.of_period(
-            connection, looked.book_id, period.starts_at, period.ends_at, looked.size
+            connection, looked.book_id, min(stretches)[0], max(ends_at for _, ends_at in stretches), looked.size
         )
     left = []
     for payee, currency in billed:
         if payee in there and currency_digits(currency) is not None:
-            spans = [
-                (one.starts_at, one.ends_at)
-                for one in compared
-                if one.accepted and (one.payee, one.currency) == (payee, currency)
-            ]
-            if not _covers(spans, period):
+            rows = [one for one in compared if (one.payee, one.currency) == (payee, currency)]
+            if not any(makes_good(rows, *stretch) for stretch in stretches):
                 left.append(f"{payee} {currency}")
     return left
-
-
-def _covers(spans: list[tuple[int, int]], period: Period) -> bool:
-    """Whether stretches of time leave nothing of a month out."""
-    reached = period.starts_at
-    for starts_at, ends_at in sorted(spans):
-        if starts_at <= reached:
-            reached = max(reached, ends_at)
-    return reached >= period.ends_at
 
 
 def payees_of(connection: Connection, looked: Looked) -> list[str]:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, or_, select
 
 from ledger.core.authorization import FLAG_UNKNOWN, HELD, ON_EXPIRY_UNKNOWN, PENDING
 from ledger.core.closing import EXPLAINED_FLAGS, Explanation, Month
+from ledger.core.correction import PENDING as CORRECTION_PENDING
+from ledger.core.correction import Correction
 from ledger.core.principal import KIND_TEAM, lineage
 from ledger.core.spend_line import NOBODY
 from ledger.storage.keyed import rows_by_key
@@ -18,6 +20,7 @@ from ledger.storage.paging import Page
 from ledger.storage.queries_spend import LineScope, list_lines
 from ledger.storage.tables import agents, authorizations, budgets
 from ledger.storage.tables_closing import explanations, periods
+from ledger.storage.tables_corrections import corrections
 from ledger.storage.tables_finance import spend_days, spend_lines
 
 Flagged = tuple[int, str, int]
@@ -111,6 +114,18 @@ def pending(connection: Connection, book_id: int, *, starts_at: int, ends_at: in
         .limit(_OPEN_MAX)
     )  # fmt: skip
     return list(connection.execute(statement).scalars())
+
+
+def waiting_corrections(connection: Connection, book_id: int, *, now: int) -> list[Correction]:
+    """Corrections that wait for a second person at ``now``, oldest first; at most ``_OPEN_MAX``."""
+    columns = corrections.c
+    statement = (
+        select(corrections)
+        .where(columns.book_id == book_id, columns.state == CORRECTION_PENDING, columns.expires_at > now)
+        .order_by(columns.created_index)
+        .limit(_OPEN_MAX)
+    )
+    return [Correction(*row) for row in connection.execute(statement)]
 
 
 def named_in_days(connection: Connection, book_id: int, column: str, *, first: int, last: int) -> list[str]:

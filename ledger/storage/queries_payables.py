@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 
 from ledger.core.account import Account, payable_name
 from ledger.core.book import PAYEE, Name
-from ledger.core.invoice import VOID, Invoice, InvoicePayment, PayeeTerms, Payment, prepaid_name
+from ledger.core.invoice import REVERSED, VOID, Invoice, InvoicePayment, PayeeTerms, Payment, prepaid_name
 from ledger.core.spend_line import INVOICE_KINDS
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
@@ -101,6 +101,38 @@ def paid_of(connection: Connection, book_id: int, identity: str) -> list[tuple[I
         .limit(LISTED_MAX)
     )
     return [(InvoicePayment(*row[:-1]), row[-1]) for row in connection.execute(statement)]
+
+
+def open_then(
+    connection: Connection, book_id: int, payee_name: str, *, size: int, issued_by: int, paid_before: int
+) -> list[tuple[Invoice, int]]:
+    """What was still to be paid of a payee's invoices, as the first ``size`` records say, the latest due first: of
+    those issued by a day (since 1970), less what payments that count for moments before ``paid_before`` paid. A payment
+    that was reversed by then paid nothing."""
+    columns, parts, made = invoices.c, invoice_payments.c, payments.c
+    statement = (
+        select(invoices)
+        .where(
+            columns.book_id == book_id, columns.payee == payee_name, columns.created_index < size,
+            columns.issued_on <= issued_by,
+        )
+        .order_by(columns.due_on.desc(), columns.created_index.desc())
+    )  # fmt: skip
+    # Nothing changes a void invoice or a reversed payment any more, so what changed it last is that.
+    rows = [Invoice(*row) for row in connection.execute(statement)]
+    rows = [row for row in rows if not (row.state == VOID and row.changed_index < size)]
+    left = {row.id: row.total for row in rows}
+    paid = rows_by_key(connection, invoice_payments, book_id, parts.invoice, left, parts.created_index < size)
+    sources = rows_by_key(connection, payments, book_id, made.id, {part.payment for part in paid})
+    standing = {
+        row.id
+        for row in sources
+        if row.effective_at < paid_before and not (row.state == REVERSED and row.changed_index < size)
+    }
+    for part in paid:
+        if part.payment in standing:
+            left[part.invoice] -= part.amount
+    return [(row, left[row.id]) for row in rows if left[row.id] > 0]
 
 
 def overlapping(connection: Connection, book_id: int, row: Invoice) -> list[str]:

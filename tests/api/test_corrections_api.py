@@ -186,7 +186,7 @@ def test_a_rule_that_allows_more_waits_for_another_admin(app_on: RunningApp) -> 
     desk = furnished(app_on)
     other = app_on.make("/v1/keys", {"role": "admin", "person": "zoe"})["key"]
     third = app_on.make("/v1/keys", {"role": "admin", "person": "yan"})["key"]
-    asked = app_on.post("/v1/correction-rules", {"currency": "USD", "above": None, "reason": "x"}, key=other)
+    asked = app_on.post("/v1/correction-rules", {"currency": "USD", "never": True, "reason": "x"}, key=other)
     assert (asked.status, asked.json["operation"], asked.json["amounts"]) == (202, "set_correction_rule", [])
     shown = app_on.get(f"/v1/corrections/{asked.json['id']}", key=desk.pat).json
     assert shown["request"] == {"currency": "USD"}
@@ -234,5 +234,11 @@ def test_bad_input_says_what_to_change(acme: RunningApp, path: str, body: dict[s
     key = acme.make("/v1/keys", {"role": "finance", "person": "fiona"})["key"]
     answered = acme.post(path, body, key=key)
     assert (answered.status, bool(answered.json["detail"])) == (status, True)
-    for rule in ({"currency": "USD"}, {"currency": "USD", "above": 5}, {"currency": "US D", "above": "5"}):
+    for rule in (
+        {"currency": "USD"},
+        {"currency": "USD", "above": 5},
+        {"currency": "US D", "above": "5"},
+        {"currency": "USD", "above": "5", "never": True},
+        {"currency": "USD", "above": "-1"},
+    ):
         assert acme.post("/v1/correction-rules", rule).status == 422

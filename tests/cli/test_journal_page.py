@@ -1,4 +1,4 @@
-"""What ``docs/exports.md`` shows is what is written; the formats and columns that it names are those that there are."""
+"""What ``docs/exports.md`` shows is what is written, and it names every format and column that there is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bursar.command import bursar
+from ledger.core.command import Refund
 from ledger.services.journal import csv_form, focus_rows, inference_form
 from ledger.services.journal.formats import FORMATS
 from ledger.storage.migrate import upgrade
@@ -23,8 +24,6 @@ IDS = re.compile(r"\b(alc|auth|chg|ref)_[0-9a-z]{26}")
 
 def story(directory: Path) -> LiveWorld:
     """A budget, a call in November, and a refund in December."""
-    from ledger.core.command import Refund
-
     url = sqlite_url(directory)
     upgrade(url)
     made = LiveWorld(url, "acme")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,6 +60,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "admin": book.admin_key,
         "agent": crawler,
         "finance": office.make_person("finance", "nadia"),
+        "second": office.make_person("finance", "omar"),
         "auditor": office.make_person("auditor", "olu"),
         "approver": office.make_person("approver", "abe"),
     }
@@ -92,7 +94,9 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
     )  # fmt: skip
     invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
     payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
+    office.make("/v1/correction-rules", {"currency": "EUR", "above": "0.00"})
     known = {
+        "correction": waiting_correction(office, keys["finance"]),
         "reconciliation": reconciled["id"],
         "invoice": invoice["id"],
         "payment": payment["id"],
@@ -113,14 +117,31 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "account": "budgets:research:available",
         "index": "1",
         "size": str(checkpoint["size"]),
+        "period": last_month(office, keys["finance"]),
+        "report": "trial-balance",
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
+
+
+def last_month(office: Office, key: str) -> str:
+    """The month before the one that is going on, for which a charge counts."""
+    day = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+    charge = {"budget": "research", "amount": usd("1.00"), "category": "inference", "payee": "openai"}
+    office.make("/v1/charges", charge | {"effective_at": day.isoformat()}, key=key)
+    return f"{day:%Y-%m}"
 
 
 def waiting_approval(office: Office, key: str) -> str:
     """The id of a new approval that people may decide."""
     asked = authorization("1.00", payee="asked-about", accept_pending=True)
     return str(office.send("POST", "/v1/authorizations", asked, key=key).json["approvals"][0]["id"])
+
+
+def waiting_correction(office: Office, key: str) -> str:
+    """The id of a new correction that a second person may decide."""
+    moved = {"debit": "expenses:search", "credit": "expenses:inference", "amount": {"amount": "1", "currency": "EUR"}}
+    asked = {"transfers": [moved], "reason": "booked on the wrong category"}
+    return str(office.send("POST", "/v1/adjustments", asked, key=key).json["id"])
 
 
 def _other_book(server: ServerProcess, book: OpenBook) -> dict[str, str]:

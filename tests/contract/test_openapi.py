@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import HISTORY, INVOICE, PAYMENT, Served, waiting_approval
+from tests.contract.conftest import HISTORY, INVOICE, PAYMENT, Served, waiting_approval, waiting_correction
 from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
@@ -47,6 +47,13 @@ QUERIES = {
     "/v1/proofs/record": {"index": 1},
     "/v1/texts": {"before": "2100-01-01"},
     "/v1/statements": {"scope": "book", "period": "2026"},
+    "/v1/reconciliations/lines": {
+        "payee": "openai",
+        "currency": "USD",
+        "starts_at": "2026-01-01",
+        "ends_at": "2100-01-01",
+    },
+    "/v1/journal": {"format": "hledger"},
 }
 
 
@@ -70,6 +77,8 @@ POLICY = {
     "currency": "USD",
     "limits": [{"id": "day", "per": "day", "max": "5.00"}],
 }
+ACCEPTED = dict.fromkeys(("flags", "unknown_holds", "pending_approvals", "reconciliation"), "seen")
+RATE = {"base": "EUR", "quote": "USD", "rate": "1.0842", "valid_from": "2026-11-27"}
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -137,6 +146,11 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
+    ("post", "/v1/periods/{period}/close"): ("finance", {"accept": ACCEPTED}, {}),
+    ("post", "/v1/periods/{period}/reopen"): ("finance", {"reason": "an invoice came late"}, {}),
+    ("post", "/v1/periods/{period}/reopen/approve"): ("second", {"reason": "seen"}, {}),
+    ("post", "/v1/explanations"): ("finance", None, {}),
+    ("post", "/v1/rates"): ("finance", RATE, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
@@ -146,6 +160,11 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/history"): ("finance", {"items": [HISTORY]}, {}),
     ("post", "/v1/payments/{payment}/reverse"): ("finance", {"reason": "bounced"}, {"payment": "SPARE"}),
     ("post", "/v1/payees/{payee}"): ("finance", {"prepaid": True, "reason": "so they bill"}, {"payee": "set-once"}),
+    ("post", "/v1/reversals"): ("finance", {"reason": "booked twice"}, {}),
+    ("post", "/v1/correction-rules"): ("admin", {"currency": "GBP", "above": "5.00", "reason": "as agreed"}, {}),
+    ("post", "/v1/corrections/{correction}/approve"): ("approver", {"reason": "seen"}, {}),
+    ("post", "/v1/corrections/{correction}/refuse"): ("approver", {"reason": "no"}, {}),
+    ("post", "/v1/corrections/{correction}/withdraw"): ("finance", {"reason": "a mistake"}, {}),
     ("post", "/v1/adjustments"): (
         "finance",
         {
@@ -179,6 +198,12 @@ def test_a_success_is_as_documented(
             given[name] = served.office.make(made, asked, key=served.keys["finance"])["id"]
     if "approval" in given:
         given["approval"] = waiting_approval(served.office, served.keys["agent"])
+    if "correction" in given:
+        given["correction"] = waiting_correction(served.office, served.keys["finance"])
+    if path == "/v1/reversals" and method == "post":
+        adjustment = SUCCESSES["post", "/v1/adjustments"][1]
+        made = served.office.make("/v1/adjustments", adjustment, key=served.keys["finance"])
+        body = {"record": made["log"]["index"], "reason": "booked twice"}
     if "delegation" in given:
         asked = {"to": "nadia", "ttl_seconds": 3600}
         given["delegation"] = served.office.make("/v1/delegations", asked, key=served.keys["approver"])["id"]
@@ -192,6 +217,18 @@ def test_a_success_is_as_documented(
     if path == "/v1/redactions":
         spoken = served.office.make("/v1/authorizations", SPEND | {"intent": "a name"}, key=served.keys["agent"])
         body = {**SUCCESSES[method, path][1], "authorization": spoken["id"]}
+    if "period" in given and method == "post":
+        # Whatever the others left: open; to be opened again, closed; and for the second person, asked about.
+        finance, month = served.keys["finance"], f"/v1/periods/{given['period']}"
+        served.office.send("POST", f"{month}/reopen", {"reason": "first"}, key=finance)
+        served.office.send("POST", f"{month}/reopen/approve", {}, key=served.keys["second"])
+        if "reopen" in path:
+            served.office.make(f"{month}/close", {"accept": ACCEPTED}, key=finance)
+        if role == "second":
+            served.office.make(f"{month}/reopen", {"reason": "again"}, key=finance)
+    if path == "/v1/explanations":
+        charge = served.office.make("/v1/charges", SPEND | {"budget": "research"}, key=served.keys["finance"])
+        body = {"authorization": charge["id"], "reason": "on the invoice"}
     if path == "/v1/checkpoints/cosignatures":
         body = cosigned(served.office.send("GET", "/v1/checkpoints/latest").json["note"])
     headers = {"Authorization": f"Bearer {served.keys[role]}"}

@@ -63,5 +63,4 @@ BOTH: dict[tuple[Status, Status], Scene] = {
 
 NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.REPRICE_TOO_SMALL, Status.PERIOD_NOT_OVER): "no month is repriced",
-    (Status.CHECKS_FAILED, Status.POLICY_INVALID): "no policy is checked before a month is closed",
 }

@@ -57,11 +57,10 @@ BOTH: dict[tuple[Status, Status], Scene] = {
 }
 
 NEVER_BOTH: dict[tuple[Status, Status], str] = {
-    (Status.DELEGATION_INVALID, Status.INVOICE_UNBALANCED): "a delegation claims nothing",
     (Status.RECONCILIATION_INVALID, Status.INVOICE_UNBALANCED): "a comparison claims nothing",
     (Status.INVOICE_UNBALANCED, Status.TREE_TOO_DEEP): "an invoice stands in no tree",
     (Status.NAME_TAKEN, Status.NUMBER_TAKEN): "an invoice has a number and no name",
     (Status.NUMBER_TAKEN, Status.WRONG_STATE): "what is being recorded has no state yet",
-    (Status.REPRICE_TOO_SMALL, Status.PAYMENT_TOO_LARGE): "a reprice pays nothing",
+    (Status.CHECKS_FAILED, Status.PAYMENT_TOO_LARGE): "closing a month pays nothing",
     (Status.PAYMENT_TOO_LARGE, Status.POLICY_INVALID): "a payment applies no policy",
 }

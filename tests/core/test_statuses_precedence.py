@@ -12,6 +12,7 @@ from api.problems import STATUS_ROWS
 from ledger.core import command as commands
 from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
+from ledger.core.command_rates import GivenRate
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
 from tests.core import (
@@ -100,6 +101,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "release": {"authorization": "HOLD"},
     "mark_unknown": {"authorization": "KEPT"},
     "open_run": {"name": "run-1", "agent": "crawler"},
+    "report_outcome": {"run": "RUN", "success": True},
     "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
     "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
     "reprice": {
@@ -132,12 +134,25 @@ FIELDS: dict[str, dict[str, object]] = {
     "close_budget": {"budget": "research"},
     "freeze_budget": {"budget": "research", "frozen": True},
     "freeze_book": {"frozen": True},
+    "give_rates": {"rates": (GivenRate(base="EUR", quote="USD", rate="1.1", day=20_000),)},
     "define_unit": {"name": "tokens", "digits": 0},
     "add_name": {"kind": "payee", "name": "new"},
     "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "reconcile": {
+        "payee": "openai",
+        "currency": "USD",
+        "source": "csv",
+        "starts_at": 1,
+        "ends_at": 2,
+        "at_size": 1,
+        "lines": 0,
+        "matched": 0,
+        "ledger_total": 0,
+        "provider_total": "0",
+    },
     "close_period": {"period": "2026-10"},
     "request_reopening": {"period": "2026-10", "reason": "an invoice came late"},
     "approve_reopening": {"period": "2026-10"},
@@ -183,6 +198,11 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if written.get("run") == "RUN":
+        assert world.do(commands.OpenRun, world.crawler, name="run-1").status is Status.DONE
+        written["run"] = "run-1"
+    if operation == "reconcile":
+        world.hold(world.crawler)
     if written.get("record") == "ADJUSTMENT":
         written["record"] = world.do(KINDS["adjust"], world.finance, **FIELDS["adjust"]).log_index
     if "correction" in written:

@@ -51,6 +51,7 @@ class Office:
         self.posted: list[tuple[str, dict[str, Any]]] = []
         self.answered: dict[str, dict[str, Any]] = {}
         self.refuses: set[str] = set()
+        self.asks_another: dict[str, str] = {}
         self.forgets_to_answer = 0
 
     def list(self, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -63,6 +64,9 @@ class Office:
     def reprice(self, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Record a correction, once for a key."""
         self.posted.append((key, body))
+        if body["authorization"] in self.asks_another:
+            state = self.asks_another[body["authorization"]]
+            return 202, {"id": "cor_1", "operation": "reprice", "state": state}
         if key not in self.answered:
             if body["authorization"] in self.refuses:
                 return 409, {"code": "reprice_stale", "detail": "look at it again"}
@@ -228,6 +232,23 @@ def test_a_refusal_stops_nothing_else_and_is_status_1(run) -> None:
     assert done.exit_code == 1
     assert "refused  auth_1  look at it again (reprice_stale)" in done.output
     assert "1 corrected, 1 refused." in done.output
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "words"),
+    [
+        ("pending", 0, ("waiting  cor_1", "1 corrected, 1 waiting for a second person, 0 refused.")),
+        ("approved", 0, ("2 corrected, 0 refused.",)),
+        ("refused", 1, ("refused  auth_1  cor_1 is refused", "1 corrected, 1 refused.")),
+    ],
+)
+def test_what_a_second_person_is_asked_for_is_told_apart(run, state: str, status: int, words: tuple[str, ...]) -> None:
+    """It is not corrected yet; a repeat is told what has become of it."""
+    there = office()
+    there.asks_another = {"auth_1": state}
+    done = run(there, "--yes")
+    assert done.exit_code == status
+    assert all(word in done.output for word in words), done.output
 
 
 def test_what_cannot_be_corrected_is_told(run) -> None:

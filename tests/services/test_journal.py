@@ -17,13 +17,14 @@ from focus_data_toolkit.model.validator import lint_focus_1_4_structure
 from ledger.core.journal import ENTRY_KINDS
 from ledger.core.money import currency_digits
 from ledger.core.statement import parse_scope
-from ledger.services.journal import inference_form
+from ledger.services.journal import inference_form, making, pieces, reading
 from ledger.services.journal.csv_form import COLUMNS
 from ledger.services.journal.focus_rows import COLUMNS as FOCUS_COLUMNS
 from ledger.services.journal.formats import FORMATS, file_name, make_journal
 from ledger.services.journal.making import Journal, JournalRefused, Journals
 from ledger.services.journal.reading import JournalBroken
 from ledger.services.statements.making import Statements
+from ledger.storage import queries_journal
 from ledger.storage.engine import create_engine
 from ledger.storage.side_writer import SideWriter
 from tests.services.stored_book import StoredBook
@@ -216,6 +217,34 @@ def test_pieces_with_what_was_backdated_since_are_still_right(desk: Desk) -> Non
     assert plain_text.beancount_errors(stale) != []
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_how_much_is_read_at_once_changes_nothing(desk: Desk, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few records, accounts and rows at a time give the same bytes; and what is not written yet is not read."""
+    whole = desk.written(form)
+    for module, name, count in (
+        (reading, "RECORDS_AT_ONCE", 7),
+        (reading, "ACCOUNTS_AT_ONCE", 3),
+        (making, "ACCOUNTS_AT_ONCE", 3),
+        (pieces, "AT_ONCE", 2),
+        (inference_form, "AT_ONCE", 2),
+    ):
+        monkeypatch.setattr(module, name, count)
+    assert desk.written(form) == whole
+    if form == "focus-parquet":
+        return
+    read: list[int] = []
+    for name in ("transfers_between", "lines_between"):
+        plain = getattr(queries_journal, name)
+
+        def noted(*asked: Any, plain: Any = plain, **more: Any) -> Any:
+            read.append(asked[2])
+            return plain(*asked, **more)
+
+        monkeypatch.setattr(queries_journal, name, noted)
+    next(iter(FORMATS[form].write(desk.make(form))))
+    assert 0 < len(read) < desk.size // 7 // 2
+
+
 def test_every_posting_is_a_row(desk: Desk) -> None:
     """Debits and credits of every transfer with both balances after it; the last balance of each account is its own."""
     rows = desk.table("csv")
@@ -251,6 +280,9 @@ def test_focus_is_accepted_and_adds_up(desk: Desk) -> None:
     kinds = {row["x_Kind"]: row["ChargeCategory"] for row in rows}
     assert kinds["settlement"] == kinds["charge"] == kinds["refund"] == "Usage"
     assert {row["ChargeCategory"] for row in rows if row["x_Kind"] == "adjustment"} == {"Adjustment", "Credit"}
+    invoiced = {(row["x_Category"], row["ChargeCategory"]) for row in rows if row["InvoiceId"] == "INV-1"}
+    assert invoiced == {("tax", "Tax"), ("credits", "Credit"), ("inference", "Credit")}
+    assert {row["ChargeCategory"] for row in rows if row["x_Kind"] == "invoice_void"} == {"Tax"}
     refund = next(row for row in rows if row["x_Kind"] == "refund")
     source = next(row for row in rows if row["x_LogIndex"] == refund["x_CorrectsLogIndex"])
     assert (refund["ChargePeriodStart"], refund["ChargeClass"]) == (source["ChargePeriodStart"], "")

@@ -12,7 +12,7 @@ import orjson
 import pypdfium2
 import pytest
 
-from ledger.core.statement import ACCOUNT, BOOK, Scope, Statement
+from ledger.core.statement import ACCOUNT, BOOK, Line, Scope, Statement
 from ledger.services.pages import typesetting
 from ledger.services.pages.figures import FIGURE_SPACE, POINT_SPACE, Figures, grouped, plain_text
 from ledger.services.pages.letters import BREAK, breakable, settable, visible
@@ -138,7 +138,8 @@ def test_every_line_says_whose_it_is_and_what_to_look_at() -> None:
         for words in (
             "run run-3", "budget research", "agent crawler", "approved by ana, fay", "auth_00000000000000000000000035",
             "Settled above its hold; settled as something else than was asked", "Not authorized", "Forced by an admin",
-            "corrected by record 99999 of 2026-12-02", "of 2026-11-03", "recorded 2026-11-", "prompt=v3",
+            "corrected by record 99999 of 2026-11-30: inference openai −0.0007 USD", "recorded 2026-11-", "prompt=v3",
+            "reversed by record 99999", "of 2026-11-03: inference openai ", "meant for 2026-10-31 00:00:00",
             "Opening balance", "Closing balance", "bursar/acme-0123abcd", bytes(range(32)).hex(), "--at-size 128",
             "Price correction", "Waiting for approval", "Held, and in no line above",
         ):  # fmt: skip
@@ -162,6 +163,25 @@ def test_no_text_of_a_user_becomes_markup_of_typst(text: str) -> None:
     shown = text.replace("中", "U+4E2D").replace("文", "U+6587").replace("😀", "U+1F600").replace("\ufffe", "U+FFFE")
     assert squeezed(shown) in squeezed(" ".join(pages))
     assert len(pages) <= 2
+
+
+def test_html_is_written_as_its_lines_are_read() -> None:
+    """However many there are: whoever reads the page has the first lines before the last ones are read."""
+    statement, read = made(5_000), []
+
+    def lines() -> Iterator[Line]:
+        for line in kept:
+            read.append(line.log_index)
+            yield line
+
+    kept = list(statement.read_lines())
+    statement.read_lines = lines
+    pieces = write_html(statement)
+    while b"auth_0" not in next(pieces):
+        pass
+    # The first time they were added up, and then they are shown.
+    assert 5_000 < len(read) < 5_500
+    assert len(list(pieces)) > 10
 
 
 def test_html_needs_nothing_beside_itself() -> None:
@@ -209,6 +229,14 @@ def test_the_date_of_a_pdf_is_that_of_its_last_record() -> None:
     assert about["Title"] == "Statement of team research"
 
 
+def test_a_pdf_can_be_kept_and_be_read_out() -> None:
+    """It says that it conforms to PDF/A-2a and PDF/UA-1, which typst checks: fonts within, tags, titles, words."""
+    data = b"".join(write_pdf(made(3)))
+    assert b"<pdfaid:part>2</pdfaid:part>" in data
+    assert b"<pdfaid:conformance>A</pdfaid:conformance>" in data
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in data
+
+
 def test_charts_are_vectors() -> None:
     """Nothing in the file is a picture of points."""
     data = b"".join(write_pdf(made(36)))
@@ -230,6 +258,19 @@ def test_without_typst_a_sentence_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(StatementRefused, match=r"pip install 'bursar-server\[pdf\]', or ask for html") as refused:
         next(write_pdf(made(1)))
     assert refused.value.field == "format"
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines() -> None:
+    """Every page has the head of its table and its number, and the last line leads to the closing balance."""
+    statement = made(10_000)
+    pages = pages_of(b"".join(write_pdf(statement)))
+    assert len(pages) > 300
+    assert all(f"Page {at} of {len(pages)}" in page for at, page in enumerate(pages, start=1))
+    assert all("Balance" in page for page in pages if "auth_0" in page)
+    assert sum(page.count("auth_0") for page in pages) == 10_000
+    closing = grouped(statement.closing["USD"], 9)
+    assert [page for page in pages if "Closing balance" in page and closing in page]
 
 
 def test_what_typst_says_against_a_document_is_told() -> None:
@@ -269,7 +310,13 @@ def test_long_words_may_be_broken_and_short_ones_may_not() -> None:
 
 @pytest.mark.parametrize(
     ("period", "each", "bars"),
-    [("2026-11", "day", 30), ("2026-11-05", "day", 1), ("2026-Q4", "day", 92), ("2026", "month", 1)],
+    [
+        ("2026-11", "day", 30),
+        ("2026-11-05", "day", 1),
+        ("2026-Q4", "day", 92),
+        ("2026", "month", 12),
+        ("2020-01-01..2090-12-31", "month", 1),
+    ],
 )
 def test_charts_over_time_add_up(period: str, each: str, bars: int) -> None:
     """To what was spent, by payee too."""

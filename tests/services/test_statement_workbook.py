@@ -83,6 +83,11 @@ def test_a_workbook_says_what_json_says(name: str) -> None:
         assert row[AT["Currency"]] == line["amount"]["currency"]
         assert (row[AT["Authorization"]], row[AT["Record"]]) == (line["authorization"], line["log_index"])
         assert row[AT["Day"]] == datetime.fromisoformat(line["day"])
+        if line["corrects"] is not None:
+            assert row[AT["Corrects day"]] == datetime.fromisoformat(line["corrects"]["day"])
+            assert exactly(row[AT["Corrects amount"]]) == Decimal(line["corrects"]["cost"]["amount"])
+        if line["meant_for"] is not None:
+            assert row[AT["Meant for (UTC)"]] == datetime.fromisoformat(line["meant_for"]).replace(tzinfo=None)
     first = {row[0]: row for row in rows(book["Statement"])}
     for member, column in (("opening", 1), ("closing", 3), ("closing", 4), ("held", 6)):
         for balance in said[member]:
@@ -122,7 +127,7 @@ def test_cells_are_typed_and_the_head_stays() -> None:
     assert second["Amount"].data_type == "n"
     assert second["Amount"].number_format == "#,##0.00??"
     assert sheet.freeze_panes == "A2"
-    assert sheet.auto_filter.ref == "A1:W11"
+    assert sheet.auto_filter.ref == "A1:AC11"
     assert sheet.print_title_rows == "$1:$1"
     assert sheet.column_dimensions["E"].width > 30
 

@@ -31,6 +31,7 @@ from ledger.core.command import (
     Settle,
 )
 from ledger.core.command_budgets import CloseBudget, SetRenewal
+from ledger.core.command_corrections import ApproveCorrection, Reverse, SetCorrectionRule
 from ledger.core.command_payables import (
     InvoiceCredit,
     InvoiceLine,
@@ -41,8 +42,11 @@ from ledger.core.command_payables import (
     SetPayee,
     VoidInvoice,
 )
+from ledger.core.command_rates import GivenRate, GiveRates
+from ledger.core.exchange import asked_side
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, Outcome, Status
+from ledger.core.rate import day_of
 from ledger.core.windows import calendar_bounds
 from tests.support.documents import ROOT, tables_of
 from tests.support.ledger import Ledger
@@ -61,7 +65,10 @@ class Example:
         self.ledger = Ledger()
         self.finance = self.ledger.key("finance", "fred")
         self.agent = self.ledger.agent("agent")
+        self.other = self.ledger.key("finance", "gus")
         self.ids: dict[str, str] = {}
+        self.adjusted = -1
+        self.asked = ""
         self.currencies: dict[str, str] = {}
 
     def step(self, line: str) -> Moved:
@@ -92,7 +99,7 @@ class Example:
             if body["kind"] == "expiry":
                 found.add(f"expiry of {names[body['authorization']]}")
         assert found == seen, f"the page says {seen}, and it was {found}"
-        recorded = outcome.status in DENIALS | {Status.DONE, Status.APPROVED}
+        recorded = outcome.status in DENIALS | {Status.DONE, Status.APPROVED, Status.PENDING_APPROVAL}
         assert recorded == (self.ledger.head.size > size)
 
     def shortages(self, size: int) -> set[str]:
@@ -123,6 +130,17 @@ class Example:
         self.currencies[name] = currency
         made = {"name": name, "currency": currency, "parent": parent, "agents": ("agent",)}
         assert self.ledger.do(CreateBudget, self.ledger.admin, **made).status is Status.DONE
+
+    def rate(self, base: str, quote: str, rate: str) -> None:
+        """``rate BASE QUOTE RATE``, from today on."""
+        day = day_of(self.ledger.book.timezone, self.ledger.now)
+        given = (GivenRate(base=base, quote=quote, rate=rate, day=day),)
+        assert self.ledger.do(GiveRates, self.finance, rates=given).status is Status.DONE
+
+    def money(self, amount: str, currency: str) -> dict[str, str]:
+        """``5.00``, in a currency that is known, or ``5.00EUR``."""
+        number = amount.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        return {"amount": number, "currency": amount[len(number) :] or currency}
 
     def wait(self, minutes: str, word: str) -> None:
         """``wait N minutes``"""
@@ -158,16 +176,16 @@ class Example:
         self, name: str, budget: str, amount: str, category: str, payee: str, on_expiry: str = "release"
     ) -> Outcome:
         """``authorize NAME BUDGET AMOUNT CATEGORY PAYEE [unknown]``, for ten minutes."""
-        asked: dict[str, Any] = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        asked: dict[str, Any] = {"budget": budget, **self.money(amount, self.currencies[budget])}
         asked |= {"category": category, "payee": payee, "on_expiry": on_expiry}
         asked |= {"id": self.ledger.new_id("auth"), "ttl_seconds": 600}
         self.ids[name] = asked["id"]
         return self.ledger.do(Authorize, self.agent, **asked)
 
     def told(self, name: str) -> dict[str, str]:
-        """An authorization and its currency."""
+        """An authorization and the currency that it was asked in."""
         reference = self.ids[name]
-        return {"authorization": reference, "currency": self.ledger.authorization(reference).currency}
+        return {"authorization": reference, "currency": asked_side(self.ledger.authorization(reference)).currency}
 
     def settle(
         self, name: str, amount: str, how: str, category: str | None = None, payee: str | None = None
@@ -188,12 +206,13 @@ class Example:
     def charge(self, name: str, budget: str, amount: str, category: str, payee: str) -> Outcome:
         """``charge NAME BUDGET AMOUNT CATEGORY PAYEE``"""
         self.ids[name] = self.ledger.new_id("chg")
-        asked = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        asked = {"budget": budget, **self.money(amount, self.currencies[budget])}
         return self.ledger.do(Charge, self.finance, id=self.ids[name], category=category, payee=payee, **asked)
 
     def refund(self, name: str, amount: str, category: str | None = None, payee: str | None = None) -> Outcome:
         """``refund NAME AMOUNT [CATEGORY PAYEE]``"""
-        return self.ledger.do(Refund, self.finance, **self.told(name), amount=amount, category=category, payee=payee)
+        fields = {"amount": amount, "category": category, "payee": payee}
+        return self.waits(self.ledger.do(Refund, self.finance, **self.told(name), **fields))
 
     def reprice(self, name: str, settled: str, amount: str) -> Outcome:
         """``reprice NAME SETTLED AMOUNT``"""
@@ -232,8 +251,8 @@ class Example:
         said = {"payee": payee, "amount": amount, "currency": currency, "source": source, "rest": rest}
         return self.ledger.do(RecordPayment, self.finance, id=self.ids[name], **said)
 
-    def reverse(self, name: str) -> Outcome:
-        """``reverse NAME``"""
+    def unpay(self, name: str) -> Outcome:
+        """``unpay NAME``: take a payment back"""
         return self.ledger.do(ReversePayment, self.finance, payment=self.ids[name], reason="as the page says")
 
     def payee(self, name: str, how: str) -> None:
@@ -244,7 +263,29 @@ class Example:
     def adjust(self, *words: str) -> Outcome:
         """``adjust DEBIT CREDIT AMOUNT CURRENCY, …``"""
         transfers = tuple(AdjustmentTransfer(*one.split()) for one in " ".join(words).split(","))
-        return self.ledger.do(Adjust, self.finance, transfers=transfers, reason="as the page says")
+        outcome = self.ledger.do(Adjust, self.finance, transfers=transfers, reason="as the page says")
+        self.adjusted = outcome.log_index
+        return self.waits(outcome)
+
+    def reverse(self, name: str) -> Outcome:
+        """``reverse NAME|adjustment``: a charge, or the last adjustment."""
+        index = self.adjusted if name == "adjustment" else self.ledger.authorization(self.ids[name]).created_index
+        return self.waits(self.ledger.do(Reverse, self.finance, record=index, reason="as the page says"))
+
+    def rule(self, currency: str, above: str) -> Outcome:
+        """``rule CURRENCY AMOUNT``"""
+        return self.ledger.do(SetCorrectionRule, self.ledger.admin, currency=currency, above=above)
+
+    def waits(self, outcome: Outcome) -> Outcome:
+        """The same, remembered where it waits for a second person."""
+        if outcome.status is Status.PENDING_APPROVAL:
+            self.asked = str((outcome.body or {})["correction"])
+        return outcome
+
+    def approve(self, what: str) -> Outcome:
+        """``approve correction``: what waits, by another person in finance."""
+        assert what == "correction"
+        return self.ledger.do(ApproveCorrection, self.other, correction=self.asked)
 
 
 def examples() -> dict[str, list[tuple[str, str]]]:
@@ -292,8 +333,8 @@ def test_the_page_shows_every_cause() -> None:
     verbs = {line.split()[0] for line in text.splitlines()}
     assert verbs == {
         "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
-        "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close", "invoice", "void", "pay", "reverse",
-        "payee",
+        "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close", "invoice", "void", "pay", "unpay",
+        "payee", "reverse", "rule", "approve", "rate",
     }  # fmt: skip
     for seen in (
         "overrun",
@@ -304,6 +345,7 @@ def test_the_page_shows_every_cause() -> None:
         "budget_held",
         "insufficient_budget",
         "repriced",
+        "no_rate",
     ):
         assert seen in text
     assert len(EXAMPLES) >= 16

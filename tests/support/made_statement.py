@@ -102,9 +102,14 @@ def _line(
         f"run-{at % 5}", "research", chance.choice(("inference", "search")), chance.choice((*payees, None)),
         resources[at % len(resources)], (("customer", "A & <b>B</b>"), ("prompt", "v3")) if at % 4 == 0 else (),
         ("appr_1",) if at % 6 == 0 else (), ("ana", "fay") if at % 6 == 0 else (), flags,
-        Link(at, date(2026, 11, 3)) if is_correction else None,
-        (Link(99_999, date(2026, 12, 2)),) if at % 9 == 0 else (), None, currency, cost, cost,
+        _link(at, 3, currency, "settlement", -cost) if is_correction else None,
+        (_link(99_999, 30, currency, ("refund", "reversal")[at % 2], -7 * step),) if at % 9 == 0 else (), None,
+        currency, cost, cost, 0, STARTS_AT - DAY if at % 13 == 5 else None,
     )  # fmt: skip
+
+
+def _link(index: int, day: int, currency: str, kind: str, cost: int) -> Link:
+    return Link(index, date(2026, 11, day), kind, "research", "inference", "openai", currency, cost)
 
 
 def _hold(at: int, currency: str, resource: str) -> HoldLine:

@@ -68,6 +68,8 @@ _FREE: dict[str, tuple[str, str]] = {
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
     "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
+    "reconciliation": (_CHOSEN, "reconciliation"),
+    "rate": (_CHOSEN, "rate"),
     "payment": (_CHOSEN, "payment"),
     "history": (_CHOSEN, "history"),
     "secret": (_CHOSEN, "webhook_rotation"),

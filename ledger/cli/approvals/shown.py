@@ -34,7 +34,8 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows under the names of their columns."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column == "amount" else "left")
@@ -48,7 +49,7 @@ def print_queue(items: list[dict[str, Any]], state: str) -> None:
     if not items:
         _console().print("Nothing waits for a decision." if state == "open" else f"No approval is {state}.")
         return
-    _print_table(
+    print_table(
         ("approval", "amount", "agent", "for", "asked of", "votes", "until"),
         (
             (
@@ -97,12 +98,22 @@ def print_approval(item: dict[str, Any]) -> None:
     if item.get("forced"):
         forced = item["forced"]
         lines.append(("forced", f"by {forced['by']} at {moment(forced['at'])}: {forced['reason'] or _gone(forced)}"))
+    print_lines(lines)
+
+
+def print_lines(lines: Iterable[tuple[str, object]]) -> None:
+    """Names and values, a line each."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in lines:
         table.add_row(plain(name), plain(value))
     _console().print(table)
+
+
+def said(sentence: str) -> None:
+    """A sentence in the place of a table."""
+    _console().print(plain(sentence))
 
 
 def _redacted(item: dict[str, Any]) -> list[tuple[str, object]]:
@@ -144,7 +155,7 @@ def print_delegations(items: list[dict[str, Any]]) -> None:
     if not items:
         _console().print("There are no delegations.")
         return
-    _print_table(
+    print_table(
         ("delegation", "from", "to", "role", "starts", "ends", "stands now"),
         (
             (

@@ -74,7 +74,7 @@ def _open(told: Opened, first_of: dict[str, int]) -> str:
 def _entry(entry: Entry, digits: Digits) -> str:
     words = beancount_text(" ".join(word for word in (entry.kind, entry.category, entry.resource) if word))
     payee = f"{beancount_text(entry.payee)} " if entry.payee else ""
-    tags = "".join(f" #{flag}" for flag in entry.flags)
+    tags = "".join(f" #{flag}" for flag in entry.flags) + (f" ^{entry.authorization}" if entry.authorization else "")
     lines = [f"{entry.day.isoformat()} * {payee}{words}{tags}", f"  log: {entry.log_index}"]
     lines += [f"  {key}: {beancount_text(value)}" for key, value in _facts(entry) if value]
     for one in entry.postings:
@@ -90,15 +90,18 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
         ("kind", entry.kind),
         ("subject", entry.subject if entry.subject != entry.authorization else ""),
         ("authorization", entry.authorization),
+        ("invoice", entry.invoice),
         ("agent", entry.agent),
         ("run", entry.run),
         ("budget", entry.budget),
         ("category", entry.category),
         ("resource", entry.resource),
         ("labels", orjson.dumps(dict(entry.labels)).decode() if entry.labels else ""),
+        ("corrects", "" if entry.corrects is None else str(entry.corrects)),
         ("by", entry.by),
         ("recorded", moment_text(entry.recorded_at)),
         ("effective", moment_text(entry.effective_at) if entry.is_backdated else ""),
+        ("meant-for", entry.meant_for),
     )
 
 

@@ -21,7 +21,7 @@ COLUMNS: Final = (
     "log_index", "position", "side", "day", "effective_at", "recorded_at", "kind", "subject", "account",
     "account_kind", "other_account", "currency", "debit", "credit", "amount", "balance", "other_balance",
     "authorization", "agent", "run", "budget", "category", "payee", "resource", "labels", "flags", "by", "key",
-    "leaf_hash",
+    "leaf_hash", "corrects", "meant_for", "invoice",
 )  # fmt: skip
 
 
@@ -37,6 +37,7 @@ def _rows(entry: Entry, digits: Digits) -> Iterator[list[str]]:
     about = [
         entry.authorization, entry.agent, neutral(entry.run), entry.budget, entry.category, entry.payee,
         neutral(entry.resource), neutral(labels), " ".join(entry.flags), entry.by, entry.key, entry.leaf_hash.hex(),
+        "" if entry.corrects is None else str(entry.corrects), entry.meant_for, neutral(entry.invoice),
     ]  # fmt: skip
     for one in entry.postings:
         scale = digits[one.currency]

@@ -15,9 +15,9 @@ import orjson
 from ledger.core.book import book_code
 from ledger.core.moment import SECOND
 from ledger.core.money import currency_digits
-from ledger.core.spend_line import CORRECTIONS, SPEND_KINDS
+from ledger.core.spend_line import CORRECTIONS, INVOICE, INVOICE_KINDS, SPEND_KINDS
 from ledger.core.windows import MONTH, calendar_bounds
-from ledger.services.journal.inference_form import INFERENCE, is_count
+from ledger.services.journal.inference_form import INFERENCE, is_cost, is_count
 from ledger.services.journal.making import Journal
 from ledger.services.journal.reading import CostLine
 
@@ -31,7 +31,7 @@ COLUMNS: Final = {
     "BillingCurrency": TEXT, "BillingPeriodEnd": MOMENT, "BillingPeriodStart": MOMENT, "ChargeCategory": TEXT,
     "ChargeClass": TEXT, "ChargeDescription": TEXT, "ChargeFrequency": TEXT, "ChargePeriodEnd": MOMENT,
     "ChargePeriodStart": MOMENT, "ConsumedQuantity": COUNT, "ConsumedUnit": TEXT, "ContractedCost": AMOUNT,
-    "EffectiveCost": AMOUNT, "HostProviderName": TEXT, "InvoiceIssuerName": TEXT, "ListCost": AMOUNT,
+    "EffectiveCost": AMOUNT, "HostProviderName": TEXT, "InvoiceId": TEXT, "InvoiceIssuerName": TEXT, "ListCost": AMOUNT,
     "PricingQuantity": COUNT, "PricingUnit": TEXT, "ResourceId": TEXT, "ResourceName": TEXT, "ResourceType": TEXT,
     "ServiceCategory": TEXT, "ServiceName": TEXT, "ServiceProviderName": TEXT, "ServiceSubcategory": TEXT,
     "SkuId": TEXT, "SkuMeter": TEXT, "SubAccountId": TEXT, "SubAccountName": TEXT, "SubAccountType": TEXT,
@@ -67,7 +67,7 @@ def focus_rows(journal: Journal) -> Iterator[FocusRow]:
     for told in journal.costs():
         line = told.line
         digits = currency_digits(line.currency)
-        if digits is not None and (line.kind in SPEND_KINDS or line.amount):
+        if digits is not None and is_cost(line):
             cells = _cells(journal, told, months)
             yield FocusRow(digits, tuple(cells.get(name) for name in COLUMNS))
 
@@ -90,10 +90,11 @@ def _cells(journal: Journal, told: CostLine, months: Months) -> dict[str, Any]:
     line, book = told.line, journal.book
     category, corrected = _category(told), told.corrected
     month = months.of(line.effective_at)
-    # A correction is billed in its own period, and charged for that of what it corrects.
-    charged_at = line.effective_at if corrected is None else corrected.effective_at
+    # A correction is billed in its own period, and charged for that of what it corrects; so is what came too late.
+    charged_at = line.effective_at if line.meant_for is None else line.meant_for
+    charged_at = charged_at if corrected is None else corrected.effective_at
+    is_earlier = charged_at < month[0]
     charged_at -= charged_at % SECOND
-    is_earlier = corrected is not None and corrected.effective_at < month[0]
     payee = line.payee or book.name
     return {
         "BilledCost": line.amount,
@@ -111,6 +112,7 @@ def _cells(journal: Journal, told: CostLine, months: Months) -> dict[str, Any]:
         "ChargePeriodStart": charged_at,
         "ContractedCost": line.amount,
         "EffectiveCost": line.amount,
+        "InvoiceId": told.invoice or None,
         "InvoiceIssuerName": payee,
         "ListCost": line.amount,
         "ServiceName": f"{payee} {line.category}" if line.category else payee,
@@ -127,11 +129,14 @@ def _cells(journal: Journal, told: CostLine, months: Months) -> dict[str, Any]:
 
 def _category(told: CostLine) -> str:
     line = told.line
+    if line.kind in INVOICE_KINDS:
+        # What an invoice adds to expenses itself are taxes, what it takes off are credits; a void one gives both back.
+        return TAX if (line.amount > 0) == (line.kind == INVOICE) else CREDIT
     if line.category and line.category.partition("-")[0].partition(".")[0] in TAX_CATEGORIES:
         return TAX
-    if line.kind in SPEND_KINDS or line.kind in CORRECTIONS:
+    if line.kind in SPEND_KINDS:
         return USAGE
-    return CREDIT if line.amount < 0 else ADJUSTMENT
+    return CREDIT if line.amount < 0 and line.corrects is None else ADJUSTMENT
 
 
 def _quantities(told: CostLine, category: str) -> dict[str, Any]:

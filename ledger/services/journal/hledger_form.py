@@ -80,6 +80,7 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
         ("kind", entry.kind),
         ("subject", entry.subject if entry.subject != entry.authorization else ""),
         ("authorization", entry.authorization),
+        ("invoice", entry.invoice),
         ("agent", entry.agent),
         ("run", entry.run),
         ("budget", entry.budget),
@@ -87,9 +88,11 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
         ("resource", entry.resource),
         *((f"label.{name}", value) for name, value in entry.labels),
         ("flags", " ".join(entry.flags)),
+        ("corrects", "" if entry.corrects is None else str(entry.corrects)),
         ("by", entry.by),
         ("recorded", moment_text(entry.recorded_at)),
         ("effective", moment_text(entry.effective_at) if entry.is_backdated else ""),
+        ("meant-for", entry.meant_for),
     )
 
 

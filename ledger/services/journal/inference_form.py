@@ -15,7 +15,7 @@ import orjson
 
 from ledger.core.moment import moment_text
 from ledger.core.money import format_atoms
-from ledger.core.spend_line import SPEND_KINDS
+from ledger.core.spend_line import SPEND_KINDS, SpendLine
 from ledger.services.journal.making import Journal
 from ledger.services.journal.pieces import AT_ONCE, csv_pieces
 from ledger.services.journal.reading import CostLine
@@ -42,10 +42,16 @@ COLUMNS: Final = (
 Value = str | int
 
 
+def is_cost(line: SpendLine) -> bool:
+    """Whether a line says what something cost, were it nothing: of a record with several, only the first may say so
+    without an amount."""
+    return bool(line.amount) or (line.kind in SPEND_KINDS and line.position == 0)
+
+
 def is_inference(told: CostLine) -> bool:
     """Whether a line is of an inference call: it says what it was metered from, or its category does."""
     line = told.line
-    return line.kind in SPEND_KINDS and (bool(told.metering) or line.category == INFERENCE)
+    return line.kind in SPEND_KINDS and is_cost(line) and (bool(told.metering) or line.category == INFERENCE)
 
 
 def write_otel_csv(journal: Journal) -> Iterator[bytes]:

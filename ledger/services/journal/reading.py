@@ -59,7 +59,9 @@ class Posting(NamedTuple):
 
 class Entry(NamedTuple):
     """One journal entry: a record that moved something. Times in microseconds; ``day`` is the day that it counts for in
-    the book's time zone. ``by`` is who asked for it, empty where nobody did; ``labels`` are sorted pairs."""
+    the book's time zone, ``meant_for`` the moment that it would count for if its month were not closed. ``by`` is who
+    asked for it, empty where nobody did; ``labels`` are sorted pairs; ``corrects`` is the log index of the record that
+    it names as the one that it reverses or corrects; ``invoice`` is the payee's number of the invoice that it is."""
 
     log_index: int
     leaf_hash: bytes
@@ -79,6 +81,9 @@ class Entry(NamedTuple):
     flags: tuple[str, ...]
     by: str
     key: str
+    corrects: int | None
+    meant_for: str
+    invoice: str
     postings: tuple[Posting, ...]
 
     @property
@@ -166,6 +171,10 @@ def _text(body: dict[str, Any], field: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _invoice(body: dict[str, Any]) -> str:
+    return _text(body, "number") if "invoice" in body else ""
+
+
 def _entry(
     record: LogRecord,
     body: dict[str, Any],
@@ -178,13 +187,15 @@ def _entry(
     request, by = (value if isinstance(value, dict) else {} for value in (request, by))
     kept = (row.category, row.payee, row.resource or "", row.labels) if row is not None else ("", "", "", None)
     labels = parse(kept[3].encode()) if kept[3] else ()
+    named = body.get("reverses", body.get("corrects"))
     return Entry(
         record.log_index, record.leaf_hash, record.kind, record.subject, days.of(record.effective_at),
         record.effective_at, record.recorded_at, _text(body, "authorization"), _text(body, "agent"), _text(body, "run"),
         _text(budget, "name") if isinstance(budget, dict) else _text(body, "budget"),
         _text(body, "category") or kept[0], _text(body, "payee") or kept[1], _text(request, "resource") or kept[2],
         tuple((name, value) for name, value in labels), tuple(body.get("flags", ())), _text(by, "principal"),
-        _text(by, "key"), postings,
+        _text(by, "key"), named if type(named) is int else None, _text(body, "meant_for"),
+        _invoice(body), postings,
     )  # fmt: skip
 
 
@@ -209,7 +220,8 @@ class AccountReader:
 
 class CostLine(NamedTuple):
     """A spend line with what else its record says: ``metering`` is what it was metered from, ``asked`` the resource
-    that was authorized, ``corrected`` the line that it corrects."""
+    that was authorized, ``corrected`` the line that it corrects, or the first of several, ``invoice``
+    the number of the invoice that it is of."""
 
     line: SpendLine
     labels: tuple[tuple[str, str], ...]
@@ -217,6 +229,7 @@ class CostLine(NamedTuple):
     metering: dict[str, str]
     asked: str
     corrected: SpendLine | None
+    invoice: str
 
 
 class CostReader:
@@ -241,7 +254,8 @@ class CostReader:
             about = {line.authorization_id for line in lines if line.authorization_id is not None}
             rows = queries_authorizations.authorizations_at(connection, book_id, about)
             earlier = {line.corrects for line in lines if line.corrects is not None}
-            corrected = queries_spend.lines_at(connection, book_id, earlier) if earlier else {}
+            found = queries_spend.corrected_lines(connection, book_id, earlier) if earlier else {}
+            corrected = {index: several[0] for index, several in found.items()}
         return [_cost_line(line, bodies, rows, corrected) for line in lines]
 
 
@@ -265,4 +279,5 @@ def _cost_line(
         dict(pairs),
         (row.resource or "") if row is not None else "",
         corrected.get(line.corrects) if line.corrects is not None else None,
+        _invoice(body),
     )

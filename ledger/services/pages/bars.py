@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
+from ledger.services.pages.letters import shortened
+
 INK: Final = "#1f4e79"
 BELOW: Final = "#9c3d1a"
 LINE: Final = "#b8c0c8"
@@ -25,16 +27,15 @@ class Bar(NamedTuple):
     shown: str
 
 
-def upright(title: str, bars: Sequence[Bar], *, font: str, top: str, bottom: str = "") -> str:
-    """Bars over time, 720 wide and 170 high. ``top`` is what the highest amount is, in text, and ``bottom`` the lowest
-    where that is below zero."""
+def upright(title: str, bars: Sequence[Bar], *, font: str, scale: str) -> str:
+    """Bars over time, 720 wide and 160 high. ``scale`` says in text how high the bars are."""
     width, left, right, above, high = 720, 8, 712, 16, 124
     most, least = max(0, *(bar.atoms for bar in bars)), min(0, *(bar.atoms for bar in bars))
     span = (most - least) or 1
     zero = above + high * most // span
     step = (right - left) * 100 // max(1, len(bars))
     thick = max(100, min(step * 7 // 10, 4_000))
-    parts = [_text(left, 11, top, font, anchor="start"), _rule(left, right, above)]
+    parts = [_text(left, 11, scale, font, anchor="start"), _rule(left, right, above)]
     for at, bar in enumerate(bars):
         middle = left * 100 + step * at + step // 2
         length = high * 100 * abs(bar.atoms) // span
@@ -47,8 +48,8 @@ def upright(title: str, bars: Sequence[Bar], *, font: str, top: str, bottom: str
             parts.append(_text(middle // 100, above + high + 15, bar.name, font, anchor="middle"))
     parts.append(_rule(left, right, zero, TEXT))
     if least < 0:
-        parts += [_rule(left, right, above + high), _text(right, above + high - 3, bottom, font, anchor="end")]
-    return _svg(title, width, 170 - 6, parts)
+        parts.append(_rule(left, right, above + high))
+    return _svg(title, width, 160, parts)
 
 
 def lying(title: str, bars: Sequence[Bar], *, font: str) -> str:
@@ -63,7 +64,7 @@ def lying(title: str, bars: Sequence[Bar], *, font: str) -> str:
         length = (right - left) * 100 * abs(bar.atoms) // span
         x = zero - length if bar.atoms < 0 else zero
         end = max(zero, x + length) // 100 + 6
-        parts.append(_text(left - 8, y + 14, _short(bar.name), font, anchor="end"))
+        parts.append(_text(left - 8, y + 14, shortened(bar.name, _LETTERS_MAX), font, anchor="end"))
         parts.append(
             f'<rect x="{_hundredths(x)}" y="{y + 4}" width="{_hundredths(length)}" height="{row - 8}" '
             f'fill="{BELOW if bar.atoms < 0 else INK}"/>'
@@ -94,7 +95,3 @@ def _rule(left: int, right: int, y: int, colour: str = LINE) -> str:
 def _hundredths(number: int) -> str:
     whole, rest = divmod(number, 100)
     return f"{whole}.{rest:02d}" if rest else str(whole)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS_MAX else name[: _LETTERS_MAX - 1] + "\u2026"

@@ -46,6 +46,11 @@ def breakable(text: str, letters: int) -> str:
     return " ".join(word if len(word) <= letters else BREAK.join(_parts(word, letters)) for word in text.split(" "))
 
 
+def shortened(text: str, letters: int) -> str:
+    """Text of so many letters at most; what lacks is said by an ellipsis."""
+    return text if len(text) <= letters else text[: letters - 1] + "\u2026"
+
+
 def _is_in_fonts(letter: str) -> bool:
     code = ord(letter)
     return any(first <= code <= last for first, last in _IN_FONTS) and letter.isprintable()

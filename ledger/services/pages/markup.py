@@ -24,14 +24,16 @@ p { margin: .3rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .32rem .5rem; border-bottom: 1px solid #d9dee3;
   overflow-wrap: anywhere; }
-thead th { border-bottom: 2px solid #1f4e79; font-size: .85rem; color: #3c4650; }
+thead th { overflow-wrap: normal; border-bottom: 2px solid #1f4e79; font-size: .85rem; color: #3c4650; }
 tbody th { font-weight: normal; }
 .figure { text-align: right; white-space: nowrap; overflow-wrap: normal;
   font-variant-numeric: tabular-nums lining-nums; }
+.code { white-space: nowrap; overflow-wrap: normal; }
 .day { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .small { font-size: .82rem; color: #4a5560; }
 .note { font-size: .82rem; color: #8a2f0f; font-weight: 600; }
 .balances { width: auto; min-width: 60%; }
+.balances th, .balances td { vertical-align: baseline; }
 .balances td.figure { font-weight: 650; font-size: 1.12rem; }
 tr.edge th, tr.edge td { font-weight: 650; background: #eef3f8; }
 .blocks { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 0 2rem; }
@@ -43,7 +45,8 @@ svg { display: block; width: 100%; height: auto; max-width: 720px; }
 footer { margin-top: 2rem; border-top: 1px solid #b8c0c8; padding-top: .5rem; break-inside: avoid; }
 @page { size: PAPER; margin: 16mm 15mm; }
 @media print {
-  body { font-size: 9.5pt; max-width: none; padding: 0; }
+  body { font-size: 9.5pt; line-height: 1.3; max-width: none; padding: 0; }
+  th, td { padding: .2rem .4rem; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
   tr.edge th, tr.edge td { background: none; }

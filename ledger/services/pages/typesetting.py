@@ -24,6 +24,9 @@ FONT: Final = "Libertinus Serif"
 MISSING: Final = (
     "PDF needs typst, which is not installed here: pip install 'bursar-server[pdf]', or ask for html, xlsx or csv"
 )
+STANDARDS: Final[list[Any]] = ["a-2a", "ua-1"]
+"""PDF/A-2a, for files that are kept for years, and PDF/UA-1, for readers who have them read out: typst refuses to make
+what does not conform."""
 SECONDS_MAX: Final = 300
 BYTES_MAX: Final = 4 * 2**30
 """What the process may have of memory; the longest statement takes half of it."""
@@ -86,6 +89,7 @@ def main() -> None:
             ignore_system_fonts=True,
             sys_inputs={"data": json.dumps(asked["data"])},
             timestamp=asked["created_at"],
+            pdf_standards=STANDARDS,
         )
     )
 

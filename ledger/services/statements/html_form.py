@@ -29,7 +29,7 @@ from ledger.services.statements.wording import LineWords, Wording
 PIECES_AT_ONCE: Final = 200
 _DAY: Final = Column("Day", "day")
 _WHAT: Final = Column("What")
-_CURRENCY: Final = Column("Currency")
+_CURRENCY: Final = Column("Currency", "code")
 _AMOUNT: Final = Column("Amount", "figure")
 _BALANCE: Final = Column("Balance", "figure")
 
@@ -64,7 +64,7 @@ def _pieces(statement: Statement, paper: Paper) -> Iterator[str]:
 
 
 def _balances(statement: Statement, figures: Figures) -> Iterator[str]:
-    columns = (Column("Currency"), Column("Opening", "figure"), Column("Closing", "figure"), Column("Held", "figure"))
+    columns = (_CURRENCY, Column("Opening", "figure"), Column("Closing", "figure"), Column("Held", "figure"))
     rows = (
         row(
             columns,
@@ -85,12 +85,15 @@ def _of(figures: Figures, balances: Mapping[str, int], currency: str) -> str:
 def _charts(overview: Overview, wording: Wording) -> Iterator[str]:
     for charts in overview.charts():
         yield from _chart(charts, wording)
+    note = wording.charts_note(overview)
+    if note:
+        yield element("p", note, css="small")
 
 
 def _chart(charts: Charts, wording: Wording) -> Iterator[str]:
     title = f"{wording.spent} by {charts.each}, in {charts.currency}"
     yield element("h2", title)
-    yield element("figure", Markup(bars.upright(title, charts.over_time, font=FONT, top=charts.top, bottom=charts.low)))
+    yield element("figure", Markup(bars.upright(title, charts.over_time, font=FONT, scale=charts.scale)))
     title = f"{wording.spent} by payee, in {charts.currency}"
     yield element("h2", title)
     yield element("figure", Markup(bars.lying(title, charts.by_payee, font=FONT)))

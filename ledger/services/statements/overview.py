@@ -24,15 +24,14 @@ Month = tuple[int, int]
 
 
 class Charts(NamedTuple):
-    """What is drawn of one currency: bars over time, and of payees. ``each`` is day, month or year; ``top`` and
-    ``low`` are the highest bar's amount and the lowest one's, as text."""
+    """What is drawn of one currency: bars over time, and of payees. ``each`` is day, month or year; ``scale`` says how
+    high the bars are."""
 
     currency: str
     each: str
     over_time: list[Bar]
     by_payee: list[Bar]
-    top: str
-    low: str
+    scale: str
 
 
 class Overview:
@@ -95,8 +94,10 @@ class Overview:
     def _charts(self, currency: str) -> Charts:
         each, over_time = self._over_time(currency)
         digits, amounts = self._statement.digits[currency], [0, *(bar.atoms for bar in over_time)]
-        top, low = grouped(max(amounts), digits), grouped(min(amounts), digits)
-        return Charts(currency, each, over_time, self._by_payee(currency), top, low)
+        scale = f"highest {grouped(max(amounts), digits)}"
+        if min(amounts) < 0:
+            scale += f", lowest {grouped(min(amounts), digits)}"
+        return Charts(currency, each, over_time, self._by_payee(currency), scale)
 
     def _over_time(self, currency: str) -> tuple[str, list[Bar]]:
         period, days = self._statement.period, self.spent_on[currency]
@@ -109,9 +110,11 @@ class Overview:
                 Bar(name if at % sparse == 0 else "", atoms, grouped(atoms, digits))
                 for at, (_, name, atoms) in enumerate(named)
             ]
-        # A long period may be mostly empty, so it is drawn from its first line to its last.
+        months = _months(period.first, period.last)
         first, last = min(days), max(days)
-        months = _months(first, last)
+        if len(months) > BARS_MAX:
+            # So long a period may be mostly empty, and is drawn from its first line to its last.
+            months = _months(first, last)
         if len(months) <= BARS_MAX:
             by_month = _sums(((day.year, day.month), atoms) for day, atoms in days.items())
             sparse = 1 if len(months) <= 14 else 6

@@ -12,7 +12,7 @@ from ledger.core.moment import SECOND
 from ledger.core.statement import Statement
 from ledger.services.pages import bars, typesetting
 from ledger.services.pages.figures import Figures
-from ledger.services.pages.letters import breakable
+from ledger.services.pages.letters import breakable, shortened
 from ledger.services.pages.paper import A4, Paper
 from ledger.services.pages.typesetting import FONT, TypesettingFailed, typeset
 from ledger.services.statements.making import StatementRefused
@@ -63,7 +63,7 @@ def _document(statement: Statement, overview: Overview, paper: Paper) -> dict[st
         "over": breakable(f"Book {statement.book}", WORD_MAX),
         "title": wording.title,
         "heading": breakable(wording.title, NAME_MAX),
-        "running": f"{statement.book}: {wording.title}",
+        "running": shortened(f"{statement.book}: {wording.title}", 80),
         "period": wording.period,
         "foot": f"As of {statement.log.size:,} records, root {statement.log.root.hex()[:16]}\u2026",
         "under": [
@@ -81,6 +81,7 @@ def _document(statement: Statement, overview: Overview, paper: Paper) -> dict[st
             "note": "What is held is in no line below; it is listed apart.",
         },
         "charts": [chart for charts in overview.charts() for chart in _charts(charts, wording)],
+        "charts_note": wording.charts_note(overview),
         "opening": opening,
         "lines": lines,
         "closing": closing,
@@ -125,7 +126,7 @@ def _row(words: LineWords) -> dict[str, str]:
 
 def _charts(charts: Charts, wording: Wording) -> Iterator[dict[str, str]]:
     title = f"{wording.spent} by {charts.each}, in {charts.currency}"
-    yield {"title": title, "svg": bars.upright(title, charts.over_time, font=FONT, top=charts.top, bottom=charts.low)}
+    yield {"title": title, "svg": bars.upright(title, charts.over_time, font=FONT, scale=charts.scale)}
     title = f"{wording.spent} by payee, in {charts.currency}"
     yield {"title": title, "svg": bars.lying(title, charts.by_payee, font=FONT)}
 

@@ -10,10 +10,21 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ledger.core.moment import SECOND, moment_text
-from ledger.core.statement import ACCOUNT, AGENT, BOOK, HoldLine, Line, Statement, Subtotals, Totals
+from ledger.core.statement import (
+    ACCOUNT,
+    AGENT,
+    BOOK,
+    REVERSAL,
+    HoldLine,
+    Line,
+    Link,
+    Statement,
+    Subtotals,
+    Totals,
+)
 from ledger.services.pages.figures import Figures
 from ledger.services.pages.letters import visible
-from ledger.services.statements.overview import NONE
+from ledger.services.statements.overview import CHARTS_MAX, NONE, Overview
 from ledger.services.statements.text_form import MEASURES_SAID
 
 KINDS: Final = {
@@ -107,6 +118,12 @@ class Wording:
         """What subtotals and charts add up."""
         return "Change" if self._statement.scope.kind == ACCOUNT else "Spent"
 
+    def charts_note(self, overview: Overview) -> str:
+        """What charts leave out, if anything."""
+        if sum(any(days.values()) for days in overview.spent_on.values()) <= CHARTS_MAX:
+            return ""
+        return f"Charts are drawn of the {CHARTS_MAX} currencies with the most lines; the subtotals have all."
+
     def line(self, line: Line) -> LineWords:
         """One line."""
         is_own = self._statement.scope.kind == AGENT
@@ -134,22 +151,30 @@ class Wording:
             yield FLAGS.get(flag, flag)
         if line.cost and abs(line.cost) != abs(line.amount):
             yield f"spent {self._figures.plain(line.cost, line.currency)}"
+        if line.meant_for is not None:
+            yield f"meant for {self._moment(line.meant_for)}, whose month is closed"
         if line.is_backdated:
             yield f"recorded {self._moment(line.recorded_at)}"
+        if line.meant_for is not None:
+            yield f"meant for {self._moment(line.meant_for)}, whose month was closed"
         if line.corrects is not None:
-            yield f"corrects record {line.corrects.log_index} of {line.corrects.day.isoformat()}"
+            yield f"{'reverses' if line.kind == REVERSAL else 'corrects'} {self._link(line.corrects)}"
         for link in line.corrected_by:
-            yield f"corrected by record {link.log_index} of {link.day.isoformat()}"
+            yield f"{'reversed' if link.kind == REVERSAL else 'corrected'} by {self._link(link)}"
+
+    def _link(self, link: Link) -> str:
+        what = " ".join(name for name in (link.category, link.payee) if name) or link.budget or ""
+        cost = self._figures.plain(link.cost, link.currency)
+        return f"record {link.log_index} of {link.day.isoformat()}: {what} {cost} {link.currency}".replace("  ", " ")
 
     def hold(self, hold: HoldLine) -> LineWords:
         """One hold; it has no balance."""
+        ends = None if hold.expires_at is None else self._moment(hold.expires_at)
         details = [
-            ("agent", hold.agent), ("run", hold.run), ("budget", hold.budget), ("", hold.authorization),
-            ("record", str(hold.log_index)),
+            ("agent", hold.agent), ("run", hold.run), ("budget", hold.budget), ("ends", ends),
+            ("", hold.authorization), ("record", str(hold.log_index)),
         ]  # fmt: skip
         notes = [FLAGS.get(flag, flag) for flag in hold.flags]
-        if hold.expires_at is not None:
-            notes.append(f"ends {self._moment(hold.expires_at)}")
         opened = self._moment(hold.opened_at)
         return LineWords(
             opened[:10],

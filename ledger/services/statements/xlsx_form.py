@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ledger.core.moment import moment_text
-from ledger.core.statement import NOBODY, HoldLine, Line, Statement, Subtotals
+from ledger.core.statement import NOBODY, HoldLine, Line, Link, Statement, Subtotals
+from ledger.services.pages.figures import fraction_digits
 from ledger.services.pages.paper import A4, Paper
 from ledger.services.pages.sheets import DIGITS_MAX, ROWS_MAX, Book, Sheet, cell, cells, workbook_pieces
 from ledger.services.statements.making import StatementRefused
@@ -24,6 +25,8 @@ COLUMNS: Final = (
     ("Run", 16), ("Budget", 16), ("Category", 14), ("Payee", 16), ("Resource", 24), ("Labels", 20),
     ("Approved by", 16), ("Flags", 20), ("Corrects record", 10), ("Corrected by record", 12), ("Other account", 24),
     ("Currency", 9), ("Spent", 16), ("Amount", 16), ("Balance", 18), ("Record", 9), ("Position", 8),
+    ("Corrects kind", 14), ("Corrects day", 11), ("Corrects category", 14), ("Corrects payee", 16),
+    ("Corrects amount", 16), ("Meant for (UTC)", 22),
 )  # fmt: skip
 """The columns of the lines, with their widths in letters: those of the CSV, under names for people."""
 _AT: Final = {title: at for at, (title, _) in enumerate(COLUMNS)}
@@ -219,6 +222,18 @@ class _Filling:
         self._amount(sheet, row, 20, line.balance, line.currency, f"{before}+{cell(row, 19)}")
         sheet.integer(row, 21, line.log_index)
         sheet.integer(row, 22, line.position)
+        if line.corrects is not None:
+            self._write_corrected(sheet, row, line.corrects)
+        if line.meant_for is not None:
+            sheet.moment(row, 28, line.meant_for)
+
+    def _write_corrected(self, sheet: Sheet, row: int, link: Link) -> None:
+        sheet.text(row, 23, kind_said(link.kind))
+        sheet.day(row, 24, link.day)
+        sheet.text(row, 25, link.category)
+        sheet.text(row, 26, link.payee)
+        digits = self._statement.digits[link.currency]
+        sheet.amount(row, 27, link.cost, digits=digits, places=fraction_digits(link.cost, digits))
 
     # Holds.
 
