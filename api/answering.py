@@ -32,7 +32,9 @@ from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.services import errors as services
 from ledger.storage import errors as storage
 
-AMOUNT_FACTS: Final = ("available", "held", "refundable", "refunded", "settled")
+AMOUNT_FACTS: Final = (
+    "available", "held", "refundable", "refunded", "settled", "total", "found", "open", "rest",
+)  # fmt: skip
 """Facts of a refusal that are atoms of the currency beside them."""
 _JSON: Final = (JSON_HEADER,)
 _JSON_REPLAYED: Final = (JSON_HEADER, REPLAYED_HEADER)

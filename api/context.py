@@ -27,15 +27,20 @@ from ledger.services.alerting import Alerting, AlertSettings
 from ledger.services.authorizer import Authorizer
 from ledger.services.checkpointing import Checkpointing
 from ledger.services.checkpoints import Checkpointer, CheckpointSettings
+from ledger.services.closing import Closer
 from ledger.services.delivering import DeliverySettings
 from ledger.services.ed25519 import SigningPair, read_pair
 from ledger.services.growing import Growing
+from ledger.services.journal.making import Journals
 from ledger.services.lining import Lining
+from ledger.services.reports.making import Reports
 from ledger.services.sources import ParsedKey, Sources
 from ledger.services.statements.making import Statements
 from ledger.storage import queries_log
 from ledger.storage.side_writer import SideWriter
 
+CLOSING_MAX = 1
+"""Months that may be closed at the same time: each reads all that counts for it."""
 UNITS_CACHED = 10_000
 APPLYING_MAX = 2
 """Policies that may be applied at the same time: each reads the history that its new limits look at."""
@@ -104,6 +109,10 @@ class Context:
         )
         self.growing = Growing(engine, self.side, interval_seconds=settings.partition_look_seconds)
         self.statements = Statements(engine, self.side)
+        self.reports = Reports(engine, self.side, self.statements.liner)
+        self.journals = Journals(engine, self.statements)
+        self.closer = Closer(engine, self.statements, sources)
+        self.closing = asyncio.Semaphore(CLOSING_MAX)
         self.lining = Lining(
             engine,
             self.statements.liner,

@@ -19,7 +19,7 @@ from api.schemas.answers import Problem
 from api.writing import BODY_ATTRIBUTE
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_NO_IDEMPOTENCY_KEY: Final = ("/v1/authorizations/batch", "/v1/evaluations", "/v1/policies/check")
+_NO_IDEMPOTENCY_KEY: Final = ("/v1/history", "/v1/authorizations/batch", "/v1/evaluations", "/v1/policies/check")
 _IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",

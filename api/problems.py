@@ -83,6 +83,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.RECONCILIATION_INVALID: Row(
         422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
     ),
+    Status.INVOICE_UNBALANCED: Row(
+        422, "Invoice does not add up", "Make the total what lines and taxes add up to, less credits."
+    ),
     Status.ACCOUNT_INVALID: Row(422, "Account invalid", "Name an account as the list of accounts shows it."),
     Status.SORTS_MIXED: Row(
         422, "Sorts of account mixed", "A transfer joins two budgetary accounts or two real ones, never one of each."
@@ -95,6 +98,10 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         422, "Role and principal do not fit", "Give role agent with an agent, any other role with a person."
     ),
     Status.NAME_TAKEN: Row(409, "Name taken", "Choose another name; names are never used again."),
+    Status.NUMBER_TAKEN: Row(409, "Invoice recorded already", "Look at the invoice that has this number."),
+    Status.PAYMENT_TOO_LARGE: Row(
+        409, "Payment too large", "Pay at most what is open, or say what becomes of the rest."
+    ),
     Status.WRONG_STATE: Row(409, "Wrong state", "Look at the current state before asking again."),
     Status.REFUND_TOO_LARGE: Row(409, "Refund too large", "Refund at most what was settled and not yet refunded."),
     Status.REFUND_AMBIGUOUS: Row(409, "Refund ambiguous", "Name the category and payee to refund."),
@@ -106,6 +113,14 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.REPRICE_TOO_SMALL: Row(409, "Repriced below refunds", "Give an amount of at least what was refunded."),
     Status.INSUFFICIENT_AVAILABLE: Row(409, "Not enough available", "Move at most what the budget has available."),
     Status.BALANCE_OVERFLOW: Row(409, "Balance overflow", "Use an amount whose balances fit 64 bits of atoms."),
+    Status.PERIOD_NOT_OVER: Row(409, "Month not over", "Close it once it is over in the book's time zone."),
+    Status.PERIOD_OUT_OF_ORDER: Row(
+        409, "Month out of order", "Months close one after the other, and open again from the last; period is the next."
+    ),
+    Status.PERIOD_CHANGED: Row(
+        503, "Month changed meanwhile", "Something was backdated into it; nothing was recorded; ask again.", 1
+    ),
+    Status.CHECKS_FAILED: Row(409, "Checks failed", "Mend or explain what checks names, or accept it with a reason."),
     Status.POLICY_INVALID: Row(422, "Policy invalid", "Change the policy as detail says; nothing was applied."),
     Status.POLICY_CHANGED: Row(409, "Policy changed meanwhile", "Look at the live version and apply again."),
     Status.POLICY_UNCHANGED: Row(409, "Policy unchanged", "The live version says the same already."),

@@ -17,8 +17,10 @@ from api.amounts import decimal_text as decimal_text
 from api.amounts import money as money
 from api.rendering_approvals import delegation_said, tiers_said, vote_said
 from api.rendering_budgets import BUDGET_ANSWERS
+from api.rendering_closing import CLOSING_ANSWERS
 from api.rendering_corrections import CORRECTION_ANSWERS, second_person_said
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
+from api.rendering_payables import PAYABLE_ANSWERS
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
 from api.rendering_reconciliations import reconciliation_answer
@@ -44,7 +46,13 @@ _KINDS_DONE: Final = frozenset(
         "delegation_revocation",
         "correction_refused",
         "correction_withdrawn",
+        "period_close",
+        "period_reopen_request",
+        "period_reopening",
         *BUDGET_ANSWERS,
+        "invoice_void",
+        "payment_reversal",
+        "payee_terms",
     )
 )
 """Kinds of record whose answer is 200: they change what is there. Every other success answers 201."""
@@ -152,7 +160,7 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": body[_ENTRY_IDS[kind]], "kind": kind}
     if kind == "refund":
         shown["authorization"] = body["authorization"]
-    for name in ("state", "flags", "effective_at", "reverses", "corrects"):
+    for name in ("state", "flags", "effective_at", "reverses", "corrects", "meant_for", "closed_by"):
         if name in body:
             shown[name] = body[name]
     if "amount" in body:
@@ -314,5 +322,7 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,
     **CORRECTION_ANSWERS,
+    **CLOSING_ANSWERS,
+    **PAYABLE_ANSWERS,
 }
 """Kind of record to the answer of the request that wrote it."""

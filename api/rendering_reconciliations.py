@@ -9,6 +9,8 @@ from api.amounts import Scale, money
 from ledger.core.moment import moment_text
 from ledger.core.outcome import Outcome
 from ledger.core.reconciliation import Reconciliation
+from ledger.core.reconciling_lines import quantities_of
+from ledger.services.reconciling import UsedLine
 
 
 def reconciliation_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
@@ -52,4 +54,22 @@ def kept(row: Reconciliation, scale: Scale) -> dict[str, Any]:
         "accepted": row.accepted,
         "recorded_at": moment_text(row.created_at),
         "log": {"index": row.created_index},
+    }
+
+
+def used_line(used: UsedLine, scale: Scale) -> dict[str, Any]:
+    """A line of the ledger's side."""
+    line = used.line
+    return {
+        "index": line.log_index,
+        **{
+            name: getattr(line, name) for name in ("position", "kind", "agent", "budget", "run", "category", "resource")
+        },
+        "authorization": line.authorization_id,
+        "amount": money(str(line.amount), line.currency, scale[line.currency]),
+        "effective_at": moment_text(line.effective_at),
+        "started_at": moment_text(used.asked_at),
+        "model": used.metering.get("model"),
+        "response_id": used.metering.get("response_id"),
+        "quantities": quantities_of(used.metering),
     }

@@ -7,14 +7,14 @@ Idempotency-Key is asked for before the body is looked at; bodies are parsed by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from api.answering import outcome_reply
+from api.answering import failure_reply, outcome_reply
 from api.context import Context
 from api.edge_state import asked_of, context_of
 from api.reply import Reply
@@ -87,6 +87,16 @@ class Writing:
             status, detail = instead[outcome.status]
             outcome = Outcome(status, detail=detail or outcome.detail)
         return await self._answer(outcome, extra)
+
+    async def decide_each(self, commands: Sequence[Command]) -> list[Reply]:
+        """Have the items of a batch decided, each on its own; their replies, in order. Each item takes as much of the
+        key's rate as a request of its own would."""
+        self._context.take(self.key, len(commands) - 1)
+        answers = await self._context.handover.decide_all(self.key.book_id, commands)
+        return [
+            failure_reply(answer, self._asked.id_text()) if isinstance(answer, Exception) else await self.reply(answer)
+            for answer in answers
+        ]
 
     async def evaluate(self, command: Command) -> Outcome:
         """What would be decided now; nothing is recorded."""

@@ -7,15 +7,15 @@ constant memory; one that does not add up ends the connection before its end and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from api.edge_state import context_of
+from api.files import file_answer
 from api.problems import ProblemError
 from api.reading import Reading, reading
 from api.routes.answers import PROBLEMS
@@ -25,19 +25,20 @@ from ledger.core.outcome import Status
 from ledger.core.period import FORMS
 from ledger.core.statement import AGENT, Scope, parse_scope
 from ledger.services.lining import LinesUnavailable
-from ledger.services.statements.formats import FORMATS, JSON, Format, accepted, file_name
+from ledger.services.pages.paper import A4, PAPERS
+from ledger.services.statements.formats import FORMATS, HTML, JSON, Format, accepted, file_name
 from ledger.services.statements.making import ScopeNotFound, StatementRefused
 from ledger.services.tiling import ProofUnavailable
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS, tags=["statements"])
-WHOLE_BYTES_MAX = 262_144
-"""A statement of at most so many bytes is sent at once, with its length."""
 UNWRITTEN_MAX = 20_000
 """Records whose lines are written for whoever asks; with more, they are asked to come again."""
 _OTHER_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
-            form.media_type.split(";")[0]: {"schema": {"type": "string"}}
+            form.media_type.split(";")[0]: {
+                "schema": {"type": "string", **({"format": "binary"} if form.is_binary else {})}
+            }
             for form in FORMATS.values()
             if form is not JSON
         }
@@ -57,6 +58,19 @@ FormatName = Annotated[
     str | None,
     AfterValidator(_known_format),
     Query(description="In place of an Accept header.", json_schema_extra={"enum": [*FORMATS, None]}),
+]
+
+
+def _known_paper(name: str) -> str:
+    if name not in PAPERS:
+        raise PydanticCustomError("paper", "There is no such paper; use one of {papers}", {"papers": ", ".join(PAPERS)})
+    return name
+
+
+PaperName = Annotated[
+    str,
+    AfterValidator(_known_paper),
+    Query(description="What html, pdf and xlsx are laid out for.", json_schema_extra={"enum": [*PAPERS]}),
 ]
 
 
@@ -95,6 +109,7 @@ def get_statement(
     ],
     period: Annotated[str, Query(max_length=64, description=f"Days in the book's time zone: {FORMS}.")],
     format: FormatName = None,
+    paper: PaperName = A4.name,
     at_size: Annotated[
         int | None,
         Query(ge=1, le=2**53, description="As the first so many records of the log say; all of them without it."),
@@ -118,16 +133,15 @@ def get_statement(
         raise invalid(error.field, str(error)) from error
     except (LinesUnavailable, ProofUnavailable) as error:
         raise ProblemError("statement_unavailable", str(error)) from error
-    return _answer(form.write(statement), form, file_name(statement, form))
+    try:
+        return _answer(form.pieces(statement, PAPERS[paper]), form, file_name(statement, form))
+    except StatementRefused as error:
+        raise invalid(error.field, str(error)) from error
 
 
 def _answer(pieces: Iterator[bytes], form: Format, name: str) -> Response:
     headers = {} if form is JSON else {"content-disposition": f'attachment; filename="{name}"'}
-    begun: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        begun.append(piece)
-        length += len(piece)
-        if length > WHOLE_BYTES_MAX:
-            return StreamingResponse(chain(begun, pieces), media_type=form.media_type, headers=headers)
-    return Response(b"".join(begun), media_type=form.media_type, headers=headers)
+    if form is HTML:
+        # Were the page opened from here all the same, nothing in it could run or be fetched.
+        headers["content-security-policy"] = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+    return file_answer(pieces, media_type=form.media_type, headers=headers)

@@ -165,6 +165,11 @@ class EntryResponse(BaseModel):
     corrects: int | None = Field(default=None, description="The record that an adjustment says it corrects.")
     approved_by: str | None = Field(default=None, description="The second person, where one was needed: person:NAME.")
     correction: str | None = Field(default=None, description="The correction that asked the second person.")
+    meant_for: str | None = Field(
+        default=None,
+        description="What was asked for, where its month is closed; effective_at is where it landed.",
+    )
+    closed_by: int | None = Field(default=None, description="Log index of the closing that kept it out of its month.")
     log: Log
 
 

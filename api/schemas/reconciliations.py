@@ -121,3 +121,32 @@ class ReconciliationList(PageModel):
     """A page of reconciliations."""
 
     items: list[ReconciliationView]
+
+
+class UsedLineView(BaseModel):
+    """A line of what was spent with a payee. ``started_at`` is when its authorization was asked for; ``model`` and
+    ``response_id`` are what the provider answered, and ``quantities`` what was counted, where the gateway made the
+    call."""
+
+    index: int
+    position: int
+    kind: str
+    authorization: str | None
+    agent: str | None
+    budget: str | None
+    run: str | None
+    category: str | None
+    resource: str | None
+    amount: MoneyAnswer
+    effective_at: str
+    started_at: str
+    model: str | None
+    response_id: str | None
+    quantities: dict[str, int] | None
+
+
+class UsedLineList(PageModel):
+    """A page of lines, as the first ``at_size`` records of the log say."""
+
+    at_size: int
+    items: list[UsedLineView]

@@ -43,6 +43,7 @@ class StatementCheckpoint(BaseModel):
     size: int
     root: str = Field(description="64 hexadecimal digits.")
     signed_at: str
+    origin: str = Field(description="The log's name in its checkpoints.", examples=["bursar/acme-0123abcd"])
 
 
 class LineLink(BaseModel):
@@ -68,6 +69,9 @@ class StatementLine(BaseModel):
     day: str = Field(description=_DAY)
     effective_at: str
     recorded_at: str
+    meant_for: str | None = Field(
+        description="The moment that it would count for, if the month of that moment were not closed."
+    )
     authorization: str | None
     agent: str | None
     run: str | None

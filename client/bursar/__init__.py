@@ -1,4 +1,5 @@
-"""What the client offers to programs: asking a Bursar server, and what a verb of the `bursar` command is made with.
+"""What the client offers to programs: asking a Bursar server, saying what became of a run, and what a verb of the
+`bursar` command is made with.
 
 Invariant: the names in ``__all__`` are the whole public surface; a test compares it with a list. They are imported
 when they are used, so that `bursar --help` does not wait for an HTTP client.
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from bursar.asking import CannotAsk, Refused, Remote, remote, remote_options
     from bursar.command import name_in_environment
+    from bursar.outcomes import report_outcome, report_outcome_async
 
-__all__ = ["CannotAsk", "Refused", "Remote", "name_in_environment", "remote", "remote_options"]
+__all__ = [
+    "CannotAsk", "Refused", "Remote", "name_in_environment", "remote", "remote_options", "report_outcome",
+    "report_outcome_async",
+]  # fmt: skip
 
 _HOMES: Final = {
     "CannotAsk": "bursar.asking",
@@ -22,6 +27,8 @@ _HOMES: Final = {
     "name_in_environment": "bursar.command",
     "remote": "bursar.asking",
     "remote_options": "bursar.asking",
+    "report_outcome": "bursar.outcomes",
+    "report_outcome_async": "bursar.outcomes",
 }
 
 

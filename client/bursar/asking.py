@@ -22,6 +22,8 @@ import httpx
 ATTEMPTS_MAX: Final = 5
 RETRY_SECONDS_MAX: Final = 5.0
 TIMEOUT_SECONDS: Final = 30.0
+DOWNLOAD_TIMEOUT_SECONDS: Final = 360.0
+"""For a file to begin: a long statement is set as a PDF, or made a workbook, before its first byte."""
 PAGE_ITEMS: Final = 200
 ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 """More than any answer to a verb has, unpacked."""
@@ -63,6 +65,20 @@ def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+class Download:
+    """The bytes of an answer, to be gone through once, and what its headers say."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._response.iter_bytes()
+
+    def header(self, name: str) -> str:
+        """What a header says, as it can be shown; empty where it is not there."""
+        return _plain(self._response.headers.get(name, ""))
+
+
 class Remote:
     """A server, asked with one key. A request is sent ``attempts_max`` times at most."""
 
@@ -95,14 +111,15 @@ class Remote:
             query["cursor"] = page["next_cursor"]
 
     @contextmanager
-    def download(self, path: str, **query: str | int | bool) -> Iterator[Iterator[bytes]]:
+    def download(self, path: str, **query: str | int | bool) -> Iterator[Download]:
         """The bytes of an answer as they come, however many. Raises Refused or CannotAsk, also while they are read when
         the server ends before it is done."""
+        patient = httpx.Timeout(TIMEOUT_SECONDS, read=DOWNLOAD_TIMEOUT_SECONDS)
         for attempt in range(1, self._attempts_max + 1):
             try:
-                with self._client.stream("GET", path, params=query) as response:
+                with self._client.stream("GET", path, params=query, timeout=patient) as response:
                     if response.status_code < 400:
-                        yield response.iter_bytes()
+                        yield Download(response)
                         return
                     response.read()
                     if response.status_code != 503 or attempt == self._attempts_max:

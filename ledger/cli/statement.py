@@ -1,16 +1,13 @@
 """`bursar statement`: the statement of a budget, an agent, a payee, an account or the book, from the database or a
 server.
 
-Invariant: a file is written beside its place and put there once it is whole, so no statement that broke off looks like
-one that ends.
+Invariant: no statement that broke off looks like one that ends (``whole_file``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,8 @@ import click
 from bursar import remote
 from ledger.cli.checkpoint import book_option
 from ledger.cli.database import BadValue, chosen_book, database_option, errors_in_one_line, require_file
+from ledger.cli.whole_file import write_whole
+from ledger.services.pages.paper import A4, PAPERS
 from ledger.services.statements.formats import FORMATS
 
 SCOPES = ("budget", "agent", "team", "payee", "account", "run")
@@ -53,6 +52,10 @@ def _scope_options(function: Any) -> Any:
     help="How it is written; left out, what the name of the file says, or text.",
 )  # fmt: skip
 @click.option(
+    "--paper", type=click.Choice(list(PAPERS)), default=A4.name, show_default=True,
+    help="What html, pdf and xlsx are laid out for.",
+)  # fmt: skip
+@click.option(
     "-o", "--out", type=click.Path(path_type=Path, dir_okay=False), default=None, help="Write it to this file."
 )
 @click.option(
@@ -68,6 +71,7 @@ def _scope_options(function: Any) -> Any:
 def command(
     period: str,
     form: str | None,
+    paper: str,
     out: Path | None,
     at_size: int | None,
     database_url: str,
@@ -85,22 +89,31 @@ def command(
     \b
     For example:
       bursar statement --budget research --period 2026-11
-      bursar statement --payee openai --period 2026-Q4 -o openai.csv
+      bursar statement --payee openai --period 2026-Q4 -o openai.xlsx
+      bursar statement --team research --period 2026-11 --paper letter -o research.pdf
       bursar statement --agent crawler --period 2026-11 --url https://ledger.example.com
     """
     scope = _scope(scopes)
     chosen_form = form or (_SUFFIXES.get(out.suffix.lower(), "text") if out is not None else "text")
+    if out is None and FORMATS[chosen_form].is_binary and _is_terminal():
+        raise BadValue(
+            f"{chosen_form} is nothing that a terminal shows: say where to, such as -o statement.{chosen_form}"
+        )
     if url is not None:
         if api_key is None:
             raise BadValue("give the key to ask the server with, as BURSAR_API_KEY or --key")
-        query: dict[str, str | int] = {"scope": scope, "period": period, "format": chosen_form}
+        query: dict[str, str | int] = {"scope": scope, "period": period, "format": chosen_form, "paper": paper}
         if at_size is not None:
             query["at_size"] = at_size
         with remote(url, api_key) as server, server.download("/v1/statements", **query) as pieces:
-            _write(pieces, out)
+            write_whole(pieces, out)
         return
-    with _from_database(database_url, book, scope, period, chosen_form, at_size) as pieces:
-        _write(pieces, out)
+    with _from_database(database_url, book, scope, period, chosen_form, paper, at_size) as pieces:
+        write_whole(pieces, out)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _scope(scopes: dict[str, str | None]) -> str:
@@ -112,7 +125,7 @@ def _scope(scopes: dict[str, str | None]) -> str:
 
 @contextlib.contextmanager
 def _from_database(
-    database_url: str, book: str | None, scope: str, period: str, form: str, at_size: int | None
+    database_url: str, book: str | None, scope: str, period: str, form: str, paper: str, at_size: int | None
 ) -> Iterator[Iterable[bytes]]:
     from ledger.core.statement import StatementBroken, parse_scope
     from ledger.services.statements.making import StatementRefused, Statements
@@ -131,7 +144,7 @@ def _from_database(
             statement = Statements(engine, side).make(
                 chosen.book_id, wanted, period, at_size=at_size, progress=_progress
             )
-            yield FORMATS[form].write(statement)
+            yield FORMATS[form].pieces(statement, PAPERS[paper])
         except StatementRefused as error:
             raise BadValue(str(error)) from error
         except StatementBroken as error:
@@ -145,30 +158,3 @@ def _progress(done: int, total: int) -> None:
     """Tell a person at a terminal that the lines of a long log are being written."""
     if total - done > 20_000 and sys.stderr.isatty():
         click.echo(f"\rreading the log: {done:,} of {total:,} records ", nl=False, err=True)
-
-
-def _write(pieces: Iterable[bytes], out: Path | None) -> None:
-    if out is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.absolute().parent)
-    except OSError as error:
-        raise BadValue(f"{out} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        # As readable as a file that was opened in its place.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(out)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise click.ClickException(f"{out} could not be written to its end: {error.strerror}") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

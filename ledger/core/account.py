@@ -26,6 +26,8 @@ ROLE_REAL: Final = "real"
 ROLES: Final = (ROLE_AUTHORITY, ROLE_AVAILABLE, ROLE_HELD, ROLE_SPENT, ROLE_REAL)
 
 AUTHORITY_NAME: Final = "authority"
+OPENING_NAME: Final = "equity:opening"
+"""What a book began with: opening balances, and spend that was taken over."""
 _REAL_PREFIXES: Final = {
     "expenses": EXPENSE,
     "payables": LIABILITY,

@@ -1,6 +1,6 @@
 """Alerts: what of a log record is worth telling somebody, as a pure function of the record and of what was told.
 
-Owns the events and what must be remembered between records (``Memory``). Invariants: an event derives from one
+Owns the events. Invariants: an event derives from one
 committed record, so it can be made again and bears the same id; it carries ids and amounts and no free text; amounts
 are integers until they are shown.
 """
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from ledger.core.alert_memory import AGENT, BUDGET, LIMIT, Event, Memory, Place
 from ledger.core.canonical import canonical_bytes
 from ledger.core.ids import ALPHABET, BODY_LENGTH, EVENT
 from ledger.core.moment import moment_of, moment_text
-from ledger.core.money import currency_digits, format_atoms
-from ledger.core.windows import AUTHORIZATION, DAY, RUN, calendar_bounds
+from ledger.core.windows import AUTHORIZATION, RUN
 
 THRESHOLDS: Final = (100, 80, 50)
 """Percent of a budget or limit at which somebody is told; each once, and of several that are crossed the highest."""
@@ -24,56 +24,6 @@ JUMP_DAYS_KEPT: Final = 28
 SILENT_KINDS: Final = ("denial", "run_denial", "approval_vote")
 """Kinds of records that never give anything to tell: they change no balance and no state that is told. There may be
 very many denials, and their bodies need not even be read."""
-
-BUDGET: Final = "budget"
-LIMIT: Final = "limit"
-AGENT: Final = "agent"
-Place = tuple[str, str]
-"""What is remembered about: a kind and a name."""
-
-
-class Event(NamedTuple):
-    """Something to tell. ``ordinal`` counts a record's events from 0; ``time`` is the record's."""
-
-    log_index: int
-    ordinal: int
-    type: str
-    time: str
-    data: dict[str, Any]
-
-
-class Memory:
-    """What is remembered between the records of a book. ``values`` are canonical JSON values by place; ``changed``
-    collects the places whose value is to be kept; ``units`` has the digits of what is not money."""
-
-    def __init__(self, *, timezone: str, values: Mapping[Place, Any], units: Mapping[str, int]) -> None:
-        self.timezone = timezone
-        self.values: dict[Place, Any] = dict(values)
-        self.changed: set[Place] = set()
-        self._units = units
-        self._day = (0, 0)
-
-    def digits(self, currency: str) -> int:
-        """Digits after the point of a currency or unit. Raises KeyError for one that is not known."""
-        digits = currency_digits(currency)
-        return self._units[currency] if digits is None else digits
-
-    def money(self, atoms: int, currency: str) -> dict[str, str]:
-        """An amount as the API writes it."""
-        return {"amount": format_atoms(atoms, self.digits(currency)), "currency": currency}
-
-    def day_of(self, moment: int) -> int:
-        """When the book's day that contains ``moment`` begins; microseconds both."""
-        start, end = self._day
-        if not start <= moment < end:
-            self._day = calendar_bounds(DAY, timezone=self.timezone, now=moment)
-        return self._day[0]
-
-    def keep(self, place: Place, value: Any) -> None:
-        """Remember a value (None: nothing)."""
-        if self.values.get(place) != value:
-            self.values[place] = value
-            self.changed.add(place)
 
 
 def event_id(book_id: int, event: Event) -> str:
@@ -237,6 +187,15 @@ def _freeze(memory: Memory, body: Mapping[str, Any]) -> Told:
     return [(_FREEZES[body["kind"]], data)]
 
 
+def _period(memory: Memory, body: Mapping[str, Any]) -> Told:
+    """A month that was closed, or opened again by a second person."""
+    data: dict[str, Any] = {"period": body["period"], "by": body["by"]["principal"]}
+    if body["kind"] == "period_close":
+        data |= {name: body[name] for name in ("size", "root", "digest", "accepted")}
+        return [("period.closed", data)]
+    return [("period.reopened", data | {name: body[name] for name in ("requested_by", "closing")})]
+
+
 def _budgets_in(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, str]]]:
     """(currency, balances) of the budgets that a body shows as they stand after it."""
     shown = (body.get("budget"), body.get("parent"))
@@ -389,6 +348,7 @@ _HANDLERS: Final[dict[str, Callable[[Memory, Mapping[str, Any]], Told]]] = {
     "adjustment": _repriced,
     "correction_requested": _correction,
     **dict.fromkeys(_FREEZES, _freeze),
+    **dict.fromkeys(("period_close", "period_reopening"), _period),
     **dict.fromkeys(("approval_requested", "approval_granted", "approval_refused", "expiry", "release"), _approvals),
 }
 """Kinds of records that are worth telling by themselves."""

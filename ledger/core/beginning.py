@@ -17,8 +17,9 @@ def begin(
     who = batch.admit(asked)
     if currency is not None:
         batch.digits(currency)
-    reason = getattr(asked, "reason", None)
-    if reason is not None:
-        request["reason"] = batch.salted(asked, who[0], "reason", reason)
+    for field in ("reason", "evidence"):
+        text = getattr(asked, field, None)
+        if text is not None:
+            request[field] = batch.salted(asked, who[0], field, text)
     packed = request_of({"operation": asked.operation, **request})
     return who, packed, batch.answered(asked, who[0], packed[1])

@@ -15,8 +15,10 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -109,14 +111,30 @@ CORRECTION_SUMS: Final = _spec(
 REVERSALS: Final = _spec("reversals", PROJECTION, Reversal, "log_index")
 REVERSIBLE: Final = _spec("reversible", SIDE, Reversible, "log_index")
 """What a verifier remembers of adjustments while it follows the log; no table of a database."""
+PERIODS: Final = _spec(
+    "periods",
+    PROJECTION,
+    Month,
+    "period",
+    "state backdated_index size root digest closed_by closed_at closed_index reopen_by reopen_backer reopen_at "
+    "reopened_index changed_index",
+)
+EXPLANATIONS: Final = _spec(
+    "explanations", PROJECTION, Explanation, "authorization_id", "flags explained_by changed_index"
+)
 RECONCILIATIONS: Final = _spec("reconciliations", PROJECTION, Reconciliation, "id")
 RUN_OUTCOMES: Final = _spec("run_outcomes", PROJECTION, RunOutcome, "run created_index")
+INVOICES: Final = _spec("invoices", PROJECTION, Invoice, "id", "paid state changed_index")
+PAYMENTS: Final = _spec("payments", PROJECTION, Payment, "id", "state changed_index")
+INVOICE_PAYMENTS: Final = _spec("invoice_payments", PROJECTION, InvoicePayment, "payment invoice")
+PAYEE_TERMS: Final = _spec("payee_terms", PROJECTION, PayeeTerms, "payee", "turns changed_index")
 
 TABLES: Final = (
     BOOKS, HEADS, LOG_RECORDS, TRANSFERS, IDEMPOTENCY_KEYS, TEXTS, ACCOUNTS, AUTHORIZATIONS, RUNS, RUN_TOTALS,
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
     POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RECONCILIATIONS, RUN_OUTCOMES,
-    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS,
+    CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS, INVOICES, PAYMENTS,
+    INVOICE_PAYMENTS, PAYEE_TERMS,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -135,6 +153,7 @@ _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
         "renewals", "redactions", "corrections", "correction_rules", "correction_sums", "reversals",
+        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices",
     )
 )  # fmt: skip
 

@@ -12,8 +12,11 @@ from ledger.core import command as commands_
 from ledger.core import (
     command_approvals,
     command_budgets,
+    command_closing,
     command_corrections,
+    command_history,
     command_outcomes,
+    command_payables,
     command_policies,
     command_reconciliations,
     command_redactions,
@@ -24,12 +27,16 @@ from ledger.core import deciding_adjustments as adjustments
 from ledger.core import deciding_approvals as approvals
 from ledger.core import deciding_authorizations as authorizations
 from ledger.core import deciding_budgets as budgets
+from ledger.core import deciding_closing as closing
 from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
 from ledger.core import deciding_finance as finance
+from ledger.core import deciding_history as history
 from ledger.core import deciding_holds as holds
 from ledger.core import deciding_keys as keys
 from ledger.core import deciding_outcomes as outcomes_of_runs
+from ledger.core import deciding_payables as payables
+from ledger.core import deciding_payments as payments
 from ledger.core import deciding_policies as policies
 from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
@@ -101,7 +108,17 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_corrections.ApproveCorrection: corrections.approve_correction,
     command_corrections.RefuseCorrection: corrections.refuse_correction,
     command_corrections.WithdrawCorrection: corrections.withdraw_correction,
+    command_closing.ClosePeriod: closing.close_period,
+    command_closing.RequestReopening: closing.request_reopening,
+    command_closing.ApproveReopening: closing.approve_reopening,
+    command_closing.Explain: closing.explain,
     command_reconciliations.Reconcile: reconciliations.reconcile,
+    command_history.TakeOver: history.take_over,
+    command_payables.RecordInvoice: payables.record_invoice,
+    command_payables.VoidInvoice: payables.void_invoice,
+    command_payables.SetPayee: payables.set_payee,
+    command_payables.RecordPayment: payments.record_payment,
+    command_payables.ReversePayment: payments.reverse_payment,
 }
 
 
@@ -162,6 +179,8 @@ def tidy(snapshot: Snapshot) -> None:
     snapshot.due, snapshot.due_renewals = [], []
     snapshot.idempotency.clear()
     snapshot.open_children.clear()
+    snapshot.open_invoices.clear()
+    snapshot.invoice_numbers.clear()
     forgot = [known.trim() for known in snapshot.known()]
     if len(snapshot.plans) > CACHE_ENTRIES or len(snapshot.compiled) > CACHE_ENTRIES:
         snapshot.plans.clear()

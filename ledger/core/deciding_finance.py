@@ -9,7 +9,6 @@ from ledger.core.account import (
     AUTHORITY_NAME,
     available_name,
     expense_name,
-    payable_name,
     spent_name,
 )
 from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETTLED, Authorization, flag_names
@@ -114,7 +113,8 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     effective_at = effective(batch, asked.effective_at)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
     if currency_digits(budget.currency) is not None:
-        postings.append((expense_name(asked.category), payable_name(asked.payee), atoms, budget.currency))
+        cost = batch.cost_account(asked.payee, batch.index)
+        postings.append((expense_name(asked.category), cost, atoms, budget.currency))
     batch.check_room(postings)
     batch.check_run_room(run, budget.currency, batch.index, spent=atoms)
     index = batch.index
@@ -208,7 +208,8 @@ def take_back(
     record says ``extra`` too."""
     postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
     if currency_digits(found.currency) is not None:
-        postings.append((payable_name(chosen.payee), expense_name(chosen.category), atoms, found.currency))
+        cost = batch.cost_account(chosen.payee, found.created_index)
+        postings.append((cost, expense_name(chosen.category), atoms, found.currency))
     batch.check_room(postings)
     waiting = second_person(batch, asked, who, packed, {found.currency: atoms})
     if waiting is not None:

@@ -6,7 +6,7 @@ held.
 
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.account import available_name, expense_name, held_name, spent_name
 from ledger.core.approval import EXPIRED as APPROVAL_EXPIRED
 from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
@@ -104,9 +104,9 @@ def outcome_body(row: Authorization) -> dict[str, Any]:
 
 
 def settlement_postings(
-    budget: str, currency: str, atoms: int, held: int, *, final: bool, category: str, payee: str
+    budget: str, currency: str, atoms: int, held: int, *, final: bool, category: str, cost: str
 ) -> list[Posting]:
-    """The transfers of a settlement of ``atoms`` against a hold that still holds ``held`` (accounting.md)."""
+    """The transfers of a settlement of ``atoms``, ``cost`` credited, against a hold of ``held`` (accounting.md)."""
     available, holding, spent = available_name(budget), held_name(budget), spent_name(budget)
     within = min(atoms, held)
     postings: list[Posting] = []
@@ -117,7 +117,7 @@ def settlement_postings(
     if final and held > within:
         postings.append((available, holding, held - within, currency))
     if atoms and currency_digits(currency) is not None:
-        postings.append((expense_name(category), payable_name(payee), atoms, currency))
+        postings.append((expense_name(category), cost, atoms, currency))
     return postings
 
 
@@ -160,8 +160,9 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     splits = settle_split(found, category, payee, atoms)
     held = found.held
     postings = settlement_postings(
-        found.budget, found.currency, atoms, held, final=asked.final, category=category, payee=payee
-    )
+        found.budget, found.currency, atoms, held, final=asked.final, category=category,
+        cost=batch.cost_account(payee, found.created_index),
+    )  # fmt: skip
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
     if found.settled + max(found.repriced, 0) + atoms > ATOMS_MAX:

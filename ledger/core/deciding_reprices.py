@@ -8,7 +8,7 @@ nothing.
 from functools import partial
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, payable_name, spent_name
+from ledger.core.account import available_name, expense_name, spent_name
 from ledger.core.authorization import FLAG_LATE, FLAG_OVERRUN, FLAG_REPRICED, FLAG_UNAUTHORIZED, Authorization
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Reprice
@@ -77,12 +77,13 @@ def _differing(batch: Batch, found: Authorization, settled: int, amount: int) ->
     return amount - settled
 
 
-def repriced_postings(budget: str, currency: str, difference: int, *, category: str, payee: str) -> list[Posting]:
-    """The transfers of a correction by ``difference`` atoms: those of spend without a hold, or their opposite."""
+def repriced_postings(budget: str, currency: str, difference: int, *, category: str, cost: str) -> list[Posting]:
+    """The transfers of a correction by ``difference`` atoms: those of spend without a hold, ``cost`` credited, or their
+    opposite."""
     atoms = abs(difference)
     postings: list[Posting] = [(spent_name(budget), available_name(budget), atoms, currency)]
     if currency_digits(currency) is not None:
-        postings.append((expense_name(category), payable_name(payee), atoms, currency))
+        postings.append((expense_name(category), cost, atoms, currency))
     if difference < 0:
         postings = [(credit, debit, atoms, currency) for debit, credit, atoms, currency in postings]
     return postings
@@ -117,7 +118,8 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
     chosen = chosen_split(found, asked.category, asked.payee, Status.REPRICE_AMBIGUOUS)
     difference = _differing(batch, found, settled, amount)
     splits = reprice_split(batch, found, chosen, difference)
-    postings = repriced_postings(found.budget, found.currency, difference, category=chosen.category, payee=chosen.payee)
+    cost = batch.cost_account(chosen.payee, found.created_index)
+    postings = repriced_postings(found.budget, found.currency, difference, category=chosen.category, cost=cost)
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=difference)
     plan = batch.plan(found.agent, found.budget)

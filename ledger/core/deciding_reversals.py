@@ -28,6 +28,8 @@ _INSTEAD: Final = {
     "settlement": "refund it",
     "allocation": "take it back by a deallocation",
     "deallocation": "give it back by an allocation",
+    "invoice": "void it",
+    "payment": "take it back with POST /v1/payments/{id}/reverse",
 }
 """What undoes a record of another kind."""
 

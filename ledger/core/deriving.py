@@ -59,8 +59,18 @@ SUBJECT_FIELDS: Final = {
     "correction_requested": "correction",
     "correction_refused": "correction",
     "correction_withdrawn": "correction",
+    "period_close": "period",
+    "period_reopen_request": "period",
+    "period_reopening": "period",
+    "explanation": "authorization",
     "reconciliation": "reconciliation",
     "outcome": "run",
+    "invoice": "invoice",
+    "invoice_void": "invoice",
+    "payment": "payment",
+    "payment_reversal": "payment",
+    "payee_terms": "payee",
+    "history": "history",
 }
 """Kind of record to the field of its body that names what it is about."""
 

@@ -14,6 +14,7 @@ SEMANTICS: Final = 1
 ENTRY_KINDS: Final = (
     "allocation", "deallocation", "hold", "extension", "settlement", "release", "expiry", "refund", "charge",
     "adjustment", "approval_requested", "approval_granted", "approval_refused", "renewal", "budget_closure",
+    "invoice", "invoice_void", "payment", "payment_reversal", "history",
 )  # fmt: skip
 OTHER_KINDS: Final = (
     "book", "denial", "agent", "freeze", "unfreeze", "key", "key_rotation", "key_revocation", "budget",
@@ -21,7 +22,7 @@ OTHER_KINDS: Final = (
     "webhook_rotation", "webhook_removal", "budget_renewal", "budget_freeze", "budget_unfreeze", "book_freeze",
     "book_unfreeze", "policy", "policy_retirement", "run_denial", "signing_key",
     "redaction", "reconciliation", "outcome", "correction_rule", "correction_requested", "correction_refused",
-    "correction_withdrawn",
+    "correction_withdrawn", "period_close", "period_reopen_request", "period_reopening", "explanation", "payee_terms",
 )  # fmt: skip
 KINDS: Final = ENTRY_KINDS + OTHER_KINDS
 

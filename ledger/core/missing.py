@@ -11,8 +11,11 @@ from ledger.core import (
     command,
     needs_approvals,
     needs_budgets,
+    needs_closing,
     needs_corrections,
+    needs_history,
     needs_outcomes,
+    needs_payables,
     needs_policies,
     needs_reconciliations,
     needs_redactions,
@@ -35,7 +38,10 @@ SEEK: Final[dict[type, Any]] = {
     **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
     **needs_corrections.SEEK,
+    **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
+    **needs_payables.SEEK,
+    **needs_history.SEEK,
 }
 """What each command refers to, beside its caller; a command that is not here refers to nothing."""
 
@@ -69,6 +75,9 @@ def missing(snapshot: Snapshot, commands: Iterable[command.Command]) -> Needs:
         known = principal is not None
         own_agent = seeker.agent(agent_name(principal)) if principal is not None else None
         seeker.placed = None
+        if getattr(asked, "effective_at", None) is not None:
+            # Whatever is backdated lands by which months are closed.
+            seeker.periods()
         seek = SEEK.get(type(asked))
         if seek is not None:
             seek(seeker, asked, own_agent)

@@ -25,11 +25,19 @@ class Needs:
         "counters",
         "delegations",
         "delegations_to",
+        "explanations",
         "idempotency",
+        "invoice_numbers",
+        "invoices",
         "key_ids",
         "keys",
         "names",
         "open_children",
+        "open_invoices",
+        "paid_invoices",
+        "payee_terms",
+        "payments",
+        "periods_of",
         "persons",
         "policies",
         "policy_versions",
@@ -79,6 +87,14 @@ class Needs:
         self.correction_rules: set[str] = set()
         self.correction_sums: set[tuple[str, str]] = set()
         self.reversals: set[int] = set()
+        self.periods_of: set[str] = set()
+        self.explanations: set[str] = set()
+        self.invoices: set[str] = set()
+        self.invoice_numbers: set[tuple[str, str]] = set()
+        self.open_invoices: set[tuple[str, str]] = set()
+        self.payments: set[str] = set()
+        self.paid_invoices: set[str] = set()
+        self.payee_terms: set[str] = set()
         self.idempotency: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:

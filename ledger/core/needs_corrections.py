@@ -56,6 +56,9 @@ def _seek_approve(seeker: Seeker, asked: command_corrections.ApproveCorrection, 
     if found is not None:
         # Amounts play no part in what a command refers to, so the scale of their currency need not be known.
         meant = command_of(found, asked, lambda currency: 0)
+        if getattr(meant, "effective_at", None) is not None:
+            # Whatever is backdated lands by which months are closed when it is approved.
+            seeker.periods()
         {**needs_spending.SEEK, **SEEK}[type(meant)](seeker, meant, own_agent)
 
 

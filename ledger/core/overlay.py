@@ -16,6 +16,7 @@ from ledger.core.budget import Budget
 from ledger.core.changeset import copy_of
 from ledger.core.counter import Counter, Frame, Sums
 from ledger.core.ids import is_id_of
+from ledger.core.invoice import cost_account
 from ledger.core.line import Waits
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits, format_atoms
@@ -32,13 +33,24 @@ from ledger.core.webhook import Webhook
 
 ROW_KINDS: Final = (
     "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "corrections",
-    "correction_rules", "correction_sums",
+    "correction_rules", "correction_sums", "periods", "explanations", "invoices", "payments", "payee_terms",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))
 """Those on which standings and the policies of a path depend."""
 _UNSETTING_KINDS: Final = frozenset(
-    ("names", "approvals_of", "votes", "delegations_to", "persons", "signing_keys", "redactions", "reversals")
+    (
+        "names",
+        "approvals_of",
+        "votes",
+        "delegations_to",
+        "persons",
+        "signing_keys",
+        "redactions",
+        "reversals",
+        "periods_of",
+        "paid_invoices",
+    )
 )
 
 
@@ -283,6 +295,10 @@ class Overlay:
         """Debits less credits of an account, 0 where it does not exist yet."""
         found = self.accounts.get((name, currency)) or self.snapshot.accounts[name, currency]
         return 0 if found is None else found.balance
+
+    def cost_account(self, payee: str, since: int) -> str:
+        """The account that cost with a payee is credited to, of an authorization or charge of log index ``since``."""
+        return cost_account(self.fact("payee_terms", payee), payee, since)
 
     def run_total(self, run: str | None, currency: str, since: int) -> RunTotal | None:
         """The total that an authorization of log index ``since`` counts towards, as a copy to be changed; None when

@@ -13,9 +13,12 @@ from typing import Any, Final
 from ledger.core import (
     projecting_approvals,
     projecting_budgets,
+    projecting_closing,
     projecting_corrections,
     projecting_finance,
+    projecting_history,
     projecting_outcomes,
+    projecting_payables,
     projecting_policies,
     projecting_reconciliations,
     projecting_redactions,
@@ -27,6 +30,7 @@ from ledger.core import (
 from ledger.core.deriving import Columns
 from ledger.core.journal import SEMANTICS
 from ledger.core.projecting_asking import check_asking
+from ledger.core.projecting_closing import check_landing, note_time
 from ledger.core.projecting_corrections import check_approved
 from ledger.core.projecting_record import Progress, Record, TransferRow
 from ledger.core.projecting_requests import check_request
@@ -43,8 +47,11 @@ HANDLERS: Final[dict[str, Callable[[Record], None]]] = {
     **projecting_redactions.HANDLERS,
     **projecting_reconciliations.HANDLERS,
     **projecting_outcomes.HANDLERS,
+    **projecting_payables.HANDLERS,
+    **projecting_history.HANDLERS,
     **projecting_budgets.HANDLERS,
     **projecting_corrections.HANDLERS,
+    **projecting_closing.HANDLERS,
 }
 """What each kind of record does to the rows."""
 
@@ -78,7 +85,9 @@ class Fold(Progress):
             check_request(record)
         if "approved_by" in body:
             check_approved(record)
+        note_time(record)
         handlers[columns.kind](record)
+        check_landing(record)
         if "idempotency" in body:
             record.bind_key()
         self.size += 1

@@ -65,8 +65,18 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "correction_requested": "charge refund reprice adjust reverse set_correction_rule",
         "correction_refused": "refuse_correction",
         "correction_withdrawn": "withdraw_correction",
+        "period_close": "close_period",
+        "period_reopen_request": "request_reopening",
+        "period_reopening": "approve_reopening",
+        "explanation": "explain",
         "reconciliation": "reconcile",
         "outcome": "report_outcome",
+        "invoice": "record_invoice",
+        "invoice_void": "void_invoice",
+        "payment": "record_payment",
+        "payment_reversal": "reverse_payment",
+        "payee_terms": "set_payee",
+        "history": "take_over",
     }.items()
 }
 """Kind of record to the operations whose outcome it can be."""

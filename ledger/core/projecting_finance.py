@@ -14,7 +14,6 @@ from ledger.core.account import (
     available_name,
     classify,
     expense_name,
-    payable_name,
     spent_name,
 )
 from ledger.core.authorization import (
@@ -32,7 +31,7 @@ from ledger.core.metering import pairs_of
 from ledger.core.money import currency_digits
 from ledger.core.projecting_corrections import check_alone, opposite, remember, reverse, sums_of
 from ledger.core.projecting_policies import count_use
-from ledger.core.projecting_record import Record, atoms_of
+from ledger.core.projecting_record import Record, atoms_of, credited
 from ledger.core.projecting_spending import (
     changed_row,
     count_split,
@@ -126,7 +125,7 @@ def _reprice(record: Record) -> None:
     total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.spent += difference
-    moved = spent_transfers(row, category, payee, within=0, beyond=abs(difference), rest=0)
+    moved = spent_transfers(record, row, category, payee, within=0, beyond=abs(difference), rest=0)
     if difference < 0:
         moved = [[credit, debit, atoms, currency] for debit, credit, atoms, currency in moved]
     available = record.account(available_name(row.budget), row.currency).balance - difference
@@ -151,7 +150,7 @@ def _charge(record: Record) -> None:
         record.expect(field, request[field])
     remember(record)
     check_alone(record, {currency: atoms})
-    record.post(spent_transfers(row, row.category, row.payee, within=0, beyond=atoms, rest=0))
+    record.post(spent_transfers(record, row, row.category, row.payee, within=0, beyond=atoms, rest=0))
     total = total_of(record, row.run, currency, record.index)
     if total is not None:
         total.spent += atoms
@@ -187,7 +186,7 @@ def _refund(record: Record) -> None:
         total.spent -= atoms
     moved: list[list[Any]] = [[available_name(row.budget), spent_name(row.budget), body["amount"], row.currency]]
     if currency_digits(row.currency) is not None:
-        moved.append([payable_name(payee), expense_name(category), body["amount"], row.currency])
+        moved.append([credited(record, row, payee), expense_name(category), body["amount"], row.currency])
     record.post(moved)
     for field, expected_after in (
         ("state", row.state),

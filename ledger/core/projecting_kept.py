@@ -10,11 +10,14 @@ from ledger.core.book import Book
 from ledger.core.changeset import row_of
 from ledger.core.projecting_record import Progress
 
-PLAIN: Final = ("size", "recorded_at", "account_count", "frozen", "open_children", "meters")
+PLAIN: Final = (
+    "size", "recorded_at", "account_count", "frozen", "open_children", "meters", "months", "begun", "payable",
+    "numbers",
+)  # fmt: skip
 """Kept as they are."""
 CONVERTED: Final = ("book", "adjusted", "bindings", "votes", "signing_key")
 """Kept by row, or by the keys of their rows."""
-NOT_KEPT: Final = ("book_id", "store", "differences", "compiled", "plans", "decides", "watcher")
+NOT_KEPT: Final = ("book_id", "store", "differences", "compiled", "plans", "decides", "watcher", "month_until")
 """Given when a fold is made, empty between records, or made again when they are needed."""
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 
-from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify
+from ledger.core.account import ROLE_AVAILABLE, ROLE_REAL, Account, budget_accounts, classify, payable_name
 from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import canonical_bytes
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
 from ledger.core.deriving import Columns
@@ -25,6 +26,7 @@ from ledger.core.invariants import (
     explains_overdraft,
     shown,
 )
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS
@@ -114,6 +116,14 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> Rows[str, SigningKey]: ...
     @property
+    def invoices(self) -> Rows[str, Invoice]: ...
+    @property
+    def payments(self) -> Rows[str, Payment]: ...
+    @property
+    def invoice_payments(self) -> Rows[tuple[str, str], InvoicePayment]: ...
+    @property
+    def payee_terms(self) -> Rows[str, PayeeTerms]: ...
+    @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
     @property
     def corrections(self) -> Rows[str, Correction]: ...
@@ -125,6 +135,10 @@ class Store(Protocol):
     def reversals(self) -> Rows[int, Reversal]: ...
     @property
     def reversible(self) -> Rows[int, Reversible]: ...
+    @property
+    def periods(self) -> Rows[str, Month]: ...
+    @property
+    def explanations(self) -> Rows[str, Explanation]: ...
     @property
     def reconciliations(self) -> Rows[str, Reconciliation]: ...
     @property
@@ -139,7 +153,10 @@ class Progress:
     ``compiled`` and ``plans`` what was made of them; ``votes`` are those on approvals that are open; ``adjusted`` is
     what adjustments added to (spent, expenses) per currency; ``differences`` collects what bodies say that the rules
     do not give, until somebody takes it away; ``open_children`` counts the open budgets right below each;
-    ``signing_key`` is the one that signs checkpoints now.
+    ``signing_key`` is the one that signs checkpoints now; ``months`` names the rows of periods, in order; ``begun`` has
+    the first record that was written in each month but the first, and ``month_until`` is when the month of the last
+    record is over; ``payable`` are the invoices of "payee currency" that can be paid, by id, with when they are due,
+    and ``numbers`` the "payee number" of those that are not void, with their id.
 
     Decisions are made again unless ``decides`` is False; a ``watcher`` is told of each, and compares it itself.
     """
@@ -161,6 +178,11 @@ class Progress:
         self.votes: dict[str, list[Vote]] = {}
         self.meters: dict[str, list[list[Any]]] = {}
         self.signing_key: SigningKey | None = None
+        self.months: list[str] = []
+        self.begun: dict[str, int] = {}
+        self.month_until = 0
+        self.payable: dict[str, dict[str, list[int]]] = {}
+        self.numbers: dict[str, str] = {}
         self.decides = True
         self.watcher: Callable[[Record, dict[str, Any]], None] | None = None
 
@@ -288,10 +310,6 @@ class Record:
         bound = body["approved_by"]["request"] if "approved_by" in body else body["request"]
         if sha256(canonical_bytes(bound)).hexdigest() != request_digest:
             self.differ("the digest bound to the idempotency key is not the request's", "", request_digest)
-        if self.columns.kind == "correction_requested":
-            self.expect("effective_at", None)
-        else:
-            self.expect("effective_at", body["request"].get("effective_at"))
         if "key" not in body["by"]:
             return
         if self.columns.kind in ("denial", "run_denial"):
@@ -307,6 +325,16 @@ class Record:
         """A category or a payee is known from the first record that names it."""
         if self.store.names.get((kind, name)) is None:
             self.store.names.add((kind, name), Name(self.fold.book_id, kind, name, self.index))
+
+
+def credited(record: Record, row: Authorization, payee: str) -> str:
+    """The account that what an authorization or charge costs is credited to: what is owed, or credit that was paid for
+    before, where the payee was prepaid when the authorization or charge was made."""
+    terms = record.store.payee_terms.get(payee)
+    prepaid = False
+    for turn in () if terms is None else terms.turns.split(" "):
+        prepaid ^= int(turn) < row.created_index
+    return f"assets:prepaid:{payee}" if prepaid else payable_name(payee)
 
 
 def run_of_key(record: Record) -> str | None:

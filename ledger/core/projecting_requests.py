@@ -55,6 +55,10 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "correction_rule": (("currency", "currency"), ("above", "above")),
     "correction_refused": (("correction", "correction"),),
     "correction_withdrawn": (("correction", "correction"),),
+    "period_close": (("period", "period"),),
+    "period_reopen_request": (("period", "period"),),
+    "period_reopening": (("period", "period"),),
+    "explanation": (("authorization", "authorization"),),
     "reconciliation": tuple(
         (field, field)
         for field in (
@@ -70,6 +74,29 @@ SAME: Final[dict[str, tuple[tuple[str, str], ...]]] = {
             "matched",
             "booked",
         )
+    ),
+    "invoice": tuple(
+        (field, field)
+        for field in (
+            "payee",
+            "number",
+            "currency",
+            "issued_on",
+            "due_on",
+            "starts_on",
+            "ends_on",
+            "lines",
+            "taxes",
+            "credits",
+            "total",
+        )
+    ),
+    "invoice_void": (("invoice", "invoice"),),
+    "payment": tuple((field, field) for field in ("payee", "from", "amount", "currency", "reference")),
+    "payment_reversal": (("payment", "payment"),),
+    "payee_terms": (("payee", "payee"), ("prepaid", "prepaid")),
+    "history": tuple(
+        (field, field) for field in ("amount", "currency", "category", "payee", "resource", "labels", "metering")
     ),
 }
 """Kind of record to pairs of a field of the request and the field of the body that must say the same, or be absent."""
@@ -87,6 +114,7 @@ NAMED: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "allocation": (("budget", "budgets", "budget"),),
     "deallocation": (("budget", "budgets", "budget"),),
     "charge": (("budget", "budgets", "budget"), ("agent", "agents", "agent"), ("run", "runs", "run")),
+    "history": (("budget", "budgets", "budget"), ("agent", "agents", "agent"), ("run", "runs", "run")),
     "agent": (("parent", "agents", "parent"),),
     "freeze": (("agent", "agents", "agent"),),
     "unfreeze": (("agent", "agents", "agent"),),

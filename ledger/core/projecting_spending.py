@@ -7,7 +7,7 @@ a refund or a reprice only; what a hold still holds is what its records left.
 
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, held_name, payable_name, spent_name
+from ledger.core.account import available_name, expense_name, held_name, spent_name
 from ledger.core.approval import EXPIRED as TIER_EXPIRED
 from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
@@ -38,7 +38,7 @@ from ledger.core.moment import SECOND, moment_of
 from ledger.core.money import ATOMS_MAX, currency_digits
 from ledger.core.planning import subject_of, would_refuse
 from ledger.core.projecting_policies import count_attempt, count_mismatch, count_use, plan_of
-from ledger.core.projecting_record import UNBOUND_CODES, Record, atoms_of
+from ledger.core.projecting_record import UNBOUND_CODES, Record, atoms_of, credited
 from ledger.core.projecting_tiers import close_tiers
 from ledger.core.run import RunTotal
 from ledger.core.uses import NO_USE, portions_of, uses_of
@@ -267,7 +267,7 @@ def _settlement(record: Record) -> None:
     count_use(record, row, before)
     record.meet_name(CATEGORY, category)
     record.meet_name(PAYEE, payee)
-    record.post(spent_transfers(row, category, payee, within=within, beyond=atoms - within, rest=rest))
+    record.post(spent_transfers(record, row, category, payee, within=within, beyond=atoms - within, rest=rest))
     expect_row(record, row, previous)
 
 
@@ -299,13 +299,13 @@ def _is_mismatch(record: Record, row: Authorization, category: str, payee: str, 
 
 
 def spent_transfers(
-    row: Authorization, category: str, payee: str, *, within: int, beyond: int, rest: int
+    record: Record, row: Authorization, category: str, payee: str, *, within: int, beyond: int, rest: int
 ) -> list[list[str]]:
     """The transfers of spend: what the hold covers, what it does not, what goes back, and the cost itself in money."""
     available, held, spent = available_name(row.budget), held_name(row.budget), spent_name(row.budget)
     moved = [(spent, held, within), (spent, available, beyond), (available, held, rest)]
     if currency_digits(row.currency) is not None:
-        moved.append((expense_name(category), payable_name(payee), within + beyond))
+        moved.append((expense_name(category), credited(record, row, payee), within + beyond))
     return [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in moved if atoms]
 
 

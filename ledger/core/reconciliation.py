@@ -78,3 +78,15 @@ def still_open(differences: Sequence[Differing]) -> tuple[int, int]:
     """(how many differences are open, what they add up to)."""
     found = [one for one in differences if one.kind != TOLERATED]
     return sum(one.count for one in found), sum(one.amount for one in found)
+
+
+def makes_good(rows: Sequence[Reconciliation], starts_at: int, ends_at: int) -> bool:
+    """Whether comparisons with one payee in one currency, newest first, leave no moment of a stretch of time out, and
+    nothing open in it: of each moment the newest comparison counts that has it."""
+    edges = {starts_at, ends_at}
+    edges |= {edge for row in rows for edge in (row.starts_at, row.ends_at) if starts_at < edge < ends_at}
+    for moment in sorted(edges)[:-1]:
+        counts = next((row for row in rows if row.starts_at <= moment < row.ends_at), None)
+        if counts is None or not counts.accepted:
+            return False
+    return True

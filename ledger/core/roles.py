@@ -15,6 +15,8 @@ PERSON_ROLES: Final = (FINANCE, ADMIN, APPROVER, AUDITOR)
 
 _ADMIN_ONLY: Final = frozenset((ADMIN,))
 _FINANCE_ONLY: Final = frozenset((FINANCE,))
+_CLOSING: Final = frozenset((FINANCE, ADMIN))
+_BOOKKEEPERS: Final = frozenset((FINANCE, ADMIN))
 APPROVING_ROLES: Final = frozenset((APPROVER, FINANCE, ADMIN))
 """Roles that approvers of a policy may be named by."""
 _READERS: Final = frozenset((FINANCE, ADMIN, APPROVER, AUDITOR))
@@ -37,6 +39,12 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "approve_correction": APPROVING_ROLES,
     "refuse_correction": APPROVING_ROLES,
     "withdraw_correction": frozenset((FINANCE, ADMIN)),
+    "record_invoice": _BOOKKEEPERS,
+    "void_invoice": _BOOKKEEPERS,
+    "record_payment": _BOOKKEEPERS,
+    "reverse_payment": _BOOKKEEPERS,
+    "set_payee": _BOOKKEEPERS,
+    "take_over": _BOOKKEEPERS,
     "allocate": _ADMIN_ONLY,
     "deallocate": _ADMIN_ONLY,
     "create_agent": _ADMIN_ONLY,
@@ -65,6 +73,10 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "remove_webhook": _ADMIN_ONLY,
     "adopt_signing_key": _ADMIN_ONLY,
     "redact": _ADMIN_ONLY,
+    "close_period": _CLOSING,
+    "request_reopening": _CLOSING,
+    "approve_reopening": _CLOSING,
+    "explain": _CLOSING,
     "reconcile": frozenset((FINANCE, ADMIN)),
     "read_own": frozenset(ROLES),
     "read_all": _READERS,

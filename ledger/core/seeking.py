@@ -12,10 +12,12 @@ from ledger.core.authorization import PENDING, Authorization
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.budget import Budget
 from ledger.core.canonical import parse
+from ledger.core.closing import MONTH
 from ledger.core.correction import OPERATIONS
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
+from ledger.core.invoice import prepaid_name
 from ledger.core.money import currency_digits
 from ledger.core.needs import Needs
 from ledger.core.planning import CounterKey, Plan, make_plan, scopes_of, subject_of
@@ -36,6 +38,14 @@ class Seeker:
         self.snapshot = snapshot
         self.placed: tuple[Plan, str | None, str] | None = None
         self.needs = Needs()
+
+    def periods(self) -> None:
+        """Seek the months on record: for whatever counts for another moment than the one it is recorded at."""
+        snapshot = self.snapshot
+        if MONTH not in snapshot.periods_of or any(
+            name not in snapshot.periods for name in snapshot.periods_of[MONTH] or ()
+        ):
+            self.needs.periods_of.add(MONTH)
 
     def principal(self, asked: command.Command) -> str | None:
         """The principal behind a command, once its key is known; also seeks its idempotency key."""
@@ -181,6 +191,10 @@ class Seeker:
             self.account(account.expense_name(category), currency)
         if payee is not None:
             self.account(account.payable_name(payee), currency)
+            if payee not in self.snapshot.payee_terms:
+                self.needs.payee_terms.add(payee)
+            elif self.snapshot.payee_terms[payee] is not None:
+                self.account(prepaid_name(payee), currency)
 
     def only_budget(self, agent: Agent | None) -> Budget | None:
         """The budget of an agent that has, itself or through those above it, just one."""

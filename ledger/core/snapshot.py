@@ -13,8 +13,10 @@ from ledger.core.approval import Approval, Delegation, Vote
 from ledger.core.authorization import Authorization
 from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -108,7 +110,9 @@ class Snapshot:
     bound there; ``signing_keys`` an algorithm to every key of it; ``approvals_of`` an authorization,
     ``delegations_to`` a person, to ids; ``votes`` an approval to its votes; ``due_renewals`` are budgets whose
     renewal has come, read as ``due`` is, once no hold is due; ``open_children`` maps a budget to the open ones
-    right below it, read anew for each batch.
+    right below it, read anew for each batch; ``periods_of`` a unit in which
+    periods close to those on record. Read anew too are ``invoice_numbers``, (payee, number) to the ids of invoices, and
+    ``open_invoices``, (payee, currency) to those that can be paid; ``paid_invoices`` maps a payment to what it paid.
     """
 
     book: Book
@@ -149,6 +153,15 @@ class Snapshot:
     correction_rules: Known[str, CorrectionRule] = field(default_factory=Known)
     correction_sums: Known[tuple[str, str], CorrectionSum] = field(default_factory=Known)
     reversals: Known[int, Reversal] = field(default_factory=Known)
+    periods: Known[str, Month] = field(default_factory=Known)
+    periods_of: Known[str, tuple[str, ...]] = field(default_factory=Known)
+    explanations: Known[str, Explanation] = field(default_factory=Known)
+    invoices: Known[str, Invoice] = field(default_factory=Known)
+    invoice_numbers: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
+    open_invoices: Known[tuple[str, str], tuple[str, ...]] = field(default_factory=Known)
+    payments: Known[str, Payment] = field(default_factory=Known)
+    paid_invoices: Known[str, tuple[InvoicePayment, ...]] = field(default_factory=Known)
+    payee_terms: Known[str, PayeeTerms] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
@@ -170,4 +183,6 @@ class Snapshot:
             self.votes, self.delegations, self.delegations_to, self.renewals, self.open_children, self.bodies,
             self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts, self.corrections,
             self.correction_rules, self.correction_sums, self.reversals,
+            self.periods, self.periods_of, self.explanations, self.invoices, self.invoice_numbers,
+            self.open_invoices, self.payments, self.paid_invoices, self.payee_terms,
         )  # fmt: skip

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any, Final, NamedTuple
 
-from ledger.core.account import ROLE_SPENT
+from ledger.core.account import AUTHORITY_NAME, ROLE_SPENT
 from ledger.core.authorization import flag_bits
+from ledger.core.canonical import canonical_bytes
 from ledger.core.deriving import Columns
+from ledger.core.moment import moment_of
 from ledger.core.money import currency_digits
 from ledger.core.windows import date_at
 
@@ -25,12 +27,33 @@ DEALLOCATION: Final = "deallocation"
 RENEWAL: Final = "renewal"
 LAPSE: Final = "lapse"
 CLOSURE: Final = "budget_closure"
+INVOICE: Final = "invoice"
+INVOICE_VOID: Final = "invoice_void"
+PAYMENT: Final = "payment"
+PAYMENT_REVERSAL: Final = "payment_reversal"
+HISTORY: Final = "history"
+"""Spend that was taken over from before the book."""
+INVOICE_KINDS: Final = (INVOICE, INVOICE_VOID)
+"""What an invoice itself added to expenses or took off: taxes and credits, which nothing accrued before."""
+PAYABLE_KINDS: Final = (*INVOICE_KINDS, PAYMENT, PAYMENT_REVERSAL)
 SPEND_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, REPRICE)
 """Kinds of lines that one authorization or charge caused. They are lines also where the amount is zero."""
 CORRECTIONS: Final = (REFUND, REPRICE)
 """Kinds of lines that point back to the line they correct."""
-LINE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, LAPSE, CLOSURE)
-RECORD_KINDS: Final = (SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE)
+LINE_KINDS: Final = (
+    *SPEND_KINDS,
+    ADJUSTMENT,
+    ALLOCATION,
+    DEALLOCATION,
+    RENEWAL,
+    LAPSE,
+    CLOSURE,
+    *PAYABLE_KINDS,
+    HISTORY,
+)
+RECORD_KINDS: Final = (
+    SETTLEMENT, CHARGE, REFUND, ADJUSTMENT, ALLOCATION, DEALLOCATION, RENEWAL, CLOSURE, *PAYABLE_KINDS, HISTORY,
+)  # fmt: skip
 """Kinds of records that have lines."""
 OPENING_KINDS: Final = ("hold", "approval_requested")
 """Kinds of records that begin to hold."""
@@ -38,6 +61,7 @@ ENDING_KINDS: Final = (SETTLEMENT, "release", "expiry", "approval_refused")
 """Kinds of records that may end a hold."""
 NOBODY: Final = ""
 """In a daily total: no agent, budget, category or payee."""
+_OF_PAYEE: Final = ("payables:", "assets:prepaid:")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -46,10 +70,11 @@ class SpendLine(NamedTuple):
 
     ``amount`` is what was spent (expenses; for a unit that is not money, what the budget spent), ``spent`` the effect
     on the budget's ``spent``, ``authority`` that on what it may still spend (available and held together), ``owed``
-    that on what is owed to the payee. ``labels`` is canonical JSON as in ``authorizations``, ``approvals`` the ids of
-    what persons granted, joined by spaces, ``flags`` those of the authorization after the record, ``corrects`` the log
-    index of the settlement or charge that a refund or reprice goes back to, or of what an adjustment reverses or says
-    it corrects.
+    that on what is owed to the payee, prepaid credit with it taken off. ``labels`` is canonical JSON as in
+    ``authorizations``, ``approvals`` the ids of what persons granted, joined by spaces, ``flags`` those of the
+    authorization after the record, ``corrects`` the log index of the settlement or charge that a refund or reprice goes
+    back to, or of what an adjustment reverses or says it corrects, ``meant_for`` the moment that it would count for if
+    its month were not closed.
     """
 
     book_id: int
@@ -74,6 +99,7 @@ class SpendLine(NamedTuple):
     owed: int
     effective_at: int
     recorded_at: int
+    meant_for: int | None = None
 
 
 class SpendDay(NamedTuple):
@@ -137,6 +163,11 @@ def date_of(day: int) -> date:
     return date.fromordinal(day + _EPOCH)
 
 
+def number_of(day: date) -> int:
+    """The number, since 1970, of a date."""
+    return day.toordinal() - _EPOCH
+
+
 def hold_span(opened_index: int, ended_index: int) -> int:
     """The class of a hold's life in the log: one of class k lasted at least 2^(k-1) and less than 2^k records.
 
@@ -181,6 +212,8 @@ def lines_of(
         return []
     if kind in (SETTLEMENT, CHARGE, REFUND) or "authorization" in body:
         return [_of_authorization(book_id, index, body, columns, origin, corrects)]
+    if kind == HISTORY:
+        return [_of_history(book_id, index, body, columns)]
     made = []
     for place, (debit, credit, text, currency) in enumerate(body.get("transfers", ())):
         named = _kind_of_transfer(kind, body, credit)
@@ -195,7 +228,7 @@ def lines_of(
                     SpendLine(
                         book_id, index, position, named, None, None, names.get("budget"), None,
                         names.get("category"), names.get("payee"), None, None, None, 0, corrects, currency, amount,
-                        spent, authority, owed, columns.effective_at, columns.recorded_at,
+                        spent, authority, owed, columns.effective_at, columns.recorded_at, _meant_for(body),
                     )
                 )  # fmt: skip
     return made
@@ -217,7 +250,27 @@ def _of_authorization(
         body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
         origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
         flag_bits(body.get("flags", ())), corrects, body["currency"], amount, spent, authority, owed,
-        columns.effective_at, columns.recorded_at,
+        columns.effective_at, columns.recorded_at, _meant_for(body),
+    )  # fmt: skip
+
+
+def _meant_for(body: dict[str, Any]) -> int | None:
+    text = body.get("meant_for")
+    return None if text is None else moment_of(text)
+
+
+def _of_history(book_id: int, index: int, body: dict[str, Any], columns: Columns) -> SpendLine:
+    effects = [0, 0, 0, 0]
+    for debit, credit, text, currency in body["transfers"]:
+        if credit != AUTHORITY_NAME:
+            _affect(effects, credit, -int(text), currency)
+        _affect(effects, debit, int(text), currency)
+    amount, spent, authority, owed = effects
+    labels = canonical_bytes(body["labels"]).decode() if "labels" in body else None
+    return SpendLine(
+        book_id, index, 0, HISTORY, None, body.get("agent"), body["budget"]["name"] if "budget" in body else None,
+        body.get("run"), body["category"], body["payee"], body.get("resource"), labels, None, 0, None,
+        body["currency"], amount, spent, authority, owed, columns.effective_at, columns.recorded_at, _meant_for(body),
     )  # fmt: skip
 
 
@@ -230,11 +283,20 @@ def _kind_of_transfer(kind: str, body: dict[str, Any], credit: str) -> str:
 
 def _sides(place: int, debit: str, credit: str) -> list[tuple[int, list[tuple[str, int]]]]:
     """(position of a line, account and sign of the sides it shows): one line for both sides where they are of one
-    budget, or an expense and what is owed for it; else a line each."""
-    heads = {name.partition(":")[0] for name in (debit, credit)}
-    if heads == {"expenses", "payables"} or _budget_of(debit) == _budget_of(credit) != "":
+    budget, or an expense and what is owed for it, or of one payee; else a line each."""
+    debit_payee, credit_payee = payee_of(debit), payee_of(credit)
+    is_cost = (debit.startswith("expenses:") and credit_payee) or (credit.startswith("expenses:") and debit_payee)
+    if is_cost or debit_payee == credit_payee != "" or _budget_of(debit) == _budget_of(credit) != "":
         return [(2 * place, [(debit, 1), (credit, -1)])]
     return [(2 * place, [(debit, 1)]), (2 * place + 1, [(credit, -1)])]
+
+
+def payee_of(name: str) -> str:
+    """The payee with whom an account stands: what is owed to it, or prepaid credit with it; empty for any other."""
+    for prefix in _OF_PAYEE:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return ""
 
 
 def _budget_of(name: str) -> str:
@@ -261,9 +323,10 @@ def _affect(effects: list[int], name: str, change: int, currency: str) -> dict[s
     if head == "expenses":
         effects[0] += change
         return {"category": rest}
-    if head == "payables":
+    payee = payee_of(name)
+    if payee:
         effects[3] -= change
-        return {"payee": rest}
+        return {"payee": payee}
     return _NOTHING
 
 

@@ -101,7 +101,8 @@ class Line:
     request. ``corrects`` is the line that a refund, a reprice, a reversal or an adjustment goes back to,
     ``corrected_by`` the corrections of this one that had been recorded at the statement's log size; a line that
     reverses another, wholly, is of kind ``reversal``. ``other_account`` is the other side of a posting, on the
-    statement of an account. ``is_backdated``: it was recorded later than it counts for.
+    statement of an account. ``is_backdated``: it was recorded later than it counts for. ``meant_for`` is the moment
+    that it would count for if its month were not closed.
     """
 
     log_index: int
@@ -128,6 +129,7 @@ class Line:
     cost: int
     amount: int
     balance: int = 0
+    meant_for: int | None = None
 
     @property
     def is_backdated(self) -> bool:
@@ -168,11 +170,13 @@ class StatementLog:
 @dataclass(frozen=True, slots=True)
 class StatementCheckpoint:
     """The last checkpoint that was signed of fewer records than the statement's log has: a checkpoint of as many or
-    more may be signed later, and must not change a statement that is taken again."""
+    more may be signed later, and must not change a statement that is taken again. ``origin`` is the name of the log in
+    its checkpoints, which never changes."""
 
     size: int
     root: bytes
     signed_at: int
+    origin: str
 
 
 @dataclass(slots=True)
@@ -314,5 +318,5 @@ def _with_balance(line: Line, balance: int) -> Line:
         line.log_index, line.position, line.kind, line.day, line.effective_at, line.recorded_at, line.authorization,
         line.agent, line.run, line.budget, line.category, line.payee, line.resource, line.labels, line.approvals,
         line.approved_by, line.flags, line.corrects, line.corrected_by, line.other_account, line.currency, line.cost,
-        line.amount, balance,
+        line.amount, balance, line.meant_for,
     )  # fmt: skip

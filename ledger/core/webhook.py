@@ -19,6 +19,7 @@ ALERT_TYPES: Final = (
     "authorization.forced", "authorization.repriced", "settlement.late", "settlement.estimated", "settlement.unpriced",
     "charge.unauthorized", "approval.waiting", "approval.decided", "correction.requested",
     "agent.frozen", "agent.unfrozen", "budget.frozen", "budget.unfrozen", "book.frozen", "book.unfrozen",
+    "period.closed", "period.reopened",
 )  # fmt: skip
 """What the log can tell."""
 EVENT_TYPES: Final = (*ALERT_TYPES, DISABLED_TYPE, TEST_TYPE)

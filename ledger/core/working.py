@@ -18,6 +18,7 @@ from ledger.core.changeset import Changeset, copy_of, row_of, update_of
 from ledger.core.command import Command
 from ledger.core.gate import Gate
 from ledger.core.journal import FORMAT, SEMANTICS
+from ledger.core.landing import land
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX
 from ledger.core.outcome import UNBOUND_DENIALS, Outcome, Status
@@ -33,7 +34,8 @@ _ROW_TABLES: Final = (
     ("budgets", tables.BUDGETS), ("agent_counts", tables.AGENT_COUNTS), ("policies", tables.POLICIES),
     ("counters", tables.COUNTERS), ("approvals", tables.APPROVALS), ("delegations", tables.DELEGATIONS),
     ("renewals", tables.RENEWALS), ("corrections", tables.CORRECTIONS), ("correction_rules", tables.CORRECTION_RULES),
-    ("correction_sums", tables.CORRECTION_SUMS),
+    ("correction_sums", tables.CORRECTION_SUMS), ("periods", tables.PERIODS), ("explanations", tables.EXPLANATIONS),
+    ("invoices", tables.INVOICES), ("payments", tables.PAYMENTS), ("payee_terms", tables.PAYEE_TERMS),
 )  # fmt: skip
 
 
@@ -164,8 +166,11 @@ class Batch(Gate):
         postings: list[Posting],
         effective_at: int | None = None,
     ) -> tuple[int, bytes]:
-        """Write one record with its transfers: post them, complete ``body``, hash it. Returns (index, leaf hash)."""
+        """Write one record with its transfers: post them, complete ``body``, hash it. Returns (index, leaf hash). What
+        is meant for a closed month lands in the next that is open."""
         index, now = self.index, self.now
+        if effective_at is not None:
+            effective_at = land(self, body, effective_at)
         effective = now if effective_at is None else effective_at
         shown = []
         reached: list[Account] = []

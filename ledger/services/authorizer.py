@@ -181,8 +181,11 @@ class Authorizer:
             raise result
         return result
 
-    def decide_now(self, book_id: int, command: Command, *, timeout_seconds: float = 60.0) -> Outcome:
-        """Decide one command and wait for it here: for the command line and for tests. Raises ServiceError."""
+    def decide_now(
+        self, book_id: int, command: Command, *, dry: bool = False, timeout_seconds: float = 60.0
+    ) -> Outcome:
+        """Decide one command and wait for it here; ``dry`` as of ``submit``. Not for the event loop. Raises
+        ServiceError."""
         done = threading.Event()
         kept: list[Result] = []
 
@@ -190,7 +193,7 @@ class Authorizer:
             kept.extend(results)
             done.set()
 
-        self.submit(book_id, (command,), deliver)
+        self.submit(book_id, (command,), deliver, dry=dry)
         if not done.wait(timeout_seconds):
             raise CommandFailed(f"no answer within {timeout_seconds} seconds")
         if isinstance(kept[0], Exception):

@@ -6,9 +6,12 @@ before the lines of that size are written, so that a total is never short; a pag
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from ledger.core.metering import pairs_said
+from ledger.core.spend_line import SpendLine
 from ledger.services.errors import UnknownBook
 from ledger.services.lining import Liner
 from ledger.storage import queries_log
@@ -35,6 +38,14 @@ class Compared:
     currency: str
     starts_at: int
     ends_at: int
+
+
+class UsedLine(NamedTuple):
+    """A line, when its authorization was asked for (in microseconds), and what that was metered from."""
+
+    line: SpendLine
+    asked_at: int
+    metering: dict[str, str]
 
 
 class LedgerSide:
@@ -64,6 +75,23 @@ class LedgerSide:
                 connection, book_id, what.payee, what.currency, starts_at=what.starts_at, ends_at=what.ends_at,
                 size=size,
             )  # fmt: skip
+
+    def lines(
+        self, book_id: int, what: Compared, size: int, *, after: tuple[int, int, int] | None, limit: int
+    ) -> list[UsedLine]:
+        """A page of the lines that ``total`` adds up. Raises StorageError."""
+        with self._engine.connect() as connection:
+            lines = queries.used_lines(
+                connection, book_id, what.payee, what.currency, starts_at=what.starts_at, ends_at=what.ends_at,
+                size=size, after=after, limit=limit,
+            )  # fmt: skip
+            named = {line.authorization_id for line in lines if line.authorization_id is not None}
+            origins = queries.origins_of(connection, book_id, named) if named else {}
+        made = []
+        for line in lines:
+            asked_at, metering = origins.get(line.authorization_id or "", (line.effective_at, None))
+            made.append(UsedLine(line, asked_at, pairs_said(metering)))
+        return made
 
     def check_booked(self, book_id: int, what: Compared, indexes: Collection[int], size: int) -> None:
         """Raises ComparisonRefused unless each of these records is a charge or a correction of the payee, among the

@@ -22,6 +22,7 @@ from ledger.core.signing_key import SigningKey
 from ledger.core.tiles import TileFold
 from ledger.services.archived_reader import with_archives
 from ledger.services.verify_against import FORKED, Against, Claim, Consistency, Verdict, claims_of
+from ledger.services.verify_closings import ClosingCheck
 from ledger.services.verify_findings import BookReport, EnoughFound, Findings
 from ledger.services.verify_leaves import recompute_leaves
 from ledger.services.verify_log import LogPass, RecordCheck
@@ -159,9 +160,10 @@ class _Work:
             self._reader, self._findings, lambda: list(scratch.all_signing_keys()) if log.followed else None
         )
         spend = SpendCheck(self._reader, self._findings)
+        closings = ClosingCheck(self._reader, self._findings)
         log = LogPass(
             self._reader, scratch, self._book_id, self._findings,
-            progress=self._tell, checks=(*self._order.checks, spend), tree_checks=(tables, self._against),
+            progress=self._tell, checks=(*self._order.checks, spend, closings), tree_checks=(tables, self._against),
             without_texts=self._order.without_texts,
         )  # fmt: skip
         complete = finished = False
@@ -172,7 +174,7 @@ class _Work:
                 self._resumed = log.position - self._trusted
             spend.follow(log.fold, log.position)
             if not log.position or self._is_gone_on_from(log):
-                self._prove(scratch, log, tables, spend, state)
+                self._prove(scratch, log, tables, (spend, closings), state)
                 complete = log.followed
             self._judge()
             if (
@@ -236,10 +238,18 @@ class _Work:
         return False
 
     def _prove(
-        self, scratch: Scratch, log: LogPass, tables: ProofTables, spend: SpendCheck, state: BookState | None
+        self,
+        scratch: Scratch,
+        log: LogPass,
+        tables: ProofTables,
+        looking: tuple[SpendCheck, ClosingCheck],
+        state: BookState | None,
     ) -> None:
+        spend, closings = looking
+
         def keep(*, now: bool = False) -> None:
             spend.compare()
+            closings.compare(log)
             if state is not None and log.followed and log.whole and not self._findings.differences:
                 state.keep(log, scratch, now=now)
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import Engine
 
-from ledger.core.alerts import Event, currencies_of, events_of, places_of
+from ledger.core.alert_memory import Event
+from ledger.core.alerts import currencies_of, events_of, places_of
 from ledger.core.canonical import parse
 from ledger.core.moment import SECOND
 from ledger.services.sources import Sources

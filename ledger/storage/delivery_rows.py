@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ledger.core.alerts import LIMIT, named_event_id
+from ledger.core.alert_memory import LIMIT
+from ledger.core.alerts import named_event_id
 from ledger.core.canonical import canonical_bytes
 from ledger.core.moment import moment_text
 from ledger.core.webhook import DISABLED_TYPE, Webhook, wants

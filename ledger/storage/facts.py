@@ -6,7 +6,7 @@ whatever the number of keys; every key that was asked for ends up in the snapsho
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ledger.core import changeset, ids
 from ledger.core.account import Account
@@ -15,7 +15,7 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Head, Name, Unit
 from ledger.core.budget import Budget, Renewal
 from ledger.core.canonical import idempotency_digest
-from ledger.core.changeset import TableSpec
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
 from ledger.core.journal import LogRecord
@@ -27,19 +27,10 @@ from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.core.webhook import Webhook
-
-Row = tuple[Any, ...]
-
-
-class Lookup(NamedTuple):
-    """How one kind of need is read: the table, and the columns that a key names (several: any of them fits).
-    ``many`` says that a key may have several rows."""
-
-    need: str
-    table: TableSpec
-    keys: tuple[tuple[str, ...], ...]
-    many: bool = False
-
+from ledger.storage import facts_payables
+from ledger.storage.lookup import Lookup as Lookup
+from ledger.storage.lookup import Row as Row
+from ledger.storage.lookup import put_found as _put
 
 _BY_NAME_OR_ID: Final = (("name",), ("id",))
 
@@ -77,6 +68,9 @@ LOOKUPS: Final = (
     Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
     Lookup("correction_sums", changeset.CORRECTION_SUMS, (("person", "currency"),)),
     Lookup("reversals", changeset.REVERSALS, (("log_index",),)),
+    Lookup("periods_of", changeset.PERIODS, (("unit",),), many=True),
+    Lookup("explanations", changeset.EXPLANATIONS, (("authorization_id",),)),
+    *facts_payables.LOOKUPS,
 )
 """One statement each. ``idempotency`` is apart, because it joins two tables."""
 
@@ -111,11 +105,6 @@ class Opening:
     head: Head | None
     clock_us: int
     facts: Facts
-
-
-def _put(known: Known[Any, Any], wanted: set[Any], found: dict[Any, Any]) -> None:
-    for key in wanted:
-        known.put(key, found.get(key))
 
 
 def _put_keys(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
@@ -304,6 +293,18 @@ def _put_reversals(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.reversals, facts.needs.reversals, {row[1]: Reversal(*row) for row in rows})
 
 
+def _put_periods_of(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    found = sorted((Month(*row) for row in rows), key=lambda month: month.period)
+    for month in found:
+        snapshot.periods.put(month.period, month)
+    for unit in facts.needs.periods_of:
+        snapshot.periods_of.put(unit, tuple(month.period for month in found if month.unit == unit))
+
+
+def _put_explanations(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.explanations, facts.needs.explanations, {row[1]: Explanation(*row) for row in rows})
+
+
 def _put_webhooks(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.webhooks, facts.needs.webhooks, {row[1]: Webhook(*row) for row in rows})
 
@@ -349,10 +350,13 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "open_children": _put_open_children,
     "bodies": _put_bodies,
     "redactions": _put_redactions,
+    **facts_payables.PUT,
     "texts": _put_texts,
     "corrections": _put_corrections,
     "correction_rules": _put_correction_rules,
     "correction_sums": _put_correction_sums,
     "reversals": _put_reversals,
+    "periods_of": _put_periods_of,
+    "explanations": _put_explanations,
     IDEMPOTENCY: _put_idempotency,
 }

@@ -96,6 +96,8 @@ def _lookup_statement(lookup: Lookup) -> bytes:
         wanted = ", ".join(f"column{at}" for at in range(len(key)))
         match = " AND ".join(f"t.{column} = w.column{at}" for at, column in enumerate(key))
         one = "" if lookup.many else " LIMIT 1"
+        if lookup.where:
+            match += f" AND {lookup.where}"
         selects.append(
             f"SELECT r.* FROM {_unnest(lookup.table, key)} w({wanted}) CROSS JOIN LATERAL (SELECT {columns}"
             f" FROM {lookup.table.name} t WHERE t.book_id = %b::bigint AND {match}{one}) r"

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 from sqlalchemy.types import BigInteger
 
 from ledger.core.reconciliation import Reconciliation
-from ledger.core.spend_line import ADJUSTMENT, SETTLEMENT, SPEND_KINDS
+from ledger.core.spend_line import ADJUSTMENT, SETTLEMENT, SPEND_KINDS, SpendLine
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.sums import halves, whole
-from ledger.storage.tables import log_records
+from ledger.storage.tables import authorizations, log_records
 from ledger.storage.tables_finance import spend_lines
 from ledger.storage.tables_reconciliations import reconciliations
 
@@ -51,7 +51,7 @@ def list_reconciliations(
 
 def of_period(connection: Connection, book_id: int, starts_at: int, ends_at: int, size: int) -> list[Reconciliation]:
     """Those among the first ``size`` records whose period has a moment from ``starts_at`` (included) to ``ends_at``
-    (not included), newest first. ``core.reconciled.reconciled`` says which payees they make good for."""
+    (not included), newest first. ``core.reconciliation.makes_good`` says whether they leave anything out."""
     columns = reconciliations.c
     rows = connection.execute(
         select(reconciliations)
@@ -87,6 +87,41 @@ def used_total(
     return whole(*row)
 
 
+def used_lines(
+    connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int,
+    after: tuple[int, int, int] | None = None, limit: int,
+) -> list[SpendLine]:  # fmt: skip
+    """The lines of ``used_total``, in the order of statements, continuing after a place (effective_at, log index,
+    position); at most ``limit``."""
+    columns = spend_lines.c
+    order = (columns.payee, columns.effective_at, columns.log_index, columns.position)
+    low = after if after is not None else (starts_at, -1, -1)
+    statement = (
+        select(spend_lines)
+        .where(
+            columns.book_id == book_id,
+            columns.payee.is_not(None),
+            tuple_(*order) > _place(payee, *low),
+            tuple_(*order) < _place(payee, ends_at, -1, -1),
+            columns.currency == currency,
+            columns.log_index + 0 < size,
+            columns.kind.in_(USAGE_KINDS),
+        )
+        .order_by(*order)
+        .limit(limit)
+    )
+    return [SpendLine(*row) for row in connection.execute(statement)]
+
+
+def origins_of(connection: Connection, book_id: int, ids: Collection[str]) -> dict[str, tuple[int, str | None]]:
+    """Authorization or charge to (when it was asked for, what it was metered from)."""
+    columns = authorizations.c
+    rows = rows_by_key(
+        connection, authorizations, book_id, columns.id, ids, columns=(columns.id, columns.created_at, columns.metering)
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
 def booked_among(connection: Connection, book_id: int, payee: str, currency: str, indexes: Collection[int]) -> set[int]:
     """Which of these log indexes are charges of a payee, or corrections of what was spent with it."""
     columns = spend_lines.c
@@ -107,8 +142,8 @@ def bodies_of(connection: Connection, book_id: int, indexes: Collection[int]) ->
     return {row[0]: (bytes(row[1]), bytes(row[2])) for row in rows}
 
 
-def _place(payee: str, moment: int) -> Any:
-    return tuple_(literal(payee), literal(moment, BigInteger))
+def _place(payee: str, *place: int) -> Any:
+    return tuple_(literal(payee), *(literal(value, BigInteger) for value in place))
 
 
 def _made(row: Any) -> Reconciliation:

@@ -20,8 +20,10 @@ from ledger.core.authorization import Authorization
 from ledger.core.book import Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.changeset import TableSpec, row_of
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal, Reversible
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
@@ -192,12 +194,18 @@ class Scratch:
         self.delegations: ScratchRows[str, Delegation] = rows(changeset.DELEGATIONS)
         self.webhook_endpoints: ScratchRows[str, Webhook] = rows(changeset.WEBHOOKS)
         self.signing_keys: ScratchRows[str, SigningKey] = rows(changeset.SIGNING_KEYS)
+        self.invoices: ScratchRows[str, Invoice] = rows(changeset.INVOICES)
+        self.payments: ScratchRows[str, Payment] = rows(changeset.PAYMENTS)
+        self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
+        self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
         self.corrections: ScratchRows[str, Correction] = rows(changeset.CORRECTIONS)
         self.correction_rules: ScratchRows[str, CorrectionRule] = rows(changeset.CORRECTION_RULES)
         self.correction_sums: ScratchRows[tuple[str, str], CorrectionSum] = rows(changeset.CORRECTION_SUMS)
         self.reversals: ScratchRows[int, Reversal] = rows(changeset.REVERSALS)
         self.reversible: ScratchRows[int, Reversible] = rows(changeset.REVERSIBLE)
+        self.periods: ScratchRows[str, Month] = rows(changeset.PERIODS)
+        self.explanations: ScratchRows[str, Explanation] = rows(changeset.EXPLANATIONS)
         self.reconciliations: ScratchRows[str, Reconciliation] = rows(changeset.RECONCILIATIONS)
         self.run_outcomes: ScratchRows[tuple[str, int], RunOutcome] = rows(changeset.RUN_OUTCOMES)
         connection.execute("CREATE TABLE IF NOT EXISTS suspects (name, key1, key2)")
@@ -218,7 +226,8 @@ class Scratch:
             self.approvals, self.approval_votes, self.delegations,
             self.webhook_endpoints, self.signing_keys, self.policies, self.policy_versions, self.counters,
             self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
-            self.correction_rules, self.correction_sums, self.reversals, self.reversible,
+            self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
+            self.explanations, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

@@ -84,11 +84,12 @@ def _lookup_statement(lookup: Lookup, places: int) -> str:
     """The statement for ``places`` keys, a power of two. Parameters, per alternative: the book, then the keys."""
     columns = ", ".join(f"t.{column}" for column in lookup.table.columns)
     selects = []
+    chosen = f" AND {lookup.where}" if lookup.where else ""
     for key in lookup.keys:
         if len(key) == 1:
             listed = ", ".join("?" * places)
             selects.append(
-                f"SELECT {columns} FROM {lookup.table.name} t WHERE t.book_id = ? AND t.{key[0]} IN ({listed})"
+                f"SELECT {columns} FROM {lookup.table.name} t WHERE t.book_id = ? AND t.{key[0]} IN ({listed}){chosen}"
             )
             continue
         # CROSS JOIN is SQLite's way to say which side is walked: the wanted keys, with one look-up each.
@@ -96,7 +97,7 @@ def _lookup_statement(lookup: Lookup, places: int) -> str:
         match = " AND ".join(f"t.{column} = w.column{at}" for at, column in enumerate(key, start=1))
         selects.append(
             f"SELECT {columns} FROM (SELECT ? AS book_id) b CROSS JOIN (VALUES {rows}) w"
-            f" CROSS JOIN {lookup.table.name} t WHERE t.book_id = b.book_id AND {match}"
+            f" CROSS JOIN {lookup.table.name} t WHERE t.book_id = b.book_id AND {match}{chosen}"
         )
     return " UNION ".join(selects)
 

@@ -382,8 +382,10 @@ APPEND_ONLY: Final = tuple(spec.name for spec in changeset.APPEND_ONLY)
 # At the end, because it declares its tables in the metadata above.
 from ledger.storage import (  # noqa: E402
     tables_archives,  # noqa: F401
+    tables_closing,  # noqa: F401
     tables_corrections,  # noqa: F401
     tables_finance,  # noqa: F401
+    tables_payables,  # noqa: F401
     tables_proofs,  # noqa: F401
     tables_reconciliations,  # noqa: F401
     tables_webhooks,  # noqa: F401

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, PrimaryKeyConstraint, Table
 
-from ledger.core import spend_line
 from ledger.core.changeset import PROJECTION, TableSpec
 from ledger.core.spend_line import SpendCursor, SpendDay, SpendHold, SpendLine
-from ledger.storage.tables import _big, _index, _listed, _small, _text, metadata
+from ledger.storage.tables import _big, _index, _small, _text, metadata
 
 
 def _spec(name: str, row_type: Any, key: str) -> TableSpec:
@@ -42,14 +41,17 @@ def _projection(spec: TableSpec, *items: Any) -> Table:
 _PLACE: Final = ("effective_at", "log_index", "position")
 """The order of statements."""
 
+INVOICED: Final = "kind = 'invoice' OR kind = 'invoice_void'"
+"""The lines of invoices themselves. What kinds of lines there may be is left to ``bursar verify``, because a rule of
+the table would have to be made anew, with all its rows, for each kind that comes."""
+
 spend_lines: Final = _projection(
     SPEND_LINES,
     _big("log_index"), _small("position"), _text("kind"), _text("authorization_id", null=True),
     _text("agent", null=True), _text("budget", null=True), _text("run", null=True), _text("category", null=True),
     _text("payee", null=True), _text("resource", null=True), _text("labels", null=True), _text("approvals", null=True),
     _small("flags"), _big("corrects", null=True), _text("currency"), _big("amount"), _big("spent"), _big("authority"),
-    _big("owed"), _big("effective_at"), _big("recorded_at"),
-    _listed("kind", spend_line.LINE_KINDS),
+    _big("owed"), _big("effective_at"), _big("recorded_at"), _big("meant_for", null=True),
     _index("spend_lines_effective", *_PLACE),
     _index("spend_lines_agent", "agent", *_PLACE, where="agent IS NOT NULL"),
     _index("spend_lines_budget", "budget", *_PLACE, where="budget IS NOT NULL"),
@@ -57,6 +59,7 @@ spend_lines: Final = _projection(
     _index("spend_lines_run", "run", *_PLACE, where="run IS NOT NULL"),
     _index("spend_lines_corrections", "corrects", "log_index", where="corrects IS NOT NULL"),
     _index("spend_lines_backdated", "recorded_at", "log_index", where="effective_at <> recorded_at"),
+    _index("spend_lines_invoiced", "payee", "effective_at", where=INVOICED),
 )  # fmt: skip
 
 spend_days: Final = _projection(

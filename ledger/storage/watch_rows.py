@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
 
-from ledger.core.alerts import SILENT_KINDS, Event, Memory, Place, event_id, payload_of
+from ledger.core.alert_memory import Event, Memory, Place
+from ledger.core.alerts import SILENT_KINDS, event_id, payload_of
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.moment import moment_of
 from ledger.core.webhook import wants

@@ -10,7 +10,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from api import files
 from api.routes import statements as routes
+from ledger.services.pages import typesetting
+from ledger.services.statements import pdf_form
 from tests.support.databases import sqlite_url
 from tests.support.running_app import Answer, RunningApp, authorization, usd
 
@@ -117,6 +120,48 @@ def test_csv_by_format_and_by_accept(acme: RunningApp, spent: dict[str, str]) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "media_type", "begins"),
+    [
+        ("html", "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ("pdf", "application/pdf", b"%PDF-"),
+        ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", b"PK"),
+    ],
+)
+def test_documents_by_format_and_by_accept(
+    acme: RunningApp, spent: dict[str, str], name: str, media_type: str, begins: bytes
+) -> None:
+    """Both give the same file, with a name, for the paper that is asked for."""
+    size = asked(acme, spent["finance"], scope="book").json["log"]["size"]
+    query = {"scope": "agent:crawler", "at_size": size}
+    by_format = asked(acme, spent["finance"], **query, format=name)
+    assert (by_format.status, by_format.headers["content-type"]) == (200, media_type)
+    assert by_format.headers["content-disposition"] == f'attachment; filename="acme_agent-crawler_{YEARS}.{name}"'
+    assert by_format.body.startswith(begins)
+    target = f"/v1/statements?{urlencode({'period': YEARS} | query)}"
+    accept = media_type.split(";")[0].encode()
+    headers = [(b"authorization", b"Bearer " + spent["finance"].encode()), (b"accept", accept)]
+    by_accept = acme.request("GET", target, headers=headers)
+    assert by_accept.body == by_format.body
+    assert asked(acme, spent["finance"], **query, format=name, paper="a4").body == by_format.body
+    assert asked(acme, spent["finance"], **query, format=name, paper="letter").body != by_format.body
+    assert ("sandbox" in by_format.headers.get("content-security-policy", "")) == (name == "html")
+
+
+def test_a_document_that_cannot_be_made_is_refused(
+    acme: RunningApp, spent: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes on, and the answer names formats that can."""
+    monkeypatch.setattr(pdf_form, "LINES_MAX", 1)
+    answer = asked(acme, spent["finance"], scope="book", format="pdf")
+    assert (answer.status, answer.code) == (422, "validation_failed")
+    assert [error["pointer"] for error in answer.json["errors"]] == ["/format"]
+    assert "csv or xlsx" in answer.json["detail"]
+    monkeypatch.setattr(typesetting.importlib.util, "find_spec", lambda name: None)
+    answer = asked(acme, spent["finance"], scope="book", format="pdf")
+    assert "pip install 'bursar-server[pdf]'" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
     ("query", "status", "field"),
     [
         ({"scope": "budget:nothing"}, 404, None),
@@ -125,6 +170,7 @@ def test_csv_by_format_and_by_accept(acme: RunningApp, spent: dict[str, str]) ->
         ({"scope": "book", "period": "November"}, 422, "/period"),
         ({"scope": "book", "period": "2026-02-30"}, 422, "/period"),
         ({"scope": "book", "format": "docx"}, 422, "/format"),
+        ({"scope": "book", "paper": "a5"}, 422, "/paper"),
         ({"scope": "book", "at_size": "0"}, 422, "/at_size"),
         ({"scope": "book", "at_size": "9007199254740992"}, 422, "/at_size"),
         ({"scope": "agent:research-team"}, 422, "/scope"),
@@ -146,7 +192,7 @@ def test_what_is_told_to_whoever_asks_wrongly(
 def test_a_long_statement_is_streamed(acme: RunningApp, spent: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is longer than a bound is sent as it is read, and is the same."""
     whole = asked(acme, spent["finance"], scope="book", format="csv")
-    monkeypatch.setattr(routes, "WHOLE_BYTES_MAX", 100)
+    monkeypatch.setattr(files, "WHOLE_BYTES_MAX", 100)
     streamed = asked(acme, spent["finance"], scope="book", format="csv")
     assert streamed.body == whole.body
     assert "content-length" in whole.headers

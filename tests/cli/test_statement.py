@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bursar.command import bursar
+from ledger.cli import statement
 from ledger.core.statement import Statement, StatementBroken
-from ledger.services.statements import formats
+from ledger.services.statements import formats, pdf_form
 from ledger.services.statements.formats import Format
 from ledger.services.verify import verify_books
 from ledger.storage.engine import create_engine
@@ -73,6 +74,40 @@ def test_the_name_of_the_file_says_the_format(world: LiveWorld, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(("a.", "."))) == [
         "a.csv", "a.dat", "a.json", "a.txt"
     ]  # fmt: skip
+
+
+def test_documents_for_people(world: LiveWorld, tmp_path: Path) -> None:
+    """By the name of the file, for the paper that is asked for."""
+    for name, begins in (("a.html", b"<!DOCTYPE html>"), ("a.pdf", b"%PDF-"), ("a.xlsx", b"PK")):
+        kept = []
+        for paper in ((), ("--paper", "a4"), ("--paper", "letter")):
+            done = run(world, "statement", "--period", YEARS, "-o", str(tmp_path / name), *paper)
+            assert (done.exit_code, done.output) == (0, "")
+            kept.append((tmp_path / name).read_bytes())
+        assert kept[0].startswith(begins)
+        assert kept[0] == kept[1] != kept[2]
+    assert b"size: letter;" in (tmp_path / "a.html").read_bytes()
+
+
+def test_no_terminal_is_filled_with_what_it_cannot_show(world: LiveWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe takes it."""
+    piped = run(world, "statement", "--period", YEARS, "--format", "xlsx")
+    assert piped.stdout_bytes.startswith(b"PK")
+    monkeypatch.setattr(statement, "_is_terminal", lambda: True)
+    refused = run(world, "statement", "--period", YEARS, "--format", "pdf")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "-o statement.pdf" in refused.stderr
+    assert run(world, "statement", "--period", YEARS, "--format", "html").exit_code == 0
+
+
+def test_a_format_that_cannot_take_it_leaves_no_file(
+    world: LiveWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pdf_form, "LINES_MAX", 1)
+    done = run(world, "statement", "--period", YEARS, "-o", str(tmp_path / "a.pdf"))
+    assert done.exit_code == 2
+    assert "ask for csv or xlsx" in done.stderr
+    assert not list(tmp_path.glob("*a.pdf*"))
 
 
 def test_a_statement_that_breaks_off_leaves_no_file(

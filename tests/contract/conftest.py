@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.support.clients import Office, authorization, usd
 from tests.support.databases import sqlite_url
 from tests.support.server import OpenBook, ServerProcess, open_book, verified
+
+INVOICE = {
+    "payee": "openai", "number": "INV-1", "currency": "USD", "issued_on": "2026-12-01", "period": "2026-11",
+    "lines": [{"amount": "2.00", "category": "inference"}], "taxes": [{"name": "VAT", "amount": "0.40", "rate": "20"}],
+    "total": "2.40",
+}  # fmt: skip
+HISTORY = {
+    "idempotency_key": "row-1", "amount": usd("1.00"), "category": "inference", "payee": "openai",
+    "effective_at": "2026-11-01", "resource": "gpt-4", "labels": {"team": "search"}, "metering": {"input_tokens": "12"},
+}  # fmt: skip
+PAYMENT = {
+    "payee": "openai", "from": "assets:bank", "amount": usd("0.01"), "invoices": [], "rest": "prepayment",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "admin": book.admin_key,
         "agent": crawler,
         "finance": office.make_person("finance", "nadia"),
+        "second": office.make_person("finance", "omar"),
         "auditor": office.make_person("auditor", "olu"),
         "approver": office.make_person("approver", "abe"),
     }
@@ -77,10 +92,15 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         },
         key=keys["finance"],
     )  # fmt: skip
+    invoice = office.make("/v1/invoices", INVOICE, key=keys["finance"])
+    payment = office.make("/v1/payments", PAYMENT, key=keys["finance"])
     office.make("/v1/correction-rules", {"currency": "EUR", "above": "0.00"})
     known = {
         "correction": waiting_correction(office, keys["finance"]),
         "reconciliation": reconciled["id"],
+        "invoice": invoice["id"],
+        "payment": payment["id"],
+        "payee": "openai",
         "approval": waiting_approval(office, crawler),
         "delegation": delegation["id"],
         "policy": "versioned",
@@ -97,8 +117,18 @@ def furnish(server: ServerProcess, book: OpenBook) -> Served:
         "account": "budgets:research:available",
         "index": "1",
         "size": str(checkpoint["size"]),
+        "period": last_month(office, keys["finance"]),
+        "report": "trial-balance",
     }
     return Served(server, book, office, keys, known, _other_book(server, book))
+
+
+def last_month(office: Office, key: str) -> str:
+    """The month before the one that is going on, for which a charge counts."""
+    day = datetime.now(UTC).date().replace(day=1) - timedelta(days=1)
+    charge = {"budget": "research", "amount": usd("1.00"), "category": "inference", "payee": "openai"}
+    office.make("/v1/charges", charge | {"effective_at": day.isoformat()}, key=key)
+    return f"{day:%Y-%m}"
 
 
 def waiting_approval(office: Office, key: str) -> str:

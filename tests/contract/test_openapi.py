@@ -17,7 +17,7 @@ from schemathesis.specs.openapi import checks
 
 from api.app import make_app
 from api.settings import Settings
-from tests.contract.conftest import Served, waiting_approval, waiting_correction
+from tests.contract.conftest import HISTORY, INVOICE, PAYMENT, Served, waiting_approval, waiting_correction
 from tests.support.witnesses import cosigned
 
 EXAMPLES = 200 if os.environ.get("BURSAR_LONG") == "1" else 5
@@ -38,7 +38,7 @@ SPARED = {
     ("/v1/webhooks/{webhook}", "webhook"),
 }
 # Sent again they do again what they did: they change nothing of the book, and take no Idempotency-Key.
-REPEATED = ("batch", "evaluations", "/check", "/test", "/enable", "/replay", "/checkpoints/cosign")
+REPEATED = ("batch", "/history", "evaluations", "/check", "/test", "/enable", "/replay", "/checkpoints/cosign")
 CHECKPOINT = "/v1/checkpoints"
 # What must be asked for: there is no default for it.
 QUERIES = {
@@ -47,6 +47,7 @@ QUERIES = {
     "/v1/proofs/record": {"index": 1},
     "/v1/texts": {"before": "2100-01-01"},
     "/v1/statements": {"scope": "book", "period": "2026"},
+    "/v1/journal": {"format": "hledger"},
 }
 
 
@@ -70,6 +71,7 @@ POLICY = {
     "currency": "USD",
     "limits": [{"id": "day", "per": "day", "max": "5.00"}],
 }
+ACCEPTED = dict.fromkeys(("flags", "unknown_holds", "pending_approvals", "reconciliation"), "seen")
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -137,9 +139,19 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ),
     ("post", "/v1/delegations"): ("approver", {"to": "nadia", "ttl_seconds": 60, "reason": "on leave"}, {}),
     ("post", "/v1/delegations/{delegation}/revoke"): ("approver", {"reason": "back"}, {}),
+    ("post", "/v1/periods/{period}/close"): ("finance", {"accept": ACCEPTED}, {}),
+    ("post", "/v1/periods/{period}/reopen"): ("finance", {"reason": "an invoice came late"}, {}),
+    ("post", "/v1/periods/{period}/reopen/approve"): ("second", {"reason": "seen"}, {}),
+    ("post", "/v1/explanations"): ("finance", None, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),
+    ("post", "/v1/invoices"): ("finance", INVOICE | {"number": "another", "evidence": {"file": "1.pdf"}}, {}),
+    ("post", "/v1/invoices/{invoice}/void"): ("finance", {"reason": "entered twice"}, {"invoice": "SPARE"}),
+    ("post", "/v1/payments"): ("finance", PAYMENT, {}),
+    ("post", "/v1/history"): ("finance", {"items": [HISTORY]}, {}),
+    ("post", "/v1/payments/{payment}/reverse"): ("finance", {"reason": "bounced"}, {"payment": "SPARE"}),
+    ("post", "/v1/payees/{payee}"): ("finance", {"prepaid": True, "reason": "so they bill"}, {"payee": "set-once"}),
     ("post", "/v1/reversals"): ("finance", {"reason": "booked twice"}, {}),
     ("post", "/v1/correction-rules"): ("admin", {"currency": "GBP", "above": "5.00", "reason": "as agreed"}, {}),
     ("post", "/v1/corrections/{correction}/approve"): ("approver", {"reason": "seen"}, {}),
@@ -172,6 +184,10 @@ def test_a_success_is_as_documented(
         given["key"] = served.office.make("/v1/keys", {"role": "agent", "agent": "crawler"})["id"]
     if given.get("webhook") == "SPARE":
         given["webhook"] = served.office.make("/v1/webhooks", {"url": "http://127.0.0.1:65000/"})["id"]
+    for name, (made, asked) in {"invoice": ("/v1/invoices", INVOICE), "payment": ("/v1/payments", PAYMENT)}.items():
+        if given.get(name) == "SPARE":
+            asked = asked | ({"number": "spare"} if name == "invoice" else {})
+            given[name] = served.office.make(made, asked, key=served.keys["finance"])["id"]
     if "approval" in given:
         given["approval"] = waiting_approval(served.office, served.keys["agent"])
     if "correction" in given:
@@ -193,6 +209,18 @@ def test_a_success_is_as_documented(
     if path == "/v1/redactions":
         spoken = served.office.make("/v1/authorizations", SPEND | {"intent": "a name"}, key=served.keys["agent"])
         body = {**SUCCESSES[method, path][1], "authorization": spoken["id"]}
+    if "period" in given and method == "post":
+        # Whatever the others left: open; to be opened again, closed; and for the second person, asked about.
+        finance, month = served.keys["finance"], f"/v1/periods/{given['period']}"
+        served.office.send("POST", f"{month}/reopen", {"reason": "first"}, key=finance)
+        served.office.send("POST", f"{month}/reopen/approve", {}, key=served.keys["second"])
+        if "reopen" in path:
+            served.office.make(f"{month}/close", {"accept": ACCEPTED}, key=finance)
+        if role == "second":
+            served.office.make(f"{month}/reopen", {"reason": "again"}, key=finance)
+    if path == "/v1/explanations":
+        charge = served.office.make("/v1/charges", SPEND | {"budget": "research"}, key=served.keys["finance"])
+        body = {"authorization": charge["id"], "reason": "on the invoice"}
     if path == "/v1/checkpoints/cosignatures":
         body = cosigned(served.office.send("GET", "/v1/checkpoints/latest").json["note"])
     headers = {"Authorization": f"Bearer {served.keys[role]}"}

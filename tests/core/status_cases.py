@@ -415,7 +415,6 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.GATEWAY_ONLY, Status.UNKNOWN_AGENT): "who ends a hold names no agent",
     (Status.UNKNOWN_BUDGET, Status.NO_BUDGET): "a request names a budget or names none",
     (Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS): "an agent has none or several",
-    (Status.NAME_TAKEN, Status.WRONG_STATE): "what is being made has no state yet",
     (Status.TTL_TOO_LONG, Status.TOO_MANY_SPLITS): "an extension settles nothing",
     (Status.TOO_MANY_SPLITS, Status.REFUND_AMBIGUOUS): "a settlement or a refund",
     (Status.REFUND_TOO_LARGE, Status.REPRICE_AMBIGUOUS): "a refund or a reprice",

@@ -13,6 +13,7 @@ from ledger.core.command_approvals import Delegate, GrantApproval
 from ledger.core.command_budgets import CloseBudget, FreezeBook, FreezeBudget
 from ledger.core.command_corrections import Reverse
 from ledger.core.command_policies import ApplyPolicy
+from ledger.core.command_reconciliations import Reconcile
 from ledger.core.line import NOBODY
 from ledger.core.outcome import Outcome, Status
 from tests.core.status_cases import (
@@ -43,6 +44,16 @@ def apply(world: Any, *, after_version: int | None = None, **rules: object) -> O
     document = {"policy": "caps", "applies_to": {"book": True}, "currency": "USD"} | rules
     text = canonical_bytes(document).decode()
     return command(world, ApplyPolicy, world.admin, document=text, after_version=after_version)
+
+
+def reconcile(world: Any, **figures: Any) -> Outcome:
+    """Put on record that a payee of the book billed nothing for a day, unless told otherwise."""
+    charge(world)
+    given: dict[str, Any] = {
+        "payee": "openai", "currency": "USD", "source": "csv", "starts_at": 1, "ends_at": 2, "at_size": 1,
+        "ledger_total": 0, "provider_total": "0", "lines": 0, "matched": 0, "id": "rcn_00000000000000000000000001",
+    }  # fmt: skip
+    return command(world, Reconcile, world.finance, **given | figures)
 
 
 def broken(world: Any) -> Any:
@@ -137,6 +148,7 @@ ALONE: dict[Status, Scene] = {
     Status.UNKNOWN_PERSON: lambda w: delegate(w, receiver="nobody", ttl_seconds=60),
     Status.RECORD_NOT_CORRECTABLE: lambda w: command(w, Reverse, w.finance, record=0, reason="a mistake"),
     Status.DELEGATION_INVALID: lambda w: delegate(w, receiver="ada"),
+    Status.RECONCILIATION_INVALID: lambda w: reconcile(w, provider_total="2"),
     Status.POLICY_INVALID: lambda w: apply(w, hours={"days": ["someday"], "from": "00:00", "to": "24:00"}),
     Status.POLICY_CHANGED: lambda w: apply(w, after_version=1),
     Status.POLICY_UNCHANGED: lambda w: apply(ruled(w, hours=SUNDAYS), hours=SUNDAYS),
@@ -169,6 +181,7 @@ ALONE: dict[Status, Scene] = {
 }
 
 BOTH: dict[tuple[Status, Status], Scene] = {
+    (Status.UNKNOWN_PAYEE, Status.RECONCILIATION_INVALID): lambda w: reconcile(w, payee="none", provider_total="2"),
     (Status.ROLE_NOT_ALLOWED, Status.UNKNOWN_PERSON): lambda w: delegate(w, giver="ada", receiver="x", ttl_seconds=60),
     (Status.UNKNOWN_PERSON, Status.DELEGATION_INVALID): lambda w: delegate(w, receiver="nobody"),
     (Status.UNKNOWN_AGENT, Status.POLICY_CHANGED): lambda w: apply(w, applies_to={"agent": "none"}, after_version=1),
@@ -271,10 +284,9 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.UNKNOWN_AGENT, Status.UNKNOWN_PERSON): "only a delegation names persons, and it names no agent",
     (Status.UNKNOWN_PERSON, Status.UNKNOWN_BUDGET): "a delegation names no budget",
     (Status.EFFECTIVE_AT_INVALID, Status.DELEGATION_INVALID): "a delegation books nothing",
-    (Status.DELEGATION_INVALID, Status.TREE_TOO_DEEP): "a delegation stands in no tree",
+    (Status.DELEGATION_INVALID, Status.RECONCILIATION_INVALID): "a delegation compares nothing",
     (Status.TREE_TOO_DEEP, Status.RECORD_NOT_CORRECTABLE): "a correction makes no agent and no budget",
     (Status.RECORD_NOT_CORRECTABLE, Status.NAME_TAKEN): "a correction names nothing new",
-    (Status.REPRICE_TOO_SMALL, Status.POLICY_INVALID): "a reprice applies no policy",
     (Status.POLICY_UNCHANGED, Status.FILL_NEEDED): "a version that says the same has no new limits",
     (Status.FILL_NEEDED, Status.NOT_AN_APPROVER): "a policy is applied by an admin and voted on by nobody",
     (Status.APPROVAL_MISMATCH, Status.BUDGET_IN_USE): "a vote closes no budget",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ledger.core.alerts import SILENT_KINDS, Event, Memory, currencies_of, event_id, events_of, payload_of, places_of
+from ledger.core.alert_memory import Event, Memory
+from ledger.core.alerts import SILENT_KINDS, currencies_of, event_id, events_of, payload_of, places_of
 from ledger.core.canonical import parse
 from ledger.core.command import (
     Adjust,
@@ -432,4 +433,4 @@ def test_kinds_that_tell_nothing_need_not_be_read() -> None:
 
 def test_a_type_that_can_be_told_is_documented() -> None:
     """What the code makes is in the list that endpoints may ask for."""
-    assert len(set(ALERT_TYPES)) == len(ALERT_TYPES) == 20
+    assert len(set(ALERT_TYPES)) == len(ALERT_TYPES) == 22

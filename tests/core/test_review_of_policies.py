@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ledger.core import compiling
-from ledger.core.alerts import Memory, events_of
+from ledger.core.alert_memory import Memory
+from ledger.core.alerts import events_of
 from ledger.core.command import OpenRun, Release
 from ledger.core.command_budgets import SetRenewal
 from tests.support.approving import rule

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
 import pytest
 
@@ -12,7 +14,13 @@ from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
-from tests.core import status_cases, status_cases_control, status_cases_runs
+from tests.core import (
+    status_cases,
+    status_cases_closing,
+    status_cases_control,
+    status_cases_payables,
+    status_cases_runs,
+)
 from tests.support.documents import table_under
 from tests.support.policed import Policed, limit
 from tests.support.worlds import World
@@ -21,9 +29,10 @@ ORDER = list(Status)
 ROWS = table_under("statuses.md", "status")
 ROLE_ROWS = table_under("statuses.md", "operation")
 MISSING = "auth_00000000000000000000000000"
-ALONE = status_cases.ALONE | status_cases_control.ALONE | status_cases_runs.ALONE
-BOTH = status_cases.BOTH | status_cases_control.BOTH | status_cases_runs.BOTH
-NEVER_BOTH = status_cases.NEVER_BOTH | status_cases_control.NEVER_BOTH | status_cases_runs.NEVER_BOTH
+CASES = (status_cases, status_cases_control, status_cases_runs, status_cases_closing, status_cases_payables)
+ALONE = reduce(or_, (module.ALONE for module in CASES))
+BOTH = reduce(or_, (module.BOTH for module in CASES))
+NEVER_BOTH = reduce(or_, (module.NEVER_BOTH for module in CASES))
 
 
 def test_the_page_has_every_status_in_the_order_of_precedence() -> None:
@@ -91,6 +100,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "release": {"authorization": "HOLD"},
     "mark_unknown": {"authorization": "KEPT"},
     "open_run": {"name": "run-1", "agent": "crawler"},
+    "report_outcome": {"run": "RUN", "success": True},
     "charge": {"budget": "research", "amount": "1", "currency": "USD", "category": "c", "payee": "p"},
     "refund": {"authorization": "SETTLED", "amount": "1", "currency": "USD"},
     "reprice": {
@@ -108,6 +118,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "approve_correction": {"correction": "CORRECTION"},
     "refuse_correction": {"correction": "CORRECTION"},
     "withdraw_correction": {"correction": "OWN CORRECTION"},
+    **status_cases_payables.FIELDS,
     "allocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "deallocate": {"budget": "research", "amount": "1", "currency": "USD"},
     "create_agent": {"name": "new", "kind": "agent"},
@@ -128,6 +139,22 @@ FIELDS: dict[str, dict[str, object]] = {
     "rotate_webhook": {"webhook": "WEBHOOK", "secret": "whs_2"},
     "remove_webhook": {"webhook": "WEBHOOK"},
     "redact": {"texts": "INTENT", "before": 2**50, "reason": "its time is over"},
+    "reconcile": {
+        "payee": "openai",
+        "currency": "USD",
+        "source": "csv",
+        "starts_at": 1,
+        "ends_at": 2,
+        "at_size": 1,
+        "lines": 0,
+        "matched": 0,
+        "ledger_total": 0,
+        "provider_total": "0",
+    },
+    "close_period": {"period": "2026-10"},
+    "request_reopening": {"period": "2026-10", "reason": "an invoice came late"},
+    "approve_reopening": {"period": "2026-10"},
+    "explain": {"authorization": "CHARGE", "reason": "found on the invoice"},
     "adopt_signing_key": {"public_key": b"\x11" * 32, "name": "bursar/test"},
     "grant_approval": {"approval": "APPROVAL"},
     "refuse_approval": {"approval": "APPROVAL"},
@@ -153,6 +180,10 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if written.get("texts") == "INTENT":
         asked = world.authorize(world.crawler, "1", intent="a ticket")
         written["texts"] = ((asked.log_index, "intent"),)
+    for name, making in (("invoice", "record_invoice"), ("payment", "record_payment")):
+        if written.get(name) == "MADE":
+            made = world.do(KINDS[making], world.finance, **FIELDS[making])
+            written[name] = (made.body or {})[name]
     if written.get("webhook") == "WEBHOOK":
         made = world.do(KINDS["register_webhook"], world.admin, **FIELDS["register_webhook"])
         written["webhook"] = (made.body or {})["webhook"]
@@ -165,6 +196,11 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
     if "delegation" in written:
         given = world.do(KINDS["delegate"], world.finance, receiver=person, ttl_seconds=60)
         written["delegation"] = (given.body or {})["delegation"]
+    if written.get("run") == "RUN":
+        assert world.do(commands.OpenRun, world.crawler, name="run-1").status is Status.DONE
+        written["run"] = "run-1"
+    if operation == "reconcile":
+        world.hold(world.crawler)
     if written.get("record") == "ADJUSTMENT":
         written["record"] = world.do(KINDS["adjust"], world.finance, **FIELDS["adjust"]).log_index
     if "correction" in written:
@@ -173,6 +209,8 @@ def prepare(world: Policed, operation: str, person: str) -> dict[str, object]:
         caller = world.key("finance", person) if own else world.finance
         asked = world.do(KINDS["adjust"], caller, **FIELDS["adjust"])
         written["correction"] = (asked.body or {})["correction"]
+    if "period" in written or named == "CHARGE":
+        written |= status_cases_closing.prepared(world, operation)
     if operation == "retire_policy":
         world.policy(limits=[limit(maximum="50")])
     if operation == "stop_renewal":

@@ -12,7 +12,10 @@ import bursar
 from tests.house.test_rules import imported_modules, python_files, tree_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = {"CannotAsk", "Refused", "Remote", "name_in_environment", "remote", "remote_options"}
+PUBLIC = {
+    *("CannotAsk", "Refused", "Remote", "name_in_environment", "remote", "remote_options"),
+    *("report_outcome", "report_outcome_async"),
+}
 MAY_USE_IT = (Path("ledger/cli"), Path("gateway/cli"))
 # The demo starts the command where it is not installed as a program, in another process and not by an import.
 OURS = python_files("ledger", "gateway", "api", "migrations")

@@ -12,8 +12,10 @@ from ledger.core.book import Book, Head, Name, Unit
 from ledger.core.budget import Budget, BudgetAgent, Renewal
 from ledger.core.canonical import idempotency_digest
 from ledger.core.changeset import Changeset, row_of, update_of
+from ledger.core.closing import Explanation, Month
 from ledger.core.correction import Correction, CorrectionRule, CorrectionSum, Reversal
 from ledger.core.counter import Counter
+from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
@@ -144,11 +146,47 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
             for at, (state, decided) in enumerate((("pending", None), ("approved", 5)))
         ],
         "reversals": [Reversal(book_id, 0, 1)],
+        "periods": months(book_id),
+        "explanations": [Explanation(book_id, numbered_id("auth", 1), 3, "person:ada", 0, 0)],
         "reconciliations": [
             Reconciliation(
                 book_id, numbered_id("rcn", 1), "openai", "USD", "csv", 1, 9, 0, 7, 5, 1, 2, False, "person:ada", 9, 0
             ),
         ],
+        "invoices": [
+            Invoice(
+                book_id,
+                numbered_id("inv", at),
+                "openai",
+                number,
+                "USD",
+                20_000,
+                20_030 - at,
+                19_990,
+                19_999,
+                50,
+                60,
+                paid,
+                state,
+                "[]",
+                at - 1,
+                0,
+            )
+            for at, number, paid, state in (
+                (1, "A", 0, "void"),
+                (2, "A", 20, "partly_paid"),
+                (3, "B", 60, "paid"),
+                (4, "C", 0, "open"),
+            )
+        ],
+        "payments": [
+            Payment(book_id, numbered_id("pay", 1), "openai", "assets:bank", "USD", 90, 4, 6, "made", 9, 0, 0),
+        ],
+        "invoice_payments": [
+            InvoicePayment(book_id, numbered_id("pay", 1), numbered_id("inv", at), amount, 0)
+            for at, amount in ((3, 60), (2, 20))
+        ],
+        "payee_terms": [PayeeTerms(book_id, "openai", "0", 0, 0)],
         "signing_keys": [
             SigningKey(book_id, "0a0b0c0d", "bursar/acme", "ed25519", bytes(32), "person:ada", 1, 0),
         ],
@@ -162,6 +200,18 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
     made.inserts["log_records"] = [tuple(record(0, "book", "acme", book_id))]
     made.inserts["texts"] = [tuple(Text(book_id, 0, "reason", b"salt", "because"))]
     return made
+
+
+def months(book_id: int = BOOK_ID) -> list[object]:
+    """A month that is closed, and one that something was backdated into."""
+    closed, asked = ("person:ada", 3, 2), ("person:ada", "person:bob", 4)
+    return [
+        Month(
+            book_id, "2026-10", "month", "closed", 1, 2, None, 1, digest("root"), digest("statements"), *closed,
+            *asked, None, 0, 2,
+        ),
+        Month(book_id, "2026-11", "month", "open", 2, 3, 1, *(None,) * 10, 1, 1),
+    ]  # fmt: skip
 
 
 def control(book_id: int = BOOK_ID) -> dict[str, list[object]]:

@@ -130,6 +130,14 @@ EVERYTHING: dict[str, set[object]] = {
     "correction_rules": {"USD", "tokens", "EUR"},
     "correction_sums": {("ada", "USD"), ("ada", "EUR")},
     "reversals": {0, 1},
+    "periods_of": {"month", "year"},
+    "explanations": {rows.numbered_id("auth", 1), rows.numbered_id("auth", 2)},
+    "invoices": {rows.numbered_id("inv", 1), rows.numbered_id("inv", 9)},
+    "invoice_numbers": {("openai", "A"), ("openai", "none"), ("other", "A")},
+    "open_invoices": {("openai", "USD"), ("openai", "EUR")},
+    "payments": {rows.numbered_id("pay", 1), rows.numbered_id("pay", 9)},
+    "paid_invoices": {rows.numbered_id("pay", 1), rows.numbered_id("pay", 9)},
+    "payee_terms": {"openai", "other"},
     "idempotency": {("agent:crawler", "key-2"), ("agent:other", "key-2"), ("agent:crawler", "key-9")},
 }
 
@@ -237,6 +245,37 @@ def assert_control_known(known: Snapshot) -> None:
     assert known.redactions[0, "intent"] == Redaction(BOOK, 0, "intent", 1)
     assert known.redactions[0, "reason"] is None
     assert (known.texts[0, "reason"], known.texts[0, "nothing"]) == (True, None)
+    assert (known.periods_of["month"], known.periods_of["year"]) == (("2026-10", "2026-11"), ())
+    assert [known.periods["2026-10"], known.periods["2026-11"]] == rows.months(), "hashes are bytes on both databases"
+    explained = known.explanations[rows.numbered_id("auth", 1)]
+    assert explained is not None
+    assert (explained.flags, known.explanations[rows.numbered_id("auth", 2)]) == (3, None)
+
+
+def test_facts_of_payables(book_writer: BookWriter) -> None:
+    """A number is that of the live invoice alone, and none that is paid or void can be paid; what was found by
+    something else than its id is known by it too."""
+    known = rows.snapshot()
+    wanted = rows.needs(**EVERYTHING)
+    book_writer.begin(BOOK, wanted).facts.put_into(known)
+    void, partly, paid, unpaid = (rows.numbered_id("inv", at) for at in (1, 2, 3, 4))
+    assert known.invoices[void] is not None
+    assert known.invoices[rows.numbered_id("inv", 9)] is None
+    assert known.invoice_numbers["openai", "A"] == (partly,)
+    assert known.invoice_numbers["openai", "none"] == known.invoice_numbers["other", "A"] == ()
+    assert known.open_invoices["openai", "USD"] == (partly, unpaid)
+    assert known.open_invoices["openai", "EUR"] == ()
+    assert {known.invoices[one].state for one in (partly, unpaid)} == {"partly_paid", "open"}
+    assert paid not in known.invoices
+    made = known.payments[rows.numbered_id("pay", 1)]
+    assert made is not None
+    assert (made.amount, made.prepaid, made.on_account) == (90, 4, 6)
+    parts = known.paid_invoices[made.id]
+    assert parts is not None
+    assert [(part.invoice, part.amount) for part in parts] == [(partly, 20), (paid, 60)], "in the order of their ids"
+    assert known.paid_invoices[rows.numbered_id("pay", 9)] == ()
+    assert known.payee_terms["openai"] is not None
+    assert known.payee_terms["other"] is None
 
 
 def test_renewals_are_told_by_when_they_are_due(book_writer: BookWriter) -> None:
@@ -254,9 +293,13 @@ def test_another_book_is_not_seen(book_writer: BookWriter) -> None:
     known = rows.snapshot(BOOK + 1)
     book_writer.begin(BOOK + 1, rows.needs(**EVERYTHING)).facts.put_into(known)
     lists = {"agent_budgets", "bindings", "approvals_of", "votes", "delegations_to", "open_children", "signing_keys"}
+    lists.add("periods_of")
+    # Months are known by way of the list that names them.
+    found_by_list = {"periods"}
+    lists |= {"invoice_numbers", "open_invoices", "paid_invoices"}
     for kind, facts in ((slot, getattr(known, slot)) for slot in Snapshot.__slots__):
         if isinstance(facts, Known):
-            assert len(facts) > 0, kind
+            assert len(facts) > 0 or kind in found_by_list, kind
             assert all(value == (() if kind in lists else None) for value in facts._young.values()), kind
 
 

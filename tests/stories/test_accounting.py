@@ -32,6 +32,16 @@ from ledger.core.command import (
 )
 from ledger.core.command_budgets import CloseBudget, SetRenewal
 from ledger.core.command_corrections import ApproveCorrection, Reverse, SetCorrectionRule
+from ledger.core.command_payables import (
+    InvoiceCredit,
+    InvoiceLine,
+    InvoiceTax,
+    RecordInvoice,
+    RecordPayment,
+    ReversePayment,
+    SetPayee,
+    VoidInvoice,
+)
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, Outcome, Status
 from ledger.core.windows import calendar_bounds
@@ -200,6 +210,42 @@ class Example:
         """``unknown NAME``"""
         return self.ledger.do(MarkUnknown, self.agent, authorization=self.ids[name])
 
+    def invoice(self, name: str, payee: str, total: str, currency: str, *words: str) -> Outcome:
+        """``invoice NAME PAYEE TOTAL CURRENCY line|credit|tax|prepaid AMOUNT …``, over November."""
+        self.ids[name] = self.ledger.new_id("inv")
+        items: dict[str, list[Any]] = {"lines": [], "taxes": [], "credits": []}
+        for word, amount in zip(words[::2], words[1::2], strict=True):
+            table, item = {
+                "line": ("lines", InvoiceLine(amount)),
+                "prepaid": ("lines", InvoiceLine(amount, prepaid=True)),
+                "tax": ("taxes", InvoiceTax("VAT", amount)),
+                "credit": ("credits", InvoiceCredit(amount)),
+            }[word]
+            items[table].append(item)
+        days = {"issued_on": "2026-12-01", "due_on": "2026-12-31", "starts_on": "2026-11-01", "ends_on": "2026-11-30"}
+        said = {"payee": payee, "number": name, "currency": currency, "total": total}
+        made = {sort: tuple(found) for sort, found in items.items()}
+        return self.ledger.do(RecordInvoice, self.finance, id=self.ids[name], **said, **days, **made)
+
+    def void(self, name: str) -> Outcome:
+        """``void NAME``"""
+        return self.ledger.do(VoidInvoice, self.finance, invoice=self.ids[name], reason="as the page says")
+
+    def pay(self, name: str, payee: str, amount: str, currency: str, source: str, rest: str | None = None) -> Outcome:
+        """``pay NAME PAYEE AMOUNT CURRENCY FROM [prepayment|on_account]``"""
+        self.ids[name] = self.ledger.new_id("pay")
+        said = {"payee": payee, "amount": amount, "currency": currency, "source": source, "rest": rest}
+        return self.ledger.do(RecordPayment, self.finance, id=self.ids[name], **said)
+
+    def unpay(self, name: str) -> Outcome:
+        """``unpay NAME``: take a payment back"""
+        return self.ledger.do(ReversePayment, self.finance, payment=self.ids[name], reason="as the page says")
+
+    def payee(self, name: str, how: str) -> None:
+        """``payee NAME prepaid|billed``"""
+        prepaid = {"prepaid": True, "billed": False}[how]
+        assert self.ledger.do(SetPayee, self.finance, payee=name, prepaid=prepaid).status is Status.DONE
+
     def adjust(self, *words: str) -> Outcome:
         """``adjust DEBIT CREDIT AMOUNT CURRENCY, …``"""
         transfers = tuple(AdjustmentTransfer(*one.split()) for one in " ".join(words).split(","))
@@ -273,7 +319,8 @@ def test_the_page_shows_every_cause() -> None:
     verbs = {line.split()[0] for line in text.splitlines()}
     assert verbs == {
         "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
-        "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close", "reverse", "rule", "approve",
+        "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close", "invoice", "void", "pay", "unpay",
+        "payee", "reverse", "rule", "approve",
     }  # fmt: skip
     for seen in (
         "overrun",

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from ledger.core.authorization import ON_EXPIRY_UNKNOWN
-from ledger.core.book import book_code
+from ledger.core.book import Head, book_code
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import (
     AddName,
@@ -47,7 +47,9 @@ from ledger.core.signing_key import origin_of
 from ledger.services.authorizer import Authorizer, AuthorizerSettings
 from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
-from tests.support import every_budget, every_correction, every_policy
+from ledger.storage import queries_log
+from ledger.storage.engine import create_engine
+from tests.support import closing_months, every_budget, every_correction, every_payable, every_policy
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -76,10 +78,23 @@ class LiveLedger(Ledger):
         self._start(database_url)
 
     def _start(self, database_url: str) -> None:
+        self._database_url = database_url
         self.authorizer = Authorizer(
             database_url, sources=self.sources, settings=AuthorizerSettings(clock_jump_seconds=10.0**9)
         )
         self.authorizer.start()
+
+    @property
+    def head(self) -> Head:
+        """The book's head."""
+        engine = create_engine(self._database_url, pool_size=1)
+        try:
+            with engine.connect() as connection:
+                found = queries_log.head(connection, self.book.book_id)
+        finally:
+            engine.dispose()
+        assert found is not None
+        return found
 
     def copied(self, database_url: str) -> LiveLedger:
         """The same book at the same moment in another database, which is a copy of this one's."""
@@ -137,6 +152,7 @@ def play(ledger: Ledger) -> None:
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)
+    every_payable.live(ledger, crawler)
     _approve(ledger, crawler)
     every_correction.correct(ledger)
     _tell(ledger)
@@ -144,6 +160,7 @@ def play(ledger: Ledger) -> None:
     _redact(ledger, crawler)
     _reconcile(ledger, finance)
     _administer(ledger, crawler)
+    closing_months.live(ledger, metered)
 
 
 def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> str:

@@ -323,7 +323,8 @@ class Ledger:
 
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
-    "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums reversals"
+    "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums "
+    "reversals periods_of explanations invoices invoice_numbers open_invoices payments paid_invoices payee_terms"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",
@@ -343,6 +344,9 @@ ID_PREFIXES = {
     "reverse": "rev",
     "set_correction_rule": "cor",
     "reconcile": "rcn",
+    "record_invoice": "inv",
+    "record_payment": "pay",
+    "take_over": "his",
 }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
-    "signing_keys redactions reconciliations run_outcomes corrections correction_rules correction_sums reversals"
+    "signing_keys redactions reconciliations run_outcomes corrections correction_rules correction_sums reversals "
+    "periods explanations invoices payments invoice_payments payee_terms"
 ).split()
 REMEMBERED = ("reversible",)
 """What the fold remembers beside the rows of tables."""
@@ -67,8 +68,14 @@ class MemoryStore:
     correction_sums: MemoryRows
     reversals: MemoryRows
     reversible: MemoryRows
+    periods: MemoryRows
+    explanations: MemoryRows
     reconciliations: MemoryRows
     run_outcomes: MemoryRows
+    invoices: MemoryRows
+    payments: MemoryRows
+    invoice_payments: MemoryRows
+    payee_terms: MemoryRows
 
     def __init__(self) -> None:
         for name in (*TABLES, *REMEMBERED):

@@ -32,6 +32,8 @@ COMMAND_SETTINGS = {"ignore_unknown_options": True, "allow_interspersed_args": F
               help="How long the command's key is good at most.")  # fmt: skip
 @click.option("--json-receipt", default=None, metavar="FILE", type=click.Path(dir_okay=False, writable=True),
               help="Also write the receipt to a file, as JSON.")  # fmt: skip
+@click.option("--outcome-from-exit", is_flag=True,
+              help="Report the run as a success where the command ends with 0, and as none otherwise.")  # fmt: skip
 @remote_options
 def command(**given: object) -> None:
     """Run COMMAND with a cap on what its inference calls cost, and print a receipt.

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 import httpx
@@ -59,6 +59,7 @@ def run(
     kept: Sequence[str],
     ttl_seconds: int,
     json_receipt: str | None,
+    outcome_from_exit: bool,
     url: str,
     key: str,
 ) -> int:
@@ -81,6 +82,8 @@ def run(
         finally:
             # Also where the command was never started: its key must not outlive this.
             told = _revoked(server, opened, wait=status is not None)
+        if outcome_from_exit:
+            _report(server, opened, success=status == 0)
         try:
             shown = receipt.read(server, opened.run)
         except (Refused, CannotAsk) as error:
@@ -180,6 +183,16 @@ def _revoked(server: Remote, opened: Opened, *, wait: bool) -> str | None:
         return revoke(server, opened.key_id)
     except (KeyboardInterrupt, httpx.HTTPError) as error:
         return type(error).__name__
+
+
+def _report(server: Remote, opened: Opened, *, success: bool) -> None:
+    """Say what became of the run, with the caller's own key; a sentence when that failed."""
+    try:
+        server.post(f"/v1/runs/{quote(opened.run, safe='')}/outcome", {"success": success})
+    except (Refused, CannotAsk) as error:
+        _say(f"the outcome of run {opened.run} could not be reported: {error.message}")
+    except KeyboardInterrupt:
+        _say(f"the outcome of run {opened.run} was not reported")
 
 
 def _print(shown: dict[str, Any], status: int, path: str | None) -> None:

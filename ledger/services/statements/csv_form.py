@@ -1,8 +1,8 @@
 """A statement as a CSV file: one table, each row saying in its first column what it is.
 
-Owns the columns, whose names and order are part of the contract (``docs/statements.md``), and what keeps a spreadsheet
-from taking a text for a formula. Invariants: RFC 4180, with CRLF and UTF-8; amounts are plain decimals; a text that a
-spreadsheet could take for a formula begins with an apostrophe; the same statement gives the same bytes.
+Owns the columns, whose names and order are part of the contract (``docs/statements.md``). Invariants: RFC 4180, with
+CRLF and UTF-8; amounts are plain decimals; a text that a spreadsheet could take for a formula begins with an
+apostrophe; the same statement gives the same bytes.
 """
 
 import csv
@@ -14,16 +14,14 @@ from typing import Final
 from ledger.core.moment import moment_text
 from ledger.core.money import format_atoms
 from ledger.core.statement import HoldLine, Line, Statement
+from ledger.services.pages.neutral import neutral
 
 COLUMNS: Final = (
     "row", "day", "effective_at", "recorded_at", "kind", "authorization", "agent", "run", "budget", "category",
     "payee", "resource", "labels", "approved_by", "flags", "corrects", "corrected_by", "other_account", "currency",
     "cost", "amount", "balance", "log_index", "position", "corrects_kind", "corrects_day", "corrects_category",
-    "corrects_payee", "corrects_cost",
+    "corrects_payee", "corrects_cost", "meant_for",
 )  # fmt: skip
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What makes a spreadsheet take a text for a formula, or hides that it does; the last four are full-width forms that
-some take for the same."""
 ROWS_AT_ONCE: Final = 200
 
 
@@ -32,11 +30,6 @@ def write_csv(statement: Statement) -> Iterator[bytes]:
     not add up."""
     yield _lines([COLUMNS])
     yield from _pieces(_rows(statement))
-
-
-def neutral(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: it is put behind an apostrophe where it could be one."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _rows(statement: Statement) -> Iterator[list[str]]:
@@ -67,6 +60,7 @@ def _line(line: Line, digits: Mapping[str, int]) -> list[str]:
         " ".join(str(link.log_index) for link in line.corrected_by) if line.corrected_by else "",
         line.other_account or "", line.currency, format_atoms(line.cost, scale), format_atoms(line.amount, scale),
         format_atoms(line.balance, scale), str(line.log_index), str(line.position), *_corrected(line, digits),
+        moment_text(line.meant_for) if line.meant_for is not None else "",
     ]  # fmt: skip
 
 

@@ -58,6 +58,7 @@ def heading(statement: Statement) -> dict[str, Any]:
             "size": checkpoint.size,
             "root": checkpoint.root.hex(),
             "signed_at": moment_text(checkpoint.signed_at),
+            "origin": checkpoint.origin,
         },
     }
 
@@ -76,6 +77,7 @@ def line_shown(line: Line, digits: Mapping[str, int]) -> dict[str, Any]:
         "day": line.day.isoformat(),
         "effective_at": moment_text(line.effective_at),
         "recorded_at": moment_text(line.recorded_at),
+        "meant_for": None if line.meant_for is None else moment_text(line.meant_for),
         "authorization": line.authorization,
         "agent": line.agent,
         "run": line.run,

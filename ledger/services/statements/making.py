@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from ledger.core.account import Account, available_name, held_name, payable_name
 from ledger.core.book import PAYEE as PAYEE_NAME
 from ledger.core.book import Book
+from ledger.core.invoice import prepaid_name
 from ledger.core.money import currency_digits
 from ledger.core.period import Period, parse_period
 from ledger.core.principal import KIND_AGENT
@@ -47,6 +48,7 @@ from ledger.storage import (
     queries_principals,
     queries_spend,
 )
+from ledger.storage.checkpoint_rows import StoredCheckpoint
 from ledger.storage.errors import RecordArchived
 from ledger.storage.queries_holds import HoldThen
 from ledger.storage.queries_spend import LineScope
@@ -91,7 +93,7 @@ class Statements:
 
     def __init__(self, engine: Engine, side: SideWriter) -> None:
         self.liner = Liner(engine, side)
-        self._prover = Prover(engine, Tiler(engine, side))
+        self.prover = Prover(engine, Tiler(engine, side))
         self._engine = engine
 
     def make(
@@ -101,11 +103,13 @@ class Statements:
         period: str,
         *,
         at_size: int | None = None,
+        root: bytes | None = None,
         records_max: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Statement:
         """The statement of a scope for a period (``period.FORMS``), as the first ``at_size`` records say (None: all
-        that there are). Lines that are not written yet are, ``records_max`` records at most.
+        that there are). Whoever knows the root of these gives it. Lines that are not written yet are, ``records_max``
+        records at most.
 
         Raises StatementRefused, ScopeNotFound; LinesUnavailable, ProofUnavailable and other ServiceError; StorageError.
         """
@@ -125,7 +129,8 @@ class Statements:
             found = self._find(connection, book_id, scope, size)
         # Up to the end and not to the size alone: what ended since then is needed to know what was open then.
         self.liner.catch_up(book_id, head.size, records_max=records_max, progress=progress)
-        root = head.root if size == head.size else self._prover.consistency(book_id, size).first_root
+        if root is None:
+            root = head.root if size == head.size else self.prover.consistency(book_id, size).first_root
         return self._made(book, found, chosen, size, root)
 
     def _made(self, book: Book, found: _Found, period: Period, size: int, root: bytes) -> Statement:
@@ -152,7 +157,7 @@ class Statements:
             read_lines = LineReader(reach, found.scope.kind, found.lines)
         return Statement(
             book.name, book.timezone, found.scope, period, StatementLog(size, root, last.recorded_at),
-            StatementCheckpoint(signed.size, signed.root, signed.created_at) if signed is not None else None,
+            _checkpoint(signed) if signed is not None else None,
             self._digits(book.book_id), opening, closing, held, read_lines, read_holds,
         )  # fmt: skip
 
@@ -202,7 +207,8 @@ class Statements:
         name = scope.name
         if not queries_spend.name_is_known(connection, book_id, PAYEE_NAME, name, size=size):
             raise _missing(scope, size)
-        accounts = _accounts(connection, book_id, payable_name(name), size)
+        owed = _accounts(connection, book_id, payable_name(name), size)
+        accounts = (*owed, *_accounts(connection, book_id, prepaid_name(name), size))
         return _Found(scope, LineScope("payee", (name,)), accounts, -1, None, lambda hold: hold.row.payee == name)
 
     def _find_account(self, connection: Connection, book_id: int, scope: Scope, size: int) -> _Found:
@@ -288,6 +294,11 @@ class Digits(dict[str, int]):
             digits = unit.digits
         self[currency] = digits
         return digits
+
+
+def _checkpoint(signed: StoredCheckpoint) -> StatementCheckpoint:
+    # The first line of a checkpoint's note is the log's origin (C2SP tlog-checkpoint).
+    return StatementCheckpoint(signed.size, signed.root, signed.created_at, signed.note.partition("\n")[0])
 
 
 def _accounts(connection: Connection, book_id: int, name: str, size: int) -> tuple[Account, ...]:

@@ -164,7 +164,7 @@ class Dresser:
             line.log_index, line.position, kind, self._days.of(line.effective_at), line.effective_at,
             line.recorded_at, line.authorization_id, line.agent, line.run, line.budget, line.category, line.payee,
             line.resource, labels, approvals, tuple(persons), tuple(flag_names(line.flags)), corrects, corrected_by,
-            one.other_account, line.currency, one.cost, one.amount,
+            one.other_account, line.currency, one.cost, one.amount, meant_for=line.meant_for,
         )  # fmt: skip
 
 

@@ -79,6 +79,8 @@ def _line(line: Line, digits: Mapping[str, int]) -> str:
         f"{'reversed' if link.kind == REVERSAL else 'corrected'} by {link.log_index} of {link.day.isoformat()}"
         for link in line.corrected_by
     ]
+    if line.meant_for is not None:
+        notes.append(f"meant for {moment_text(line.meant_for)[:10]}")
     if line.is_backdated:
         notes.append(f"recorded {moment_text(line.recorded_at)[:10]}")
     names = (line.agent, line.category, line.payee, line.resource, line.other_account)
