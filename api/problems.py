@@ -70,7 +70,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.UNKNOWN_CATEGORY: Row(422, "Unknown category", "Use a category of this book; an admin can add one."),
     Status.UNKNOWN_PAYEE: Row(422, "Unknown payee", "Use a payee of this book; an admin can add one."),
     Status.UNKNOWN_RUN: Row(422, "Unknown run", "Open the run with POST /v1/runs first."),
-    Status.CURRENCY_MISMATCH: Row(422, "Currency mismatch", "Use the currency of the budget or hold."),
+    Status.CURRENCY_MISMATCH: Row(
+        422, "Currency mismatch", "Use the currency that was asked; a unit that is not money has no rates."
+    ),
     Status.EFFECTIVE_AT_INVALID: Row(
         422, "Effective date not allowed", "Use a moment that is not in the future, within an open period."
     ),
@@ -80,6 +82,8 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.DELEGATION_INVALID: Row(
         422, "Delegation invalid", "Name another person as the receiver, and an end within 90 days of the start."
     ),
+    Status.RATE_INVALID: Row(422, "Rate invalid", "Change the rate as detail says; none was recorded."),
+    Status.RATE_NEEDED: Row(409, "No rate", "Give a rate for the day first, or use the budget's currency."),
     Status.RECONCILIATION_INVALID: Row(
         422, "Reconciliation does not hold", "Make the differences add up to provider less ledger; compare again."
     ),
@@ -177,6 +181,7 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
     Status.CANNOT_BOUND: Row(
         403, "Denied: cannot bound", "Leave out what cannot be bounded, or have a policy set a ceiling for it."
     ),
+    Status.NO_RATE: Row(403, "Denied: no rate", "Have finance give a rate, or ask in the budget's currency."),
     Status.INSUFFICIENT_BUDGET: Row(
         403, "Denied: insufficient budget", "Ask for less, or have more allocated to the budget."
     ),

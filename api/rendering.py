@@ -20,6 +20,7 @@ from api.rendering_budgets import BUDGET_ANSWERS
 from api.rendering_closing import CLOSING_ANSWERS
 from api.rendering_corrections import CORRECTION_ANSWERS, second_person_said
 from api.rendering_decisions import EVALUATED, decision_of, is_strangers, patience_of
+from api.rendering_exchange import exchange_said, rates_answer
 from api.rendering_payables import PAYABLE_ANSWERS
 from api.rendering_policies import policy_answer
 from api.rendering_proofs import signing_key_answer
@@ -114,6 +115,8 @@ def authorization_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
     for name in ("run", "flags", "expires_at"):
         if name in body:
             shown[name] = body[name]
+    if "exchange" in body:
+        shown["exchange"] = exchange_said(body["exchange"])
     if "decision" in body:
         shown["decision"] = decision_of(body["decision"], currency, digits, body)
     if body["kind"] == "approval_requested":
@@ -139,11 +142,14 @@ def denial_facts(outcome: Outcome, scale: Scale) -> dict[str, Any]:
         **patience_of(body),
         "authorization": body["authorization"],
         "state": body["state"],
-        "budget": balances(body["budget"], currency, digits),
+        # What the budget has is in a currency that there is no rate to, or is nobody's business.
+        "budget": balances(body["budget"], currency, digits) if "available" in body["budget"] else body["budget"],
         "log": log_of(outcome),
     }
     if is_strangers(decision):
         del facts["budget"]
+    if "exchange" in body:
+        facts["exchange"] = exchange_said(body["exchange"])
     return facts
 
 
@@ -165,12 +171,15 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
             shown[name] = body[name]
     if "amount" in body:
         shown["amount"] = money(body["amount"], body["currency"], scale[body["currency"]])
+    if "exchange" in body:
+        shown["exchange"] = exchange_said(body["exchange"])
     if "reprice" in body:
         shown |= {"authorization": body["authorization"], "reprice": _reprice(body, scale)}
     if "budget" in body:
         shown["budget"] = balances(body["budget"], body["currency"], scale[body["currency"]])
     shown |= second_person_said(body)
     shown["transfers"] = [
+        # Beside the currency of a budget, which may be a unit of the book, there is money only.
         {"debit": debit, "credit": credit, "amount": money(atoms, currency, scale[currency])}
         for debit, credit, atoms, currency in body.get("transfers", [])
     ]
@@ -180,7 +189,7 @@ def entry_answer(outcome: Outcome, scale: Scale) -> dict[str, Any]:
 
 def _reprice(body: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     """What a reprice corrected, from what to what."""
-    said, currency = body["reprice"], body["currency"]
+    said, currency = body["reprice"], body.get("exchange", body)["currency"]
     amounts = {name: money(said[name], currency, scale[currency]) for name in ("settled", "amount", "difference")}
     return {**amounts, "old_price": dict(said["old_price"]), "new_price": dict(said["new_price"])}
 
@@ -318,6 +327,7 @@ ANSWERS: Final[Mapping[str, Callable[[Outcome, Scale], dict[str, Any]]]] = {
     **dict.fromkeys(("webhook", "webhook_rotation", "webhook_removal"), webhook_answer),
     "signing_key": signing_key_answer,
     "redaction": _redaction,
+    "rate": rates_answer,
     "reconciliation": reconciliation_answer,
     **dict.fromkeys(("policy", "policy_retirement"), policy_answer),
     **BUDGET_ANSWERS,

@@ -73,7 +73,7 @@ class Spend:
     """One call's authorization. ``authorize`` comes first; then one of ``settle``, ``release``, ``mark_unknown``."""
 
     __slots__ = (
-        "_extensions", "_key", "_ledger", "_reports", "approved", "budget_available", "cap_left", "client_left",
+        "_extensions", "_key", "_ledger", "_per", "_reports", "approved", "budget_available", "cap_left", "client_left",
         "currency", "end", "id", "outcome", "was_asked",
     )  # fmt: skip
 
@@ -88,6 +88,7 @@ class Spend:
         self.budget_available = 0
         self.cap_left: int | None = None
         self._extensions = 0
+        self._per = (1, 1)
         self.client_left = False
         """Whether the client was seen to leave while its hold was decided."""
         self.was_asked = False
@@ -135,7 +136,11 @@ class Spend:
             held = outcome.status is Status.APPROVED
         self.outcome = outcome
         if held and outcome.body is not None:
-            self.approved = int(outcome.body["approved"])
+            # Of a budget in another currency, what is approved of what was asked; its own amounts are converted.
+            exchange = outcome.body.get("exchange")
+            if exchange is not None:
+                self._per = (int(exchange["per"][0]), int(exchange["per"][1]))
+            self.approved = int((exchange or outcome.body)["approved"])
             self._see_budget(outcome)
             self._see_cap(outcome)
         return outcome
@@ -202,13 +207,18 @@ class Spend:
 
     def _see_budget(self, outcome: Outcome) -> None:
         if outcome.body is not None and "budget" in outcome.body:
-            self.budget_available = int(outcome.body["budget"]["available"])
+            self.budget_available = self._converted(int(outcome.body["budget"].get("available", "0")))
+
+    def _converted(self, atoms: int) -> int:
+        """Atoms of the budget's currency in that of the call, rounded down."""
+        budgets, asked = self._per
+        return atoms * asked // budgets
 
     def _see_cap(self, outcome: Outcome) -> None:
         decision = (outcome.body or {}).get("decision", {})
         for rule in decision.get("rules", ()):
             if rule[0] == RULE_RUN_CAP and len(rule) > _REMAINING:
-                self.cap_left = int(rule[_REMAINING])
+                self.cap_left = self._converted(int(rule[_REMAINING]))
 
     async def extend(self, atoms: int, wait_seconds: float) -> bool:
         """Hold ``atoms`` more. Where others hold what is missing, it stands in line for so long, before every call that

@@ -138,7 +138,7 @@ async def evaluate(ask: Ask, asked: Annotated[AuthorizationRequest, body_of(Auth
     reply = await ask.reply(as_evaluated(await ask.evaluate(command)))
     content = orjson.loads(reply.body)
     shown: dict[str, Any] = {"status": reply.status}
-    for name in ("decision", "approved", "budget"):
+    for name in ("decision", "approved", "exchange", "budget"):
         if name in content:
             shown[name] = content[name]
     if reply.status >= 400:

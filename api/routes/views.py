@@ -10,6 +10,7 @@ from typing import Any
 
 from api.rendering import Scale, decimal_text, entry_answer, money
 from api.rendering_decisions import decision_of
+from api.rendering_exchange import exchange_said
 from ledger.core.account import BUDGETARY, Account, is_credit_normal
 from ledger.core.authorization import Authorization, flag_names
 from ledger.core.budget import Renewal
@@ -138,6 +139,8 @@ def authorization_view(
     }
     for name in ("amount", "approved", "held", "settled", "refunded", "repriced"):
         shown[name] = amount(getattr(row, name), row.currency, scale)
+    if row.exchange is not None:
+        shown["exchange"] = exchange_said(parse(row.exchange.encode()))
     return {
         **shown,
         "flags": flag_names(row.flags),

@@ -25,6 +25,7 @@ from api.schemas.fields import (
     TimeToLive,
     WaitSeconds,
 )
+from api.schemas.rates import ExchangeView
 from ledger.core.authorization import TTL_SECONDS_DEFAULT
 
 BATCH_ITEMS_MAX = 1000
@@ -201,6 +202,7 @@ class AuthorizationResponse(BaseModel):
     settled: MoneyAnswer | None = None
     flags: list[str] | None = None
     expires_at: str | None = None
+    exchange: ExchangeView | None = None
     decision: Decision | None = None
     approvals: list[dict[str, Any]] | None = Field(
         default=None, description="With 202: the persons' approvals that it waits for, in their sequence."
@@ -230,6 +232,7 @@ class AuthorizationView(BaseModel):
     repriced: MoneyAnswer = Field(
         description="What repricing added to what was settled, or took off it (below zero); settled leaves it out."
     )
+    exchange: ExchangeView | None = None
     flags: list[str]
     reason: str | None = None
     on_expiry: str
@@ -273,5 +276,6 @@ class EvaluationResponse(BaseModel):
     status: int
     decision: Decision | None = None
     approved: MoneyAnswer | None = None
+    exchange: ExchangeView | None = None
     budget: BudgetBalances | None = Field(default=None, description="The budget as it is now; nothing is held.")
     problem: dict[str, Any] | None = None

@@ -23,6 +23,7 @@ from api.schemas.fields import (
     RunReference,
     Text,
 )
+from api.schemas.rates import ExchangeView
 from ledger.core.canonical import INTEGER_BOUND
 
 _USD: Any = {"amount": "1.25", "currency": "USD"}
@@ -156,6 +157,7 @@ class EntryResponse(BaseModel):
     authorization: str | None = None
     state: str | None = None
     amount: MoneyAnswer | None = None
+    exchange: ExchangeView | None = None
     flags: list[str] | None = None
     budget: BudgetBalances | None = None
     reprice: RepriceSaid | None = None

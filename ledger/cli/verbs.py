@@ -36,6 +36,7 @@ SUMMARIES: Final[dict[str, str]] = {
     "unfreeze": "Let go on what was frozen, with a reason.",
     "replay": "Decide again what was decided, and show what comes out otherwise.",
     "redact": "Remove free texts for good, on record, and leave every proof good.",
+    "rates": "Give rates of exchange, by hand or from a file of the ECB, and list them.",
     "approvals": "See the requests that wait for people, and grant or refuse them.",
     "corrections": "See the corrections that wait for a second person, and decide on them.",
     "delegations": "Let somebody approve in your place for a time.",

@@ -72,7 +72,8 @@ class Authorization:
     payee) pair settled and got refunded, as canonical JSON, once settlements name more than one pair. ``labels`` are
     sorted pairs and ``portions`` the parts of an extended hold (``core.uses``), both as canonical JSON; ``metering`` is
     what the latest settlement that said so was metered from (``core.metering``). ``repriced`` is what repricing added
-    to what was settled, or took off it (below zero).
+    to what was settled, or took off it (below zero). ``exchange`` is the side that was asked, where that is another
+    currency than the budget's (``core.exchange``), as canonical JSON.
     """
 
     book_id: int
@@ -105,6 +106,7 @@ class Authorization:
     changed_index: int
     metering: str | None = None
     repriced: int = 0
+    exchange: str | None = None
 
     @property
     def cost(self) -> int:

@@ -22,6 +22,7 @@ from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey, LogRecord, Text, Transfer
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -73,7 +74,7 @@ AUTHORIZATIONS: Final = _spec(
     Authorization,
     "id",
     "approved held settled refunded state flags expires_at due_at settled_category settled_payee splits "
-    "portions changed_index metering repriced",
+    "portions changed_index metering repriced exchange",
 )
 RUNS: Final = _spec("runs", PROJECTION, Run, "name")
 RUN_TOTALS: Final = _spec(
@@ -102,6 +103,7 @@ COUNTERS: Final = _spec(
 APPROVALS: Final = _spec("approvals", PROJECTION, Approval, "id", "state opened_at expires_at decided_at changed_index")
 VOTES: Final = _spec("approval_votes", PROJECTION, Vote, "approval seat")
 DELEGATIONS: Final = _spec("delegations", PROJECTION, Delegation, "id", "revoked_at changed_index")
+RATES: Final = _spec("rates", PROJECTION, Rate, "pair day", "rate source max_age_days changed_index")
 REDACTIONS: Final = _spec("redactions", PROJECTION, Redaction, "log_index field")
 CORRECTIONS: Final = _spec("corrections", PROJECTION, Correction, "id", "state decided_at decided_by changed_index")
 CORRECTION_RULES: Final = _spec("correction_rules", PROJECTION, CorrectionRule, "currency", "above changed_index")
@@ -134,7 +136,7 @@ TABLES: Final = (
     AGENTS, AGENT_COUNTS, PERSONS, KEYS, BUDGETS, RENEWALS, BUDGET_AGENTS, UNITS, NAMES, WEBHOOKS, POLICIES,
     POLICY_VERSIONS, COUNTERS, APPROVALS, VOTES, DELEGATIONS, SIGNING_KEYS, REDACTIONS, RECONCILIATIONS, RUN_OUTCOMES,
     CORRECTION_RULES, CORRECTION_SUMS, CORRECTIONS, REVERSALS, PERIODS, EXPLANATIONS, INVOICES, PAYMENTS,
-    INVOICE_PAYMENTS, PAYEE_TERMS,
+    INVOICE_PAYMENTS, PAYEE_TERMS, RATES,
 )  # fmt: skip
 """In the order in which rows are written."""
 APPEND_ONLY: Final = (LOG_RECORDS, TRANSFERS)
@@ -153,7 +155,7 @@ _MONEY_FACTS: Final = frozenset(
     (
         "accounts", "authorizations", "run_totals", "counters", "agent_counts", "approvals", "approvals_of", "votes",
         "renewals", "redactions", "corrections", "correction_rules", "correction_sums", "reversals",
-        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices",
+        "periods", "periods_of", "explanations", "invoices", "payments", "paid_invoices", "rates",
     )
 )  # fmt: skip
 

@@ -18,6 +18,7 @@ from ledger.core import (
     command_outcomes,
     command_payables,
     command_policies,
+    command_rates,
     command_reconciliations,
     command_redactions,
     command_signing,
@@ -30,6 +31,7 @@ from ledger.core import deciding_budgets as budgets
 from ledger.core import deciding_closing as closing
 from ledger.core import deciding_corrections as corrections
 from ledger.core import deciding_delegations as delegations
+from ledger.core import deciding_extensions as extensions
 from ledger.core import deciding_finance as finance
 from ledger.core import deciding_history as history
 from ledger.core import deciding_holds as holds
@@ -38,6 +40,7 @@ from ledger.core import deciding_outcomes as outcomes_of_runs
 from ledger.core import deciding_payables as payables
 from ledger.core import deciding_payments as payments
 from ledger.core import deciding_policies as policies
+from ledger.core import deciding_rates as rates
 from ledger.core import deciding_reconciliations as reconciliations
 from ledger.core import deciding_redactions as redactions
 from ledger.core import deciding_reprices as reprices
@@ -65,7 +68,7 @@ def _expire_due(batch: Batch, asked: commands_.ExpireDue) -> Outcome:
 DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     commands_.Authorize: authorizations.authorize,
     commands_.Settle: holds.settle,
-    commands_.Extend: holds.extend,
+    commands_.Extend: extensions.extend,
     commands_.Release: holds.release,
     commands_.MarkUnknown: unknown.mark_unknown,
     commands_.ExpireDue: _expire_due,
@@ -103,6 +106,7 @@ DECIDERS: Final[dict[type[Command], Callable[[Batch, Any], Outcome]]] = {
     command_webhooks.RemoveWebhook: webhooks.remove_webhook,
     command_signing.AdoptSigningKey: signing.adopt_signing_key,
     command_redactions.Redact: redactions.redact,
+    command_rates.GiveRates: rates.give_rates,
     command_corrections.Reverse: reversals.reverse,
     command_corrections.SetCorrectionRule: corrections.set_correction_rule,
     command_corrections.ApproveCorrection: corrections.approve_correction,

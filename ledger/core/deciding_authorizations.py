@@ -22,6 +22,8 @@ from ledger.core.budget_said import budget_after
 from ledger.core.canonical import canonical_bytes
 from ledger.core.command import Authorize
 from ledger.core.deciding_consequences import freeze_by_policy
+from ledger.core.deciding_exchange import check_fits, exchange_at
+from ledger.core.exchange_verdicts import less_approved, no_rate_verdict
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
 from ledger.core.judging import Asking, Judgement, Tier, judge
@@ -171,20 +173,27 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     budget = standing.budget
     batch.spending_names(asked.category, asked.payee)
     run, run_owner = _run_owner(batch, named, agent)
-    if budget.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"budget {budget.name} is not in {asked.currency}")
-    available = batch.balance(standing.available, budget.currency)
-    held = batch.balance(standing.held, budget.currency)
+    currency, exchange, convertible = asked.currency, None, True
+    if budget.currency != currency:
+        exchange = exchange_at(batch, currency, budget, atoms, batch.now)
+        convertible = exchange is not None
+        if exchange is not None:
+            check_fits(batch, exchange, least, budget.currency)
+            currency, atoms, least = budget.currency, exchange.up(atoms), exchange.up(least)
+    # What cannot be converted is compared with nothing.
+    available = batch.balance(standing.available, currency) if convertible else 0
+    held = batch.balance(standing.held, currency) if convertible else 0
     plan = standing.plan
     fingerprints = fingerprints_of(batch.snapshot.text_secret, asked)
     subject = Subject(
-        agent, budget.name, run, asked.category, asked.payee, asked.resource, asked.currency, asked.labels
+        agent, budget.name, run, asked.category, asked.payee, asked.resource, currency, asked.labels
     )  # fmt: skip
     run_open = run is not None and batch.fact("runs", run) is not None
-    cap = batch.run_cap(run, asked.currency, batch.index) if run_open and run_owner is None else None
-    partial_ok = asked.partial_ok and not asked.afford
+    cap = batch.run_cap(run, currency, batch.index) if run_open and run_owner is None and convertible else None
+    afford = asked.afford and convertible
+    partial_ok = asked.partial_ok and not asked.afford and convertible
     wanted, in_all = sought(
-        atoms, available=available, held=held, cap=cap, partial_ok=partial_ok, afford=asked.afford
+        atoms, available=available, held=held, cap=cap, partial_ok=partial_ok, afford=afford
     )  # fmt: skip
     asking = Asking(subject, wanted, wanted, 1, batch.now, run_open, partial_ok, fingerprints, in_all, least)
     judgement = judge(plan, asking, batch.counter)
@@ -192,23 +201,27 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         judgement.denials.append(approval_verdict(judgement.tiers))
     if asked.barred is not None:
         judgement.denials.append(barred_verdict(asked.barred))
+    if not convertible:
+        judgement.denials.append(no_rate_verdict(batch.snapshot.book, currency, budget, batch.now))
     evaluation = evaluate(
         Facts(
-            judgement.amount if asked.afford else atoms, available, held, partial_ok, budget.name, standing.permitted,
+            judgement.amount if afford else atoms, available, held, partial_ok, budget.name, standing.permitted,
             standing.frozen_by, run_owner, batch.frozen, standing.budget_frozen_by, budget.closed_at is not None, cap,
-            judgement.amount,
+            judgement.amount, convertible,
         ),
         judgement.denials,
     )  # fmt: skip
     if asked.line is not None:
         stand_in_line(batch, asked, principal, digest, budget.name, evaluation.denial)
     approved = min(evaluation.approved, judgement.amount)
+    if exchange is not None:
+        evaluation, approved = less_approved(exchange, evaluation, approved, atoms)
     body: dict[str, Any] = {
         "by": by_of(principal, key_id),
         "request": fragment,
         "authorization": asked.id,
         "agent": agent,
-        "currency": asked.currency,
+        "currency": currency,
         "amount": str(atoms),
         "fingerprint": fingerprints[0][1],
         "decision": decision_said(evaluation, judgement, plan),
@@ -219,9 +232,12 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
         body["run"] = run
     row = Authorization(
         batch.book_id, asked.id, agent, budget.name, run, asked.category, asked.payee, asked.resource,
-        asked.currency, atoms, 0, 0, 0, 0, DENIED, 0, None, asked.on_expiry, batch.now, None, None,
+        currency, atoms, 0, 0, 0, 0, DENIED, 0, None, asked.on_expiry, batch.now, None, None,
         None, None, None, labels_text(asked.labels), None, batch.index, batch.index,
     )  # fmt: skip
+    if exchange is not None:
+        body["exchange"] = exchange.said()
+        row.exchange = exchange.text()
     if evaluation.denial is not None:
         if evaluation.denial.status in AWAITING_EXPIRIES:
             batch.await_expiries()
@@ -230,7 +246,7 @@ def authorize(batch: Batch, asked: Authorize) -> Outcome:
     if approved < atoms or judgement.tiers:
         batch.await_expiries()
     if run is not None:
-        batch.check_run_room(run, asked.currency, batch.index, held=approved)
+        batch.check_run_room(run, currency, batch.index, held=approved)
     if plan.policies:
         counted = plan.applied(subject).counted
         if plan.unbounded or approved > LARGE:
@@ -275,7 +291,12 @@ def _deny(
     row.reason = status.value
     body["state"] = DENIED
     body["command"] = "authorize"
-    body["budget"] = budget_after(batch, row.budget, row.currency, [])
+    budget = batch.fact("budgets", row.budget)
+    if budget.currency == row.currency:
+        body["budget"] = budget_after(batch, row.budget, row.currency, [])
+    else:
+        # Its balances are in a currency that there is no rate to.
+        body["budget"] = {"id": budget.id, "name": budget.name}
     # What a stranger to the run is denied says nothing about the run.
     stranger = any(verdict.status is Status.RUN_NOT_PERMITTED for verdict in evaluation.verdicts)
     total = batch.run_total(row.run, row.currency, batch.index) if not stranger else None

@@ -15,7 +15,10 @@ from ledger.core.authorization import FLAG_UNAUTHORIZED, ON_EXPIRY_RELEASE, SETT
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Allocate, Charge, Deallocate, Refund
 from ledger.core.command_corrections import Reverse
+from ledger.core.deciding_exchange import Part, charged_exchange, check_convertible, keep_exchange, refunded_part
+from ledger.core.deciding_holds import check_currency
 from ledger.core.effective import effective
+from ledger.core.exchange import asked_side, exchanged
 from ledger.core.finding_budgets import existing_budget, open_budget
 from ledger.core.finishing import finish
 from ledger.core.ids import is_id_of
@@ -109,10 +112,17 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         run = batch.name_of("runs", run)
         if run is None:
             refuse(Status.UNKNOWN_RUN, f"there is no run {asked.run}")
-    budget = existing_budget(batch, asked.budget, asked.currency)
+    budget = existing_budget(batch, asked.budget, None)
+    check_convertible(asked.currency, budget)
     effective_at = effective(batch, asked.effective_at)
+    moment = batch.now if asked.effective_at is None else asked.effective_at
+    exchange = charged_exchange(batch, asked, budget, atoms, moment)
+    atoms = atoms if exchange is None else exchange.even(atoms)
     postings: list[Posting] = [(spent_name(budget.name), available_name(budget.name), atoms, budget.currency)]
-    if currency_digits(budget.currency) is not None:
+    if exchange is not None:
+        cost = batch.cost_account(asked.payee, batch.index)
+        postings += exchanged(asked.category, cost, atoms, budget.currency, exchange.amount, exchange.currency)
+    elif currency_digits(budget.currency) is not None:
         cost = batch.cost_account(asked.payee, batch.index)
         postings.append((expense_name(asked.category), cost, atoms, budget.currency))
     batch.check_room(postings)
@@ -123,10 +133,11 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         budget.currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None, ON_EXPIRY_RELEASE, batch.now, None,
         None, asked.category, asked.payee, None, None, None, index, index,
     )  # fmt: skip
+    keep_exchange(row, exchange)
     plan = batch.plan(agent, budget.name)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
-    waiting = second_person(batch, asked, who, packed, {budget.currency: atoms})
+    waiting = second_person(batch, asked, who, packed, {asked.currency: atoms if exchange is None else exchange.amount})
     if waiting is not None:
         return waiting
     batch.authorizations[asked.id] = row
@@ -145,11 +156,27 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
         "flags": flag_names(row.flags),
         "budget": budget_after(batch, budget.name, budget.currency, postings),
     }
+    if exchange is not None:
+        body["exchange"] = exchange.said()
     if agent is not None:
         body["agent"] = agent
     if run is not None:
         body["run"] = run
     return finish(batch, asked, who, packed, "charge", asked.id, body, postings, effective_at)
+
+
+def _refund_postings(found: Authorization, part: Part, category: str, cost: str) -> list[Posting]:
+    """The transfers of a refund: the opposite of those of what it takes back, for which ``cost`` was credited."""
+    atoms = part.atoms
+    postings: list[Posting] = []
+    if atoms:
+        postings.append((available_name(found.budget), spent_name(found.budget), atoms, found.currency))
+    if part.exchange is not None:
+        moved = exchanged(category, cost, atoms, found.currency, part.asked, part.exchange.currency)
+        postings += [(credit, debit, moved_atoms, currency) for debit, credit, moved_atoms, currency in moved]
+    elif currency_digits(found.currency) is not None:
+        postings.append((cost, expense_name(category), atoms, found.currency))
+    return postings
 
 
 def refund(batch: Batch, asked: Refund) -> Outcome:
@@ -177,17 +204,17 @@ def refund(batch: Batch, asked: Refund) -> Outcome:
     found = batch.authorization(asked.authorization)
     if found is None:
         refuse(Status.NOT_FOUND, f"there is no authorization or charge {asked.authorization}")
-    if found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
+    check_currency(found, asked.currency)
     effective_at = effective(batch, asked.effective_at)
-    if not found.settled and not found.repriced:
+    side = asked_side(found)
+    if not side.settled and not side.repriced:
         refuse(
             Status.WRONG_STATE,
             f"nothing was settled on {found.id}, so nothing can be refunded",
             state=found.state,
             authorization=found.id,
         )
-    chosen, splits = refund_split(batch, found, asked.category, asked.payee, atoms)
+    chosen, splits = refund_split(batch, side, asked.category, asked.payee, atoms)
     return take_back(batch, asked, who, packed, asked.id, found, chosen, splits, atoms, effective_at, {})
 
 
@@ -204,20 +231,21 @@ def take_back(
     effective_at: int | None,
     extra: dict[str, Any],
 ) -> Outcome:
-    """Take back ``atoms`` of what an authorization or a charge settled for ``chosen``, as refund ``reference``; its
-    record says ``extra`` too."""
-    postings: list[Posting] = [(available_name(found.budget), spent_name(found.budget), atoms, found.currency)]
-    if currency_digits(found.currency) is not None:
-        cost = batch.cost_account(chosen.payee, found.created_index)
-        postings.append((cost, expense_name(chosen.category), atoms, found.currency))
+    """Take back ``atoms``, in the currency that was asked, of what an authorization or a charge settled for ``chosen``,
+    as refund ``reference``; its record says ``extra`` too. ``splits`` are those of that currency after it."""
+    amounts = {asked_side(found).currency: atoms}
+    part = refunded_part(found, chosen, atoms, splits)
+    atoms = part.atoms
+    postings = _refund_postings(found, part, chosen.category, batch.cost_account(chosen.payee, found.created_index))
     batch.check_room(postings)
-    waiting = second_person(batch, asked, who, packed, {found.currency: atoms})
+    waiting = second_person(batch, asked, who, packed, amounts)
     if waiting is not None:
         return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.refunded += atoms
-    row.splits = splits
+    row.splits = part.splits
+    keep_exchange(row, part.exchange)
     batch.recount(row, before)
     total = batch.run_total(row.run, row.currency, row.created_index)
     if total is not None:
@@ -238,6 +266,8 @@ def take_back(
     }
     if row.repriced:
         body["repriced"] = str(row.repriced)
+    if part.exchange is not None:
+        body["exchange"] = part.exchange.said()
     if row.portions is not None:
         body["portions"] = row.portions
     if row.agent is not None:

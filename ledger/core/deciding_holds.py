@@ -1,4 +1,4 @@
-"""Decisions on holds: settle, extend, release, and expiry.
+"""Decisions on holds: settle, release, and expiry; ``deciding_extensions`` extends them.
 
 Invariants: real spend is never refused for lack of money; a final settlement, a release and an expiry leave nothing
 held.
@@ -21,28 +21,25 @@ from ledger.core.authorization import (
     OPEN_STATES,
     RELEASED,
     SETTLED,
-    TTL_SECONDS_MAX,
     Authorization,
     flag_bits,
     flag_names,
 )
 from ledger.core.budget_said import budget_after
+from ledger.core.canonical import parse
 from ledger.core.closing_approvals import close_approvals
-from ledger.core.command import Caller, Extend, Release, Settle
-from ledger.core.deciding_authorizations import approval_verdict, decision_said
+from ledger.core.command import Caller, Release, Settle
 from ledger.core.deciding_consequences import count_mismatch, follow_settlement, is_mismatch
-from ledger.core.judging import Asking, judge
+from ledger.core.deciding_exchange import Part, keep_exchange, settled_part
+from ledger.core.exchange import asked_side, exchanged
 from ledger.core.metering import pairs_text
 from ledger.core.moment import moment_text
 from ledger.core.money import ATOMS_MAX, currency_digits
-from ledger.core.outcome import AWAITING_EXPIRIES, Outcome, Status
+from ledger.core.outcome import Outcome, Status
 from ledger.core.planning import subject_of
 from ledger.core.principal import agent_name
 from ledger.core.refusal import refuse
-from ledger.core.rules import Facts, evaluate
-from ledger.core.splits import settle_split
-from ledger.core.uses import portions_of, portions_text, uses_of
-from ledger.core.waiting import check_repeat, stand_in_line
+from ledger.core.uses import uses_of
 from ledger.core.working import Batch, Posting, by_of, request_of
 
 _LATE_STATES: Final = (RELEASED, EXPIRED)
@@ -100,13 +97,14 @@ def outcome_body(row: Authorization) -> dict[str, Any]:
         body["portions"] = row.portions
     if row.expires_at is not None:
         body["expires_at"] = moment_text(row.expires_at)
+    if row.exchange is not None:
+        body["exchange"] = parse(row.exchange.encode())
     return body
 
 
-def settlement_postings(
-    budget: str, currency: str, atoms: int, held: int, *, final: bool, category: str, cost: str
-) -> list[Posting]:
-    """The transfers of a settlement of ``atoms``, ``cost`` credited, against a hold of ``held`` (accounting.md)."""
+def settlement_postings(found: Authorization, part: Part, *, final: bool, category: str, cost: str) -> list[Posting]:
+    """The transfers of a settlement of ``part``, ``cost`` credited, against what a hold still holds (accounting.md)."""
+    budget, currency, atoms, held = found.budget, found.currency, part.atoms, found.held
     available, holding, spent = available_name(budget), held_name(budget), spent_name(budget)
     within = min(atoms, held)
     postings: list[Posting] = []
@@ -116,9 +114,18 @@ def settlement_postings(
         postings.append((spent, available, atoms - within, currency))
     if final and held > within:
         postings.append((available, holding, held - within, currency))
-    if atoms and currency_digits(currency) is not None:
+    if part.exchange is not None:
+        postings += exchanged(category, cost, atoms, currency, part.asked, part.exchange.currency)
+    elif atoms and currency_digits(currency) is not None:
         postings.append((expense_name(category), cost, atoms, currency))
     return postings
+
+
+def check_currency(found: Authorization, currency: str) -> None:
+    """Refuse another currency than the one that the authorization was asked in, by whose rate it is converted."""
+    asked_in = found.currency if found.exchange is None else asked_side(found).currency
+    if asked_in != currency:
+        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {asked_in}, not {currency}")
 
 
 def _settle_request(batch: Batch, asked: Settle, principal: str, atoms: int) -> dict[str, Any]:
@@ -153,26 +160,25 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
         return replay
     found = owned(batch, asked.authorization, principal, asked.caller)
     category, payee = asked.category or found.category, asked.payee or found.payee
-    if found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
+    check_currency(found, asked.currency)
     if found.state != HELD and found.state not in _LATE_STATES:
         wrong_state(found, "settled")
-    splits = settle_split(found, category, payee, atoms)
-    held = found.held
-    postings = settlement_postings(
-        found.budget, found.currency, atoms, held, final=asked.final, category=category,
-        cost=batch.cost_account(payee, found.created_index),
-    )  # fmt: skip
+    part = settled_part(found, category, payee, atoms)
+    atoms, held = part.atoms, found.held
+    cost = batch.cost_account(payee, found.created_index)
+    postings = settlement_postings(found, part, final=asked.final, category=category, cost=cost)
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=atoms)
-    if found.settled + max(found.repriced, 0) + atoms > ATOMS_MAX:
+    if found.settled + max(found.repriced, 0) + atoms > ATOMS_MAX or (
+        part.exchange is not None and part.exchange.settled + max(part.exchange.repriced, 0) > ATOMS_MAX
+    ):
         refuse(Status.BALANCE_OVERFLOW, "the total settled would not fit 64 bits")
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and atoms > held:
         batch.check_counter_room(plan.applied(subject_of(found)).counted, atoms - held)
     row = batch.change_authorization(found.id)
     before = uses_of(row)
-    mismatched = _apply_settlement(batch, row, asked, atoms, category, payee, splits)
+    mismatched = _apply_settlement(batch, row, asked, part, category, payee)
     batch.recount(row, before)
     body = outcome_body(row)
     body |= {
@@ -189,31 +195,31 @@ def settle(batch: Batch, asked: Settle) -> Outcome:
     return outcome
 
 
-def _apply_settlement(
-    batch: Batch, row: Authorization, asked: Settle, atoms: int, category: str, payee: str, splits: str | None
-) -> bool:
+def _apply_settlement(batch: Batch, row: Authorization, asked: Settle, part: Part, category: str, payee: str) -> bool:
     """Change the row; returns whether this settlement is not what was asked for."""
-    held = row.held
+    atoms, held = part.atoms, row.held
     within = min(atoms, held)
     if row.state in _LATE_STATES:
         row.flags |= FLAG_LATE
     elif atoms > held:
         row.flags |= FLAG_OVERRUN
     # What waited for persons and was never granted has no time at which it expires: nothing of it was approved.
-    granted = row.approved if row.expires_at is not None else 0
+    side = row if part.exchange is None else asked_side(row)
+    granted = side.approved if row.expires_at is not None else 0
     mismatched = is_mismatch(
-        batch, row, category=category, payee=payee, resource=asked.resource, beyond=row.cost + atoms > granted
+        batch, row, category=category, payee=payee, resource=asked.resource, beyond=side.cost + part.asked > granted
     )
     if mismatched:
         row.flags |= FLAG_MISMATCH
         count_mismatch(batch, row)
     row.held = 0 if asked.final else held - within
     row.settled += atoms
-    row.splits = splits
+    row.splits = part.splits
+    keep_exchange(row, part.exchange)
     row.flags |= flag_bits(asked.flags)
     if asked.metering:
         row.metering = pairs_text(asked.metering)
-    if atoms or row.settled_category is None:
+    if part.asked or row.settled_category is None:
         row.settled_category, row.settled_payee = category, payee
     if asked.final:
         row.state = SETTLED
@@ -311,90 +317,3 @@ def expire(batch: Batch, reference: str) -> None:
         "budget": budget_after(batch, row.budget, row.currency, postings),
     }
     row.changed_index, _ = batch.record("expiry", row.id, body, postings)
-
-
-def extend(batch: Batch, asked: Extend) -> Outcome:
-    """Add amount or time to an open hold; judged like a new request for the increase, and counts nothing."""
-    principal, key_id = batch.admit(asked)
-    request: dict[str, Any] = {"operation": "extend", "authorization": asked.authorization}
-    atoms = 0
-    if asked.amount is not None and asked.currency is not None:
-        atoms = batch.atoms(asked.amount, asked.currency)
-        request |= {"amount": str(atoms), "currency": asked.currency}
-    if asked.ttl_seconds is not None:
-        request["ttl_seconds"] = asked.ttl_seconds
-    fragment, digest = request_of(request)
-    replay = batch.answered(asked, principal, digest)
-    if replay is not None:
-        return replay
-    if asked.line is not None:
-        check_repeat(batch, asked, principal, digest)
-    found = owned(batch, asked.authorization, principal, asked.caller)
-    if asked.currency is not None and found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
-    if found.state != HELD or found.expires_at is None or found.agent is None:
-        wrong_state(found, "extended")
-        raise ValueError("a wrong state is refused")
-    expires_at = max(found.expires_at, batch.now) if asked.ttl_seconds else found.expires_at
-    expires_at += (asked.ttl_seconds or 0) * 1_000_000
-    if expires_at - batch.now > TTL_SECONDS_MAX * 1_000_000:
-        refuse(Status.TTL_TOO_LONG, f"a hold may last at most {TTL_SECONDS_MAX} seconds from now")
-    if found.approved + atoms > ATOMS_MAX:
-        refuse(Status.BALANCE_OVERFLOW, "the total approved would not fit 64 bits")
-    available = batch.balance(available_name(found.budget), found.currency)
-    held = batch.balance(held_name(found.budget), found.currency) - found.held
-    available = max(available, 0) if not atoms else available
-    frozen_by = batch.frozen_by(found.agent)
-    plan = batch.plan(found.agent, found.budget)
-    subject = subject_of(found)
-    run_open = found.run is not None and batch.fact("runs", found.run) is not None
-    judgement = judge(plan, Asking(subject, atoms, found.approved + atoms, 0, batch.now, run_open), batch.counter)
-    if judgement.tiers and atoms:
-        judgement.denials.append(approval_verdict(judgement.tiers))
-    elif judgement.tiers:
-        # More time alone is no more money: whoever had to approve the amount has.
-        judgement = judgement._replace(tiers=())
-    budget = batch.fact("budgets", found.budget)
-    cap = batch.run_cap(found.run, found.currency, found.created_index, own_hold=found.held)
-    evaluation = evaluate(
-        Facts(
-            atoms, available, held, False, found.budget, True, frozen_by, None, batch.frozen,
-            batch.budget_frozen_by(found.budget), budget.closed_at is not None, cap, atoms,
-        ),
-        judgement.denials,
-    )  # fmt: skip
-    if asked.line is not None and atoms:
-        stand_in_line(batch, asked, principal, digest, found.budget, evaluation.denial)
-    decision = decision_said(evaluation, judgement, plan)
-    head = {"by": by_of(principal, key_id), "request": fragment, "decision": decision}
-    if evaluation.denial is not None and evaluation.denial.status is not None:
-        status = evaluation.denial.status
-        if status in AWAITING_EXPIRIES:
-            batch.await_expiries()
-        row = batch.change_authorization(found.id)
-        body = outcome_body(row) | head | {"command": "extend", "amount": str(atoms)}
-        body["budget"] = budget_after(batch, row.budget, row.currency, [])
-        return conclude_on(batch, asked, principal, digest, "denial", row, body, [], status)
-    batch.check_run_room(found.run, found.currency, found.created_index, held=atoms)
-    if plan.policies:
-        batch.check_counter_room(plan.applied(subject).counted, atoms)
-    row = batch.change_authorization(found.id)
-    before = uses_of(row)
-    if atoms:
-        row.portions = portions_text([*portions_of(row), (batch.now, atoms)])
-    row.approved += atoms
-    row.held += atoms
-    batch.recount(row, before)
-    row.expires_at = expires_at
-    if asked.ttl_seconds:
-        row.due_at = expires_at
-        row.flags &= ~FLAG_UNKNOWN
-    total = batch.run_total(row.run, row.currency, row.created_index)
-    if total is not None:
-        total.held += atoms
-    postings: list[Posting] = []
-    if atoms:
-        postings.append((held_name(row.budget), available_name(row.budget), atoms, row.currency))
-    body = outcome_body(row) | head
-    body |= {"amount": str(atoms), "budget": budget_after(batch, row.budget, row.currency, postings)}
-    return conclude_on(batch, asked, principal, digest, "extension", row, body, postings)

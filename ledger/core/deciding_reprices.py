@@ -12,8 +12,10 @@ from ledger.core.account import available_name, expense_name, spent_name
 from ledger.core.authorization import FLAG_LATE, FLAG_OVERRUN, FLAG_REPRICED, FLAG_UNAUTHORIZED, Authorization
 from ledger.core.budget_said import budget_after
 from ledger.core.command import Reprice
-from ledger.core.deciding_holds import outcome_body
+from ledger.core.deciding_exchange import Part, keep_exchange, repriced_part
+from ledger.core.deciding_holds import check_currency, outcome_body
 from ledger.core.effective import effective
+from ledger.core.exchange import asked_side, exchanged
 from ledger.core.finishing import finish, first_refusal
 from ledger.core.moment import moment_text
 from ledger.core.money import currency_digits
@@ -54,8 +56,7 @@ def _repriceable(batch: Batch, asked: Reprice) -> Authorization:
     found = batch.authorization(asked.authorization)
     if found is None:
         refuse(Status.NOT_FOUND, f"there is no authorization or charge {asked.authorization}")
-    if found.currency != asked.currency:
-        refuse(Status.CURRENCY_MISMATCH, f"{found.id} is in {found.currency}, not {asked.currency}")
+    check_currency(found, asked.currency)
     return found
 
 
@@ -77,22 +78,26 @@ def _differing(batch: Batch, found: Authorization, settled: int, amount: int) ->
     return amount - settled
 
 
-def repriced_postings(budget: str, currency: str, difference: int, *, category: str, cost: str) -> list[Posting]:
-    """The transfers of a correction by ``difference`` atoms: those of spend without a hold, ``cost`` credited, or their
-    opposite."""
-    atoms = abs(difference)
-    postings: list[Posting] = [(spent_name(budget), available_name(budget), atoms, currency)]
-    if currency_digits(currency) is not None:
+def repriced_postings(found: Authorization, part: Part, *, category: str, cost: str) -> list[Posting]:
+    """The transfers of a correction by ``part``: those of spend without a hold, ``cost`` credited, or the opposite."""
+    budget, currency, atoms = found.budget, found.currency, abs(part.atoms)
+    postings: list[Posting] = []
+    if atoms:
+        postings.append((spent_name(budget), available_name(budget), atoms, currency))
+    if part.exchange is not None:
+        postings += exchanged(category, cost, atoms, currency, abs(part.asked), part.exchange.currency)
+    elif currency_digits(currency) is not None:
         postings.append((expense_name(category), cost, atoms, currency))
-    if difference < 0:
-        postings = [(credit, debit, atoms, currency) for debit, credit, atoms, currency in postings]
+    if part.asked < 0:
+        postings = [(credit, debit, moved, unit) for debit, credit, moved, unit in postings]
     return postings
 
 
 def is_overrun(row: Authorization, *, available: int) -> bool:
     """Whether a higher price makes an overrun of it: it cost more than was approved, or left less than nothing
     ``available``. What was settled late or charged has a flag that says so already."""
-    return not row.flags & _EXPLAINED and (row.cost > row.approved or available < 0)
+    side = row if row.exchange is None else asked_side(row)
+    return not row.flags & _EXPLAINED and (side.cost > side.approved or available < 0)
 
 
 def reprice(batch: Batch, asked: Reprice) -> Outcome:
@@ -115,26 +120,29 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
             state=found.state,
             authorization=found.id,
         )
-    chosen = chosen_split(found, asked.category, asked.payee, Status.REPRICE_AMBIGUOUS)
-    difference = _differing(batch, found, settled, amount)
-    splits = reprice_split(batch, found, chosen, difference)
+    side = asked_side(found)
+    chosen = chosen_split(side, asked.category, asked.payee, Status.REPRICE_AMBIGUOUS)
+    asked_more = _differing(batch, side, settled, amount)
+    part = repriced_part(found, chosen, asked_more, reprice_split(batch, side, chosen, asked_more))
+    difference = part.atoms
     cost = batch.cost_account(chosen.payee, found.created_index)
-    postings = repriced_postings(found.budget, found.currency, difference, category=chosen.category, cost=cost)
+    postings = repriced_postings(found, part, category=chosen.category, cost=cost)
     batch.check_room(postings)
     batch.check_run_room(found.run, found.currency, found.created_index, spent=difference)
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and difference > 0:
         batch.check_counter_room(plan.applied(subject_of(found)).counted, difference)
-    waiting = second_person(batch, asked, who, packed, {found.currency: abs(difference)})
+    waiting = second_person(batch, asked, who, packed, {asked.currency: abs(part.asked)})
     if waiting is not None:
         return waiting
     row = batch.change_authorization(found.id)
     before = uses_of(row)
     row.repriced += difference
-    row.splits = splits
+    row.splits = part.splits
+    keep_exchange(row, part.exchange)
     row.flags |= FLAG_REPRICED
     available = batch.balance(available_name(row.budget), row.currency) - difference
-    if difference > 0 and is_overrun(row, available=available):
+    if part.asked > 0 and is_overrun(row, available=available):
         row.flags |= FLAG_OVERRUN
     batch.recount(row, before)
     total = batch.run_total(row.run, row.currency, row.created_index)
@@ -148,7 +156,7 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
         "reprice": {
             "settled": str(settled),
             "amount": str(amount),
-            "difference": str(difference),
+            "difference": str(part.asked),
             "old_price": [list(pair) for pair in asked.old_price],
             "new_price": [list(pair) for pair in asked.new_price],
         },

@@ -14,6 +14,7 @@ from ledger.core.deciding_adjustments import check_adjusted
 from ledger.core.deciding_finance import take_back
 from ledger.core.earlier import earlier_body
 from ledger.core.effective import effective
+from ledger.core.exchange import asked_side
 from ledger.core.finishing import finish
 from ledger.core.ids import ADJUSTMENT, REFUND
 from ledger.core.moment import moment_text
@@ -87,7 +88,8 @@ def _reverse_charge(
     found: Authorization | None = batch.authorization(body["authorization"])
     if found is None:
         raise LookupError(f"charge {body['authorization']} vanished from the facts")
-    rest = found.cost - found.refunded
+    side = asked_side(found)
+    rest = side.cost - side.refunded
     if rest <= 0:
         refuse(
             Status.WRONG_STATE,
@@ -95,8 +97,8 @@ def _reverse_charge(
             state="refunded",
             authorization=found.id,
         )
-    only = splits_of(found)[0]
-    chosen, splits = refund_split(batch, found, only.category, only.payee, rest)
+    only = splits_of(side)[0]
+    chosen, splits = refund_split(batch, side, only.category, only.payee, rest)
     extra = {"reverses": asked.record}
     entry = f"{REFUND}_{asked.id.partition('_')[2]}"
     return take_back(batch, asked, who, packed, entry, found, chosen, splits, rest, effective_at, extra)

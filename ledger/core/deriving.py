@@ -55,6 +55,7 @@ SUBJECT_FIELDS: Final = {
     "policy_retirement": "policy",
     "run_denial": "run",
     "redaction": "redaction",
+    "rate": "rate",
     "correction_rule": "currency",
     "correction_requested": "correction",
     "correction_refused": "correction",

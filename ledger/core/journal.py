@@ -23,6 +23,7 @@ OTHER_KINDS: Final = (
     "book_unfreeze", "policy", "policy_retirement", "run_denial", "signing_key",
     "redaction", "reconciliation", "outcome", "correction_rule", "correction_requested", "correction_refused",
     "correction_withdrawn", "period_close", "period_reopen_request", "period_reopening", "explanation", "payee_terms",
+    "rate",
 )  # fmt: skip
 KINDS: Final = ENTRY_KINDS + OTHER_KINDS
 

@@ -17,6 +17,7 @@ from ledger.core import (
     needs_outcomes,
     needs_payables,
     needs_policies,
+    needs_rates,
     needs_reconciliations,
     needs_redactions,
     needs_setup,
@@ -37,6 +38,7 @@ SEEK: Final[dict[type, Any]] = {
     **needs_budgets.SEEK,
     **needs_outcomes.SEEK,
     **needs_redactions.SEEK,
+    **needs_rates.SEEK,
     **needs_corrections.SEEK,
     **needs_closing.SEEK,
     **needs_reconciliations.SEEK,
@@ -95,7 +97,7 @@ def _sort_of(asked: command.Command, snapshot: Snapshot) -> tuple[Any, ...] | No
         return asked.caller.key_digest, asked.budget, asked.run, asked.currency, asked.category, asked.payee
     if type(asked) is command.Settle and asked.authorization in snapshot.authorizations:
         found = snapshot.authorizations[asked.authorization]
-        if found is not None and found.state == HELD and found.splits is None:
+        if found is not None and found.state == HELD and found.splits is None and found.exchange is None:
             return (
                 asked.caller.key_digest, asked.currency, asked.category, asked.payee, found.agent, found.budget,
                 found.run, found.currency, found.settled_category or found.category,

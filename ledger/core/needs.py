@@ -41,6 +41,7 @@ class Needs:
         "persons",
         "policies",
         "policy_versions",
+        "rates",
         "redactions",
         "renewals",
         "reversals",
@@ -81,6 +82,7 @@ class Needs:
         self.renewals: set[str] = set()
         self.open_children: set[str] = set()
         self.bodies: set[int] = set()
+        self.rates: set[tuple[str, int]] = set()
         self.redactions: set[tuple[int, str]] = set()
         self.texts: set[tuple[int, str]] = set()
         self.corrections: set[str] = set()

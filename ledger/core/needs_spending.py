@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from ledger.core import account, command
 from ledger.core.book import CATEGORY, PAYEE
+from ledger.core.budget import Budget
+from ledger.core.needs_rates import seek_rate
 from ledger.core.policy import Subject
 from ledger.core.principal import Agent
 from ledger.core.seeking import Seeker
@@ -17,14 +19,31 @@ def _seek_authorize(seeker: Seeker, asked: command.Authorize, own_agent: Agent |
     named = seeker.budget(asked.budget)
     run = seeker.run(asked.run if asked.run is not None else seeker.key_run(asked), asked.currency)
     budget = named if asked.budget is not None else seeker.only_budget(own_agent)
+    converts = budget is not None and budget.currency != asked.currency
+    found = converts and budget is not None and _seek_conversion(seeker, asked, budget, run)
     if own_agent is not None and budget is not None:
         plan = seeker.plan(own_agent, budget)
         if plan is not None:
-            seeker.spend(plan, asked, run, budget.name)
-            seeker.placed = (plan, run, budget.name)
+            seeker.spend(plan, asked, run, budget.name, budget.currency if found else asked.currency)
+            # What is needed of rates hangs on the day.
+            seeker.placed = None if converts else (plan, run, budget.name)
     for kind, name in ((CATEGORY, asked.category), (PAYEE, asked.payee)):
         if (kind, name) not in seeker.snapshot.names:
             seeker.needs.names.add((kind, name))
+
+
+def _seek_conversion(
+    seeker: Seeker,
+    asked: command.Authorize | command.Charge,
+    budget: Budget,
+    run: str | None,
+    moment: int | None = None,
+) -> bool:
+    """What converting to a budget's currency takes; whether there is a rate."""
+    found = seek_rate(seeker, asked.currency, budget.currency, moment)
+    if found:
+        seeker.run(run, budget.currency)
+    return found
 
 
 def _seek_settle(seeker: Seeker, asked: command.Settle, own_agent: Agent | None) -> None:
@@ -32,7 +51,7 @@ def _seek_settle(seeker: Seeker, asked: command.Settle, own_agent: Agent | None)
     found = seeker.authorization(asked.authorization)
     if found is not None:
         category, payee = asked.category or found.category, asked.payee or found.payee
-        seeker.spending(category, payee, found.currency)
+        seeker.spending_of(found, category, payee)
         plan = seeker.snapshot.plans.get((found.agent, found.budget))
         if plan is not None and not plan.policies:
             # What counters it changes hangs on the hold; where there are none, all that is alike needs the same.
@@ -55,12 +74,16 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
     budget = seeker.budget(asked.budget)
     agent = seeker.agent(asked.agent)
     run = seeker.run(asked.run, asked.currency)
+    if budget is not None and budget.currency != asked.currency:
+        _seek_conversion(seeker, asked, budget, run, asked.effective_at)
+        seeker.spending(asked.category, None, budget.currency)
+        seeker.exchange(budget.currency, asked.currency)
     if budget is not None and (agent is not None or asked.agent is None):
         plan = seeker.plan(agent, budget)
         if plan is not None and plan.policies:
             subject = Subject(
                 agent.name if agent is not None else None, budget.name, run, asked.category, asked.payee,
-                asked.resource, asked.currency,
+                asked.resource, budget.currency,
             )  # fmt: skip
             seeker.counters(plan.applied(subject).counted)
     seeker.spending(asked.category, asked.payee, asked.currency)
@@ -71,7 +94,7 @@ def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_ag
     seeker.alone(asked, asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
-        seeker.spending(asked.category, asked.payee, found.currency)
+        seeker.spending_of(found, asked.category, asked.payee)
 
 
 def _seek_adjust(seeker: Seeker, asked: command.Adjust, own_agent: Agent | None) -> None:

@@ -47,6 +47,7 @@ class Status(Enum):
     UNKNOWN_PAYEE = "unknown_payee"
     UNKNOWN_RUN = "unknown_run"
     CURRENCY_MISMATCH = "currency_mismatch"
+    RATE_INVALID = "rate_invalid"
     EFFECTIVE_AT_INVALID = "effective_at_invalid"
     DELEGATION_INVALID = "delegation_invalid"
     RECONCILIATION_INVALID = "reconciliation_invalid"
@@ -78,6 +79,7 @@ class Status(Enum):
     ALREADY_VOTED = "already_voted"
     APPROVAL_MISMATCH = "approval_mismatch"
     BUDGET_IN_USE = "budget_in_use"
+    RATE_NEEDED = "rate_needed"
     INSUFFICIENT_AVAILABLE = "insufficient_available"
     BALANCE_OVERFLOW = "balance_overflow"
     # Denied, on record.
@@ -90,6 +92,7 @@ class Status(Enum):
     # Denied because whoever would spend cannot say how much, on record.
     PRICE_UNKNOWN = "price_unknown"
     CANNOT_BOUND = "cannot_bound"
+    NO_RATE = "no_rate"
     # Denied by a policy, on record.
     POLICY_ERROR = "policy_error"
     CATEGORY_NOT_ALLOWED = "category_not_allowed"
@@ -134,6 +137,7 @@ DENIALS = frozenset(
         Status.RUN_NOT_PERMITTED,
         Status.PRICE_UNKNOWN,
         Status.CANNOT_BOUND,
+        Status.NO_RATE,
         Status.POLICY_ERROR,
         Status.CATEGORY_NOT_ALLOWED,
         Status.PAYEE_NOT_ALLOWED,

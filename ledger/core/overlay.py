@@ -34,6 +34,7 @@ from ledger.core.webhook import Webhook
 ROW_KINDS: Final = (
     "budgets", "agent_counts", "policies", "counters", "approvals", "delegations", "renewals", "corrections",
     "correction_rules", "correction_sums", "periods", "explanations", "invoices", "payments", "payee_terms",
+    "rates",
 )  # fmt: skip
 """Maps of ``Snapshot`` whose rows a batch changes or adds through ``change`` and ``add``."""
 SETTING_KINDS: Final = frozenset(("budgets", "policies"))

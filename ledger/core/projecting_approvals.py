@@ -20,33 +20,29 @@ from ledger.core.approval import (
     Vote,
 )
 from ledger.core.approval import REFUSED as TIER_REFUSED
-from ledger.core.authorization import FLAG_FORCED, FLAG_PARTIAL, HELD, PENDING, REFUSED, Authorization, flag_names
+from ledger.core.authorization import FLAG_FORCED, HELD, PENDING, REFUSED, Authorization, flag_names
 from ledger.core.book import CATEGORY, PAYEE
 from ledger.core.canonical import canonical_bytes, parse
 from ledger.core.judging import Tier, tier_of
 from ledger.core.moment import SECOND, moment_of, moment_text
+from ledger.core.projecting_exchange import approve
 from ledger.core.projecting_policies import count_attempt, count_use, plan_of
 from ledger.core.projecting_record import Record
-from ledger.core.projecting_spending import asked_row, changed_row, end_row, expect_row, takes_less, total_of
+from ledger.core.projecting_spending import asked_row, changed_row, end_row, expect_row, total_of
 from ledger.core.projecting_tiers import UNDECIDED, close_tiers, tiers_of, turn
 from ledger.core.requesting_approval import approval_id
 from ledger.core.uses import NO_USE
 
 
 def _requested(record: Record) -> None:
-    body, request = record.body, record.body["request"]
+    body = record.body
     row = asked_row(record)
-    approved = record.atoms("approved")
-    if approved > row.amount or (approved < row.amount and not takes_less(request)):
-        record.differ("more or less is held than was asked", row.amount, approved)
-    row.approved = row.held = approved
-    row.state = PENDING
-    row.flags = FLAG_PARTIAL if approved < row.amount else 0
+    approve(record, row, PENDING)
     record.post([[held_name(row.budget), available_name(row.budget), body["approved"], row.currency]])
     total = total_of(record, row.run, row.currency, record.index)
     if total is not None:
         total.approved_count += 1
-        total.held += approved
+        total.held += row.approved
     record.meet_name(CATEGORY, row.category)
     record.meet_name(PAYEE, row.payee)
     rules = _rules(record, row)

@@ -61,6 +61,7 @@ OPERATIONS: Final[dict[str, frozenset[str]]] = {
         "webhook_removal": "remove_webhook",
         "signing_key": "adopt_signing_key",
         "redaction": "redact",
+        "rate": "give_rates",
         "correction_rule": "set_correction_rule",
         "correction_requested": "charge refund reprice adjust reverse set_correction_rule",
         "correction_refused": "refuse_correction",
@@ -85,11 +86,11 @@ UNASKED: Final = frozenset(("expiry", "renewal"))
 OWNERS: Final = frozenset(
     (
         "book", "key", "settlement", "freeze", "unfreeze", "budget_freeze", "budget_unfreeze", "book_freeze",
-        "book_unfreeze", "policy", "policy_retirement", "signing_key", "redaction",
+        "book_unfreeze", "policy", "policy_retirement", "signing_key", "redaction", "rate",
     )
 )  # fmt: skip
 """What the program lets whoever owns the database do without a key: open a book and make its admin's key, stop, govern,
-sign, remove texts, and settle calls that nobody can say the end of."""
+sign, remove texts, give rates of exchange, and settle calls that nobody can say the end of."""
 POLICIES: Final = frozenset(("freeze",))
 """What a policy does by itself."""
 WITHOUT_IDEMPOTENCY_KEY: Final = frozenset(("webhook_removal",))

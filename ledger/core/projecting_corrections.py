@@ -23,6 +23,7 @@ from ledger.core.correction import (
     Reversible,
 )
 from ledger.core.deriving import TEXT_FIELDS
+from ledger.core.exchange import asked_side
 from ledger.core.moment import SECOND, moment_text
 from ledger.core.projecting_record import Record, atoms_of
 from ledger.core.roles import ADMIN, allowed
@@ -148,7 +149,8 @@ def _asked_amounts(record: Record, request: dict[str, Any]) -> dict[str, int]:
     row = record.store.authorizations.get(before.authorization)
     if row is None:
         raise LookupError(f"there is no charge {before.authorization}")
-    return {row.currency: row.cost - row.refunded}
+    side = asked_side(row)
+    return {side.currency: side.cost - side.refunded}
 
 
 def _reversible(record: Record, index: int) -> Reversible:

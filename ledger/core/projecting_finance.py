@@ -4,7 +4,7 @@ Invariants: written from the accounting rules, without the code that decided; an
 a refund never exceeds what was settled, as repriced.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from ledger.core.account import (
     AUTHORITY_NAME,
@@ -13,7 +13,6 @@ from ledger.core.account import (
     ROLE_SPENT,
     available_name,
     classify,
-    expense_name,
     spent_name,
 )
 from ledger.core.authorization import (
@@ -27,19 +26,21 @@ from ledger.core.authorization import (
     flag_names,
 )
 from ledger.core.book import CATEGORY, PAYEE
+from ledger.core.exchange import asked_side
 from ledger.core.metering import pairs_of
-from ledger.core.money import currency_digits
+from ledger.core.moment import moment_of
 from ledger.core.projecting_corrections import check_alone, opposite, remember, reverse, sums_of
-from ledger.core.projecting_policies import count_use
-from ledger.core.projecting_record import Record, atoms_of, credited
-from ledger.core.projecting_spending import (
-    changed_row,
-    count_split,
-    expect_row,
+from ledger.core.projecting_exchange import (
+    Moved,
+    cost_transfers,
+    count_spend,
+    expect_exchange,
+    found_exchange,
     pairs_settled,
-    spent_transfers,
-    total_of,
 )
+from ledger.core.projecting_policies import count_use
+from ledger.core.projecting_record import Record, atoms_of
+from ledger.core.projecting_spending import changed_row, expect_row, total_of
 from ledger.core.uses import NO_USE, uses_of
 
 _NAMED_ACCOUNTS: Final = (("expenses:", CATEGORY), ("payables:", PAYEE))
@@ -102,8 +103,8 @@ def _reprice(record: Record) -> None:
     said, category, payee = body["reprice"], body["category"], body["payee"]
     settled, amount = atoms_of(said["settled"]), atoms_of(said["amount"])
     difference = amount - settled
-    if row.settled_category is None or settled != row.cost or not difference:
-        record.differ("what is repriced is not what is recorded", row.cost, settled)
+    if row.settled_category is None or settled != asked_side(row).cost or not difference:
+        record.differ("what is repriced is not what is recorded", asked_side(row).cost, settled)
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
@@ -116,41 +117,58 @@ def _reprice(record: Record) -> None:
             record.differ(f"{name} is not what was asked", request[name], value)
     if (category, payee) not in pairs_settled(row):
         record.differ("nothing was settled for what is repriced", pairs_settled(row), [category, payee])
-    if count_split(row, category, payee, settled=difference) < 0:
+    atoms, left = count_spend(row, category, payee, repriced=difference)
+    if left < 0:
         record.differ("less than was refunded is left of what was settled", "", amount)
     before = uses_of(row)
-    row.repriced += difference
+    row.repriced += atoms
     row.flags |= FLAG_REPRICED
     count_use(record, row, before)
     total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
-        total.spent += difference
-    moved = spent_transfers(record, row, category, payee, within=0, beyond=abs(difference), rest=0)
-    if difference < 0:
-        moved = [[credit, debit, atoms, currency] for debit, credit, atoms, currency in moved]
-    available = record.account(available_name(row.budget), row.currency).balance - difference
+        total.spent += atoms
+    available = record.account(available_name(row.budget), row.currency).balance - atoms
     explained = row.flags & (FLAG_LATE | FLAG_UNAUTHORIZED)
-    if difference > 0 and not explained and (row.cost > row.approved or available < 0):
+    side = asked_side(row)
+    if difference > 0 and not explained and (side.cost > side.approved or available < 0):
         row.flags |= FLAG_OVERRUN
-    record.post(moved)
+    record.post(_unheld(record, row, Moved(atoms, difference, category, payee)))
     expect_row(record, row, previous)
+
+
+def _unheld(record: Record, row: Authorization, moved: Moved) -> list[list[str]]:
+    """The transfers of spend without a hold, or of what takes it back."""
+    available, spent, atoms = available_name(row.budget), spent_name(row.budget), abs(moved.atoms)
+    sides = [available, spent] if moved.asked < 0 else [spent, available]
+    return [[*sides, str(atoms), row.currency]][: 1 if atoms else 0] + cost_transfers(record, row, moved)
 
 
 def _charge(record: Record) -> None:
     body, request = record.body, record.body["request"]
-    atoms = record.atoms("amount")
-    budget, currency = body["budget"]["name"], body["currency"]
+    budget, asked = body["budget"]["name"], atoms_of(request["amount"])
+    atoms, currency = asked, request["currency"]
+    meant = moment_of(request["effective_at"]) if "effective_at" in request else record.time
+    exchange, budget_currency = found_exchange(record.fold, budget, currency, asked, meant)
+    if exchange is not None:
+        atoms, currency = exchange.even(asked), budget_currency
+        exchange.settled = asked
+    elif currency != budget_currency:
+        record.differ("what has no rate is charged", "", request["currency"])
     row = Authorization(
         record.fold.book_id, body["authorization"], body.get("agent"), budget, body.get("run"), body["category"],
         body["payee"], request.get("resource"), currency, atoms, 0, 0, atoms, 0, SETTLED, FLAG_UNAUTHORIZED, None,
         ON_EXPIRY_RELEASE, record.time, None, None, body["category"], body["payee"], None, None, None,
         record.index, record.index,
     )  # fmt: skip
-    for field in ("amount", "currency", "category", "payee"):
+    row.exchange = None if exchange is None else exchange.text()
+    for field in ("category", "payee"):
         record.expect(field, request[field])
     remember(record)
-    check_alone(record, {currency: atoms})
-    record.post(spent_transfers(record, row, row.category, row.payee, within=0, beyond=atoms, rest=0))
+    check_alone(record, {request["currency"]: asked})
+    record.expect("amount", str(atoms))
+    record.expect("currency", currency)
+    expect_exchange(record, row)
+    record.post(_unheld(record, row, Moved(atoms, asked, row.category, row.payee)))
     total = total_of(record, row.run, currency, record.index)
     if total is not None:
         total.spent += atoms
@@ -166,28 +184,28 @@ def _charge(record: Record) -> None:
 def _refund(record: Record) -> None:
     body, request = record.body, record.body["request"]
     previous, row = changed_row(record)
-    atoms = record.atoms("amount")
     category, payee = body["category"], body["payee"]
-    amount = request.get("amount")
+    side = asked_side(row)
     if request["operation"] == "reverse":
         if reverse(record).authorization != row.id:
             record.differ("what is refunded is not the charge that is reversed", row.id, request["record"])
-        amount = str(row.cost - row.refunded)
-    for field, expected in (("amount", amount), ("currency", row.currency)):
+        asked = side.cost - side.refunded
+    else:
+        asked = atoms_of(request["amount"])
+    check_alone(record, {side.currency: asked})
+    atoms, left = count_spend(row, category, payee, refunded=asked)
+    for field, expected in (("amount", str(atoms)), ("currency", row.currency)):
         record.expect(field, expected)
-    check_alone(record, {row.currency: atoms})
-    if count_split(row, category, payee, refunded=atoms) < 0:
-        record.differ("more is refunded than was settled", "", atoms)
+    if left < 0:
+        record.differ("more is refunded than was settled", "", asked)
+    expect_exchange(record, row)
     before = uses_of(row)
     row.refunded += atoms
     count_use(record, row, before)
     total = total_of(record, row.run, row.currency, row.created_index)
     if total is not None:
         total.spent -= atoms
-    moved: list[list[Any]] = [[available_name(row.budget), spent_name(row.budget), body["amount"], row.currency]]
-    if currency_digits(row.currency) is not None:
-        moved.append([credited(record, row, payee), expense_name(category), body["amount"], row.currency])
-    record.post(moved)
+    record.post(_unheld(record, row, Moved(-atoms, -asked, category, payee)))
     for field, expected_after in (
         ("state", row.state),
         ("held", str(row.held)),

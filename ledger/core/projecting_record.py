@@ -33,6 +33,7 @@ from ledger.core.outcome import UNBOUND_DENIALS
 from ledger.core.policy import CompiledPolicy
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -125,6 +126,8 @@ class Store(Protocol):
     def payee_terms(self) -> Rows[str, PayeeTerms]: ...
     @property
     def redactions(self) -> Rows[tuple[int, str], Redaction]: ...
+    @property
+    def rates(self) -> Rows[tuple[str, int], Rate]: ...
     @property
     def corrections(self) -> Rows[str, Correction]: ...
     @property

@@ -11,6 +11,7 @@ from typing import Any, Final
 from ledger.core.authorization import ON_EXPIRY_RELEASE, ON_EXPIRY_UNKNOWN
 from ledger.core.moment import SECOND, moment_of, moment_text
 from ledger.core.principal import lineage
+from ledger.core.projecting_exchange import said_currency
 from ledger.core.projecting_record import Record
 
 _AGENT: Final = "agent:"
@@ -157,10 +158,10 @@ def check_request(record: Record) -> None:
     elif kind in _REVERSING:
         record.expect("reverses", None)
     for field, said in SAME.get(kind, ()):
-        _expect(record, field, request.get(field), body.get(said))
+        _expect(record, field, request.get(field), _done(body, said))
     for field, said in GIVEN.get(kind, ()):
         if field in request:
-            _expect(record, field, request[field], body.get(said))
+            _expect(record, field, request[field], _done(body, said))
     for field, rows, said in NAMED.get(kind, ()):
         if field in request or (kind, field) not in _CHOSEN_BY_RULE:
             name = body.get(said)
@@ -175,6 +176,11 @@ def check_request(record: Record) -> None:
     special = _SPECIAL.get(kind)
     if special is not None:
         special(record, request)
+
+
+def _done(body: dict[str, Any], said: str) -> Any:
+    """What a body says; of a currency, the one that was asked in, where that is converted."""
+    return said_currency(body) if said == "currency" else body.get(said)
 
 
 def _expect(record: Record, field: str, asked: Any, done: Any) -> None:
@@ -205,8 +211,8 @@ def _denial(record: Record, request: dict[str, Any]) -> None:
     record.expect("command", request["operation"])
     if request["operation"] == "extend":
         _expect(record, "authorization", request.get("authorization"), body["authorization"])
-        _expect(record, "amount", request.get("amount", "0"), body["amount"])
-        _expect(record, "currency", request.get("currency", body["currency"]), body["currency"])
+        currency = said_currency(body)
+        _expect(record, "currency", request.get("currency", currency), currency)
         return
     _spend(record, request)
     if not _names(record, "runs", request.get("run"), body.get("run")):

@@ -5,9 +5,10 @@ Invariants: written from the accounting rules, without the code that decided; a 
 a refund or a reprice only; what a hold still holds is what its records left.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
-from ledger.core.account import available_name, expense_name, held_name, spent_name
+from ledger.core.account import available_name, held_name, spent_name
 from ledger.core.approval import EXPIRED as TIER_EXPIRED
 from ledger.core.approval import WITHDRAWN
 from ledger.core.authorization import (
@@ -17,7 +18,6 @@ from ledger.core.authorization import (
     FLAG_LATE,
     FLAG_MISMATCH,
     FLAG_OVERRUN,
-    FLAG_PARTIAL,
     FLAG_UNKNOWN,
     GATEWAY,
     HELD,
@@ -31,14 +31,25 @@ from ledger.core.authorization import (
     flag_names,
 )
 from ledger.core.book import CATEGORY, PAYEE
-from ledger.core.canonical import canonical_bytes, parse
+from ledger.core.canonical import canonical_bytes
+from ledger.core.exchange import asked_side
 from ledger.core.invariants import SETTLED_IS_FINAL
 from ledger.core.metering import pairs_of
 from ledger.core.moment import SECOND, moment_of
-from ledger.core.money import ATOMS_MAX, currency_digits
+from ledger.core.money import ATOMS_MAX
 from ledger.core.planning import subject_of, would_refuse
+from ledger.core.projecting_exchange import (
+    Moved,
+    amount_asked,
+    approve,
+    cost_transfers,
+    count_spend,
+    expect_exchange,
+    extended,
+    found_exchange,
+)
 from ledger.core.projecting_policies import count_attempt, count_mismatch, count_use, plan_of
-from ledger.core.projecting_record import UNBOUND_CODES, Record, atoms_of, credited
+from ledger.core.projecting_record import UNBOUND_CODES, Record, atoms_of
 from ledger.core.projecting_tiers import close_tiers
 from ledger.core.run import RunTotal
 from ledger.core.uses import NO_USE, portions_of, uses_of
@@ -64,23 +75,25 @@ def total_of(record: Record, run: str | None, currency: str, since: int) -> RunT
 def asked_row(record: Record) -> Authorization:
     """The row of a request to spend as it is when denied; a hold fills in the rest."""
     body, request = record.body, record.body["request"]
-    amount = atoms_of(request["amount"])
-    record.expect("amount", request["amount"])
-    record.expect("currency", request["currency"])
+    amount, currency = atoms_of(request["amount"]), request["currency"]
+    exchange, budget_currency = found_exchange(record.fold, body["budget"]["name"], currency, amount, record.time)
+    if exchange is not None:
+        currency, amount = budget_currency, exchange.up(amount)
+    elif currency != budget_currency and record.columns.kind != "denial":
+        record.differ("what has no rate is held", "a denial", record.columns.kind)
+    record.expect("amount", str(amount))
+    record.expect("currency", currency)
     record.expect("agent", body["by"]["principal"].removeprefix("agent:"))
     if not amount:
         raise ValueError("a request to spend nothing")
-    return Authorization(
+    row = Authorization(
         record.fold.book_id, body["authorization"], body["agent"], body["budget"]["name"], body.get("run"),
-        request["category"], request["payee"], request.get("resource"), request["currency"], amount, 0, 0, 0, 0, DENIED,
+        request["category"], request["payee"], request.get("resource"), currency, amount, 0, 0, 0, 0, DENIED,
         0, None, request["on_expiry"], record.time, None, None, None, None, None, _labels(request), None, record.index,
         record.index,
     )  # fmt: skip
-
-
-def takes_less(request: dict[str, Any]) -> bool:
-    """Whether a request may be approved for less than it asks."""
-    return bool(request.get("partial_ok") or request.get("afford"))
+    row.exchange = None if exchange is None else exchange.text()
+    return row
 
 
 def _labels(request: dict[str, Any]) -> str | None:
@@ -91,12 +104,7 @@ def _labels(request: dict[str, Any]) -> str | None:
 def _hold(record: Record) -> None:
     body, request = record.body, record.body["request"]
     row = asked_row(record)
-    approved = record.atoms("approved")
-    if approved > row.amount or (approved < row.amount and not takes_less(request)):
-        record.differ("more or less is approved than was asked", row.amount, approved)
-    row.approved = row.held = approved
-    row.state = HELD
-    row.flags = FLAG_PARTIAL if approved < row.amount else 0
+    approve(record, row, HELD)
     if request.get("operator") == GATEWAY:
         row.flags |= FLAG_GATEWAY
     row.expires_at = row.due_at = record.time + request["ttl_seconds"] * SECOND
@@ -104,7 +112,7 @@ def _hold(record: Record) -> None:
     total = total_of(record, row.run, row.currency, record.index)
     if total is not None:
         total.approved_count += 1
-        total.held += approved
+        total.held += row.approved
     record.meet_name(CATEGORY, row.category)
     record.meet_name(PAYEE, row.payee)
     record.store.authorizations.add(row.id, row)
@@ -125,6 +133,8 @@ def _denial(record: Record) -> None:
         record.differ("a denial that was not denied", "denied", body["decision"]["outcome"])
     if body["command"] == "extend":
         previous, row = changed_row(record)
+        atoms = extended(replace(row), amount_asked(record))
+        record.expect("amount", str(atoms))
         expect_row(record, row, previous)
         return
     row = asked_row(record)
@@ -137,7 +147,13 @@ def _denial(record: Record) -> None:
     if row.reason not in UNBOUND_CODES:
         count_attempt(record, body["agent"], row.budget)
     record.expect("state", DENIED)
-    record.expect_budget("budget", row.budget, row.currency)
+    expect_exchange(record, row)
+    budget = record.store.budgets.get(row.budget)
+    if budget is not None and budget.currency != row.currency:
+        # Its balances are in a currency that there is no rate to.
+        record.expect("budget", {"id": budget.id, "name": budget.name})
+    else:
+        record.expect_budget("budget", row.budget, row.currency)
 
 
 def changed_row(record: Record) -> tuple[int, Authorization]:
@@ -169,7 +185,10 @@ def expect_row(record: Record, row: Authorization, previous: int) -> None:
         or body.get("portions") != row.portions
         or body.get("refunded", "0") != str(row.refunded)
         or body.get("repriced", "0") != str(row.repriced)
+        or row.exchange is not None
+        or "exchange" in body
     ):
+        expect_exchange(record, row)
         for field, expected in (
             ("state", row.state),
             ("held", str(row.held)),
@@ -198,9 +217,9 @@ def _extension(record: Record) -> None:
     request = record.body["request"]
     previous, row = changed_row(record)
     _require_held(record, row)
-    atoms = record.atoms("amount")
-    if str(atoms) != request.get("amount", "0"):
-        record.differ("the amount added is not what was asked", request.get("amount", "0"), atoms)
+    atoms = extended(row, amount_asked(record))
+    if record.atoms("amount") != atoms:
+        record.differ("the amount added is not what was asked", atoms, record.body["amount"])
     before = uses_of(row)
     if atoms:
         portions = [*portions_of(row), (record.time, atoms)]
@@ -230,13 +249,14 @@ def _settlement(record: Record) -> None:
             row.state,
             check=SETTLED_IS_FINAL,
         )
-    atoms, final = record.atoms("amount"), body["final"]
+    asked, final = atoms_of(request["amount"]), body["final"]
     category, payee = request.get("category", row.category), request.get("payee", row.payee)
     record.expect("category", category)
     record.expect("payee", payee)
-    record.expect("amount", request["amount"])
     record.expect("final", request["final"])
-    before = uses_of(row)
+    before, side = uses_of(row), asked_side(row)
+    atoms, _ = count_spend(row, category, payee, settled=asked)
+    record.expect("amount", str(atoms))
     within = min(atoms, row.held)
     rest = row.held - within if final else 0
     if row.state in _ENDED:
@@ -244,7 +264,7 @@ def _settlement(record: Record) -> None:
     elif atoms > within:
         row.flags |= FLAG_OVERRUN
     was_granted = row.expires_at is not None
-    if _is_mismatch(record, row, category, payee, beyond=row.cost + atoms > (row.approved if was_granted else 0)):
+    if _is_mismatch(record, row, category, payee, beyond=side.cost + asked > (side.approved if was_granted else 0)):
         row.flags |= FLAG_MISMATCH
         if row.agent is not None:
             count_mismatch(record, row.agent)
@@ -252,13 +272,12 @@ def _settlement(record: Record) -> None:
     if total is not None:
         total.held -= within + rest
         total.spent += atoms
-    count_split(row, category, payee, settled=atoms)
     row.held -= within + rest
     row.settled += atoms
     if row.settled > ATOMS_MAX or row.cost > ATOMS_MAX:
         raise ValueError("a total settled leaves 64 bits")
     _take_metering(record, row)
-    if atoms or row.settled_category is None:
+    if asked or row.settled_category is None:
         row.settled_category, row.settled_payee = category, payee
     if final:
         row.state = SETTLED
@@ -267,7 +286,8 @@ def _settlement(record: Record) -> None:
     count_use(record, row, before)
     record.meet_name(CATEGORY, category)
     record.meet_name(PAYEE, payee)
-    record.post(spent_transfers(record, row, category, payee, within=within, beyond=atoms - within, rest=rest))
+    moved = Moved(atoms, asked, category, payee)
+    record.post(spent_transfers(record, row, moved, within=within, beyond=atoms - within, rest=rest))
     expect_row(record, row, previous)
 
 
@@ -299,38 +319,13 @@ def _is_mismatch(record: Record, row: Authorization, category: str, payee: str, 
 
 
 def spent_transfers(
-    record: Record, row: Authorization, category: str, payee: str, *, within: int, beyond: int, rest: int
+    record: Record, row: Authorization, moved: Moved, *, within: int, beyond: int, rest: int
 ) -> list[list[str]]:
     """The transfers of spend: what the hold covers, what it does not, what goes back, and the cost itself in money."""
     available, held, spent = available_name(row.budget), held_name(row.budget), spent_name(row.budget)
-    moved = [(spent, held, within), (spent, available, beyond), (available, held, rest)]
-    if currency_digits(row.currency) is not None:
-        moved.append((expense_name(category), credited(record, row, payee), within + beyond))
-    return [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in moved if atoms]
-
-
-def pairs_settled(row: Authorization) -> dict[tuple[str, str], list[int]]:
-    """(category, payee) to what was settled, as repriced, and refunded, of each pair that something was settled for."""
-    if row.splits is not None:
-        return {(item[0], item[1]): [int(item[2]), int(item[3])] for item in parse(row.splits.encode())}
-    if row.settled_category is None or row.settled_payee is None:
-        return {}
-    return {(row.settled_category, row.settled_payee): [row.cost, row.refunded]}
-
-
-def count_split(row: Authorization, category: str, payee: str, *, settled: int = 0, refunded: int = 0) -> int:
-    """Count towards the pair that spend was for, whose price was wrong, or that a refund goes back to, before the row's
-    own totals move; returns what can still be refunded to the pair."""
-    pairs = pairs_settled(row)
-    if settled or refunded:
-        pair = pairs.setdefault((category, payee), [0, 0])
-        pair[0] += settled
-        pair[1] += refunded
-    if len(pairs) > 1:
-        listed = [[*names, *map(str, sums)] for names, sums in pairs.items()]
-        row.splits = canonical_bytes(listed).decode()
-    after = pairs.get((category, payee), [0, 0])
-    return after[0] - after[1]
+    made = [(spent, held, within), (spent, available, beyond), (available, held, rest)]
+    transfers = [[debit, credit, str(atoms), row.currency] for debit, credit, atoms in made if atoms]
+    return transfers + cost_transfers(record, row, moved)
 
 
 def end_row(record: Record, row: Authorization, state: str) -> list[list[str]]:

@@ -5,6 +5,7 @@ asked, who asked and when; so the same rules and the recorded versions of polici
 does not follow from those before it.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from ledger.core.account import budget_accounts
@@ -12,10 +13,12 @@ from ledger.core.affording import cap_of, sought
 from ledger.core.authorization import Authorization
 from ledger.core.canonical import canonical_bytes
 from ledger.core.deciding_authorizations import approval_verdict, decision_said
+from ledger.core.exchange_verdicts import less_approved, no_rate_verdict
 from ledger.core.judging import Asking, judge, judge_run, unjudged
 from ledger.core.planning import run_meters, subject_of
 from ledger.core.policy import Subject
 from ledger.core.principal import lineage
+from ledger.core.projecting_exchange import extended, found_exchange
 from ledger.core.projecting_policies import fingerprints_said, plan_of
 from ledger.core.projecting_record import Progress, Record, atoms_of, run_of_key
 from ledger.core.rules import Evaluation, Facts, RunCap, barred_verdict, evaluate, first_denial
@@ -89,23 +92,28 @@ def _cap(record: Record, run: str | None, currency: str, since: int, *, own_hold
 
 def _authorization(record: Record) -> dict[str, Any]:
     body, fold = record.body, record.fold
-    request, agent, currency = body["request"], body["agent"], body["currency"]
+    request, agent = body["request"], body["agent"]
     name, run = body["budget"]["name"], body.get("run")
     budget = fold.store.budgets.get(name)
     row = fold.store.agents.get(agent)
     if budget is None or row is None:
         raise LookupError(f"there is no agent {agent} or no budget {name}")
+    atoms, least = atoms_of(request["amount"]), atoms_of(request.get("least", "0"))
+    exchange, budget_currency = found_exchange(fold, name, request["currency"], atoms, record.time)
+    convertible = exchange is not None or request["currency"] == budget_currency
+    currency = budget_currency if convertible else request["currency"]
+    if exchange is not None:
+        atoms, least = exchange.up(atoms), exchange.up(least)
     above = (agent, *lineage(row.path))
     permitted = any(fold.store.budget_agents.get((holder, name)) is not None for holder in above)
     opened = fold.store.runs.get(run) if run is not None else None
     is_keys = opened is not None and run_of_key(record) == opened.name
     stranger = opened.agent if opened is not None and not is_keys and opened.agent not in above else None
-    atoms = atoms_of(request["amount"])
     available_name, held_name, _ = budget_accounts(name)
-    available, held = _balance(fold, available_name, currency), _balance(fold, held_name, currency)
-    afford = bool(request.get("afford", False))
-    partial = bool(request.get("partial_ok", False)) and not afford
-    cap = _cap(record, run, currency, record.index) if stranger is None else None
+    available, held = (_balance(fold, one, currency) if convertible else 0 for one in (available_name, held_name))
+    afford = bool(request.get("afford", False)) and convertible
+    partial = bool(request.get("partial_ok", False)) and not request.get("afford", False) and convertible
+    cap = _cap(record, run, currency, record.index) if stranger is None and convertible else None
     wanted, in_all = sought(atoms, available=available, held=held, cap=cap, partial_ok=partial, afford=afford)
     plan = plan_of(fold, agent, name)
     if plan.policies or in_all is not None:
@@ -115,7 +123,7 @@ def _authorization(record: Record) -> dict[str, Any]:
         )  # fmt: skip
         asking = Asking(
             subject, wanted, wanted, 1, record.time, opened is not None, partial, fingerprints_said(body), in_all,
-            atoms_of(request.get("least", "0")),
+            least,
         )  # fmt: skip
         judgement = judge(plan, asking, fold.store.counters.get)
     else:
@@ -124,11 +132,17 @@ def _authorization(record: Record) -> dict[str, Any]:
         judgement.denials.append(approval_verdict(judgement.tiers))
     if "barred" in request:
         judgement.denials.append(barred_verdict(request["barred"]))
+    if not convertible:
+        judgement.denials.append(no_rate_verdict(fold.book, currency, budget, record.time))
     facts = Facts(
         judgement.amount if afford else atoms, available, held, partial, name, permitted, _frozen_by(fold, agent),
         stranger, fold.frozen, _budget_frozen_by(fold, name), budget.closed_at is not None, cap, judgement.amount,
+        convertible,
     )  # fmt: skip
-    return decision_said(evaluate(facts, judgement.denials), judgement, plan)
+    evaluation = evaluate(facts, judgement.denials)
+    if exchange is not None:
+        evaluation, _ = less_approved(exchange, evaluation, min(evaluation.approved, judgement.amount), atoms)
+    return decision_said(evaluation, judgement, plan)
 
 
 def _run(record: Record) -> dict[str, Any]:
@@ -147,7 +161,7 @@ def _extension(record: Record) -> dict[str, Any]:
     if row is None or row.agent is None:
         raise LookupError(f"there is no authorization {body['authorization']}")
     budget = fold.store.budgets.get(row.budget)
-    atoms = atoms_of(body["request"].get("amount", "0"))
+    atoms = extended(replace(row), atoms_of(body["request"].get("amount", "0")))
     available_name, held_name, _ = budget_accounts(row.budget)
     available = _balance(fold, available_name, row.currency)
     held = _balance(fold, held_name, row.currency) - row.held

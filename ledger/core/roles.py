@@ -34,6 +34,7 @@ PERMISSIONS: Final[dict[str, frozenset[str]]] = {
     "refund": _FINANCE_ONLY,
     "reprice": frozenset((FINANCE, ADMIN)),
     "adjust": _FINANCE_ONLY,
+    "give_rates": frozenset((FINANCE, ADMIN)),
     "reverse": _FINANCE_ONLY,
     "set_correction_rule": _ADMIN_ONLY,
     "approve_correction": APPROVING_ROLES,

@@ -19,6 +19,7 @@ RULE_RUN: Final = "run_permitted"
 RULE_RUN_CAP: Final = "run_cap"
 RULE_AVAILABLE: Final = "budget_available"
 RULE_COST: Final = "cost_known"
+RULE_RATE: Final = "rate_known"
 RULE_APPROVAL: Final = "approval"
 
 
@@ -36,12 +37,13 @@ class RunCap(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the built-in rules look at. Amounts in atoms of the request's currency.
+    """What the built-in rules look at. Amounts in atoms of the budget's currency.
 
     ``frozen_by`` is the agent, or the team or agent above it, that is frozen; ``permitted`` says that the budget lists
     the agent or one above it; ``run_owner`` is the agent of a run that the asking agent may not use; ``book_frozen``
     and ``budget_frozen_by`` (the budget or one above it) stop everything; ``budget_closed`` is for good. ``cap`` is the
-    run's, where it has one, and ``taken`` what would be counted towards it.
+    run's, where it has one, and ``taken`` what would be counted towards it. Not ``convertible`` is what has no rate
+    into the budget's currency, so that what there is and what is asked cannot be compared.
     """
 
     amount: int
@@ -57,6 +59,7 @@ class Facts(NamedTuple):
     budget_closed: bool = False
     cap: RunCap | None = None
     taken: int = 0
+    convertible: bool = True
 
 
 class Verdict(NamedTuple):
@@ -121,7 +124,7 @@ def evaluate(facts: Facts, denials: list[Verdict] | None = None) -> Evaluation:
     verdicts: tuple[Verdict, ...] = (book, agent, budget, permitted, run)
     if facts.cap is not None:
         verdicts += (_judge_cap(facts.cap, facts.taken),)
-    if not facts.permitted:
+    if not facts.permitted or not facts.convertible:
         # What a budget has is nobody's business who may not spend from it.
         return _first_denial(verdicts, 0, denials)
     available, approved = _judge_available(facts)

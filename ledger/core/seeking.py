@@ -14,6 +14,7 @@ from ledger.core.budget import Budget
 from ledger.core.canonical import parse
 from ledger.core.closing import MONTH
 from ledger.core.correction import OPERATIONS
+from ledger.core.exchange import EXCHANGE_NAME, asked_side
 from ledger.core.filling import TAIL_MAX, changed_since
 from ledger.core.fingerprint import fingerprints_of
 from ledger.core.ids import is_id_of
@@ -196,6 +197,19 @@ class Seeker:
             elif self.snapshot.payee_terms[payee] is not None:
                 self.account(prepaid_name(payee), currency)
 
+    def spending_of(self, found: Authorization, category: str | None, payee: str | None) -> None:
+        """The names and real accounts that spend of an authorization posts to, also where it is converted."""
+        self.spending(category, payee, found.currency)
+        if found.exchange is not None:
+            currency = asked_side(found).currency
+            self.spending(None, payee, currency)
+            self.exchange(found.currency, currency)
+
+    def exchange(self, *currencies: str) -> None:
+        """The account of exchange in each of several currencies."""
+        for currency in currencies:
+            self.account(EXCHANGE_NAME, currency)
+
     def only_budget(self, agent: Agent | None) -> Budget | None:
         """The budget of an agent that has, itself or through those above it, just one."""
         if agent is None:
@@ -272,12 +286,22 @@ class Seeker:
             if key not in known:
                 self.needs.counters.add(key)
 
-    def spend(self, plan: Plan, asked: command.Authorize, run: str | None, budget: str) -> None:
-        """The counters that a request to spend is judged by and counts in."""
+    def spend(
+        self, plan: Plan, asked: command.Authorize, run: str | None, budget: str, currency: str | None = None
+    ) -> None:
+        """The counters that a request to spend is judged by and counts in, in the ``currency`` that it is converted
+        to."""
         if not plan.policies:
             return
         subject = Subject(
-            plan.agent, budget, run, asked.category, asked.payee, asked.resource, asked.currency, asked.labels
+            plan.agent,
+            budget,
+            run,
+            asked.category,
+            asked.payee,
+            asked.resource,
+            currency or asked.currency,
+            asked.labels,
         )
         applied = plan.applied(subject)
         known = self.snapshot.counters
@@ -310,10 +334,10 @@ class Seeker:
                 self.needs.agent_counts.add(found.agent)
             if found.state == PENDING:
                 self.approvals_of(found.id)
-            self.spending(found.settled_category or found.category, found.settled_payee or found.payee, found.currency)
+            self.spending_of(found, found.settled_category or found.category, found.settled_payee or found.payee)
             if found.splits is not None:
                 for split in parse(found.splits.encode()):
-                    self.spending(split[0], split[1], found.currency)
+                    self.spending_of(found, split[0], split[1])
         return found
 
     def approvals_of(self, reference: str) -> None:

@@ -19,6 +19,7 @@ from ledger.core.canonical import parse
 from ledger.core.filling import CHANGING_KINDS, COUNTERS_MAX, Trees, changes_use, state_before
 from ledger.core.judging import Asking, Judgement, judge
 from ledger.core.moment import SECOND, moment_of
+from ledger.core.money import divide_up
 from ledger.core.outcome import UNBOUND_DENIALS, Status
 from ledger.core.planning import Plan
 from ledger.core.policy import CompiledPolicy, Subject
@@ -291,17 +292,21 @@ class Simulation:
             atoms = int(body["approved"])
         else:
             atoms = int(body["amount"])
-            available = int(body["budget"]["available"]) if partial else 0
+            # Of what had no rate into the budget's currency, what that has is not said.
+            available = int(body["budget"].get("available", "0")) if partial else 0
             if available > 0:
                 atoms = min(atoms, available)
         in_all = None
         if afford:
             # Another's holds make nothing less; what was approved has been reduced to what there was in all.
-            left = int(body["budget"]["available"]) + int(body["budget"]["held"])
+            left = int(body["budget"].get("available", "0")) + int(body["budget"].get("held", "0"))
             in_all = left if kind == "denial" else atoms
         fingerprints = fingerprints_said(body) if self._candidate.loops is not None else ()
         run_open = self._runs.is_open(subject.run, index)
         least = int(body["request"].get("least", "0"))
+        if "exchange" in body:
+            numerator, denominator = map(int, body["exchange"]["per"])
+            least = divide_up(least * numerator, denominator)
         return Asking(subject, atoms, atoms, 1, now, run_open, partial, fingerprints, in_all, least)
 
     def _judge(self, plan: Plan, asking: Asking, accept_pending: bool) -> Judgement:

@@ -20,6 +20,7 @@ from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.merkle import Frontier
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -31,6 +32,7 @@ COUNTER_ENTRIES: Final = 20_000
 BODY_ENTRIES: Final = 2_000
 """Bodies are the largest facts, and few commands look at any."""
 NEVER: Final = 2**63 - 1
+QUARTER_HOUR: Final = 900 * 1_000_000
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -113,6 +115,7 @@ class Snapshot:
     right below it, read anew for each batch; ``periods_of`` a unit in which
     periods close to those on record. Read anew too are ``invoice_numbers``, (payee, number) to the ids of invoices, and
     ``open_invoices``, (payee, currency) to those that can be paid; ``paid_invoices`` maps a payment to what it paid.
+    ``moment`` is when it is decided on, as far as facts hang on the day.
     """
 
     book: Book
@@ -148,6 +151,7 @@ class Snapshot:
     open_children: Known[str, tuple[str, ...]] = field(default_factory=Known)
     bodies: Known[int, bytes] = field(default_factory=lambda: Known(BODY_ENTRIES))
     redactions: Known[tuple[int, str], Redaction] = field(default_factory=Known)
+    rates: Known[tuple[str, int], Rate] = field(default_factory=Known)
     texts: Known[tuple[int, str], bool] = field(default_factory=Known)
     corrections: Known[str, Correction] = field(default_factory=Known)
     correction_rules: Known[str, CorrectionRule] = field(default_factory=Known)
@@ -163,6 +167,7 @@ class Snapshot:
     paid_invoices: Known[str, tuple[InvoicePayment, ...]] = field(default_factory=Known)
     payee_terms: Known[str, PayeeTerms] = field(default_factory=Known)
     idempotency: Known[tuple[str, str], PriorAnswer] = field(default_factory=Known)
+    moment: int = 0
     due_renewals: list[str] = field(default_factory=list)
     renewals_complete: bool = False
     next_renewal_at: int = 0
@@ -174,6 +179,11 @@ class Snapshot:
     plans: dict[tuple[str | None, str | None], Any] = field(default_factory=dict)
     compiled: dict[tuple[str, int], Any] = field(default_factory=dict)
 
+    def is_stale(self, now: int) -> bool:
+        """Whether facts that hang on the day, which are rates and nothing else, may be those of another day than that
+        of ``now``: days begin at quarters of an hour, in every time zone."""
+        return len(self.rates) > 0 and now // QUARTER_HOUR != self.moment // QUARTER_HOUR
+
     def known(self) -> tuple[Known[Any, Any], ...]:
         """Every map of facts, for trimming and forgetting."""
         return (
@@ -184,5 +194,5 @@ class Snapshot:
             self.idempotency, self.webhooks, self.signing_keys, self.redactions, self.texts, self.corrections,
             self.correction_rules, self.correction_sums, self.reversals,
             self.periods, self.periods_of, self.explanations, self.invoices, self.invoice_numbers,
-            self.open_invoices, self.payments, self.paid_invoices, self.payee_terms,
+            self.open_invoices, self.payments, self.paid_invoices, self.payee_terms, self.rates,
         )  # fmt: skip

@@ -74,7 +74,8 @@ class SpendLine(NamedTuple):
     ``authorizations``, ``approvals`` the ids of what persons granted, joined by spaces, ``flags`` those of the
     authorization after the record, ``corrects`` the log index of the settlement or charge that a refund or reprice goes
     back to, or of what an adjustment reverses or says it corrects, ``meant_for`` the moment that it would count for if
-    its month were not closed.
+    its month were not closed. Where the payee is owed another currency than the budget's, the line at position 0 is
+    in the budget's and owes nothing, and that at position 1 is what is owed and nothing else.
     """
 
     book_id: int
@@ -211,7 +212,7 @@ def lines_of(
     if kind not in RECORD_KINDS:
         return []
     if kind in (SETTLEMENT, CHARGE, REFUND) or "authorization" in body:
-        return [_of_authorization(book_id, index, body, columns, origin, corrects)]
+        return _of_authorization(book_id, index, body, columns, origin, corrects)
     if kind == HISTORY:
         return [_of_history(book_id, index, body, columns)]
     made = []
@@ -236,22 +237,25 @@ def lines_of(
 
 def _of_authorization(
     book_id: int, index: int, body: dict[str, Any], columns: Columns, origin: Origin | None, corrects: int | None
-) -> SpendLine:
+) -> list[SpendLine]:
+    """One line; and where the payee is owed another currency than the budget's, a second one of what is owed."""
     kind, request = body["kind"], body["request"]
-    effects = [0, 0, 0, 0]
+    by_currency = {body["currency"]: [0, 0, 0, 0]}
     for debit, credit, text, currency in body.get("transfers", ()):
-        atoms = int(text)
+        atoms, effects = int(text), by_currency.setdefault(currency, [0, 0, 0, 0])
         _affect(effects, debit, atoms, currency)
         _affect(effects, credit, -atoms, currency)
-    amount, spent, authority, owed = effects
     resource = request.get("resource") or (origin.resource if origin is not None else None)
-    return SpendLine(
-        book_id, index, 0, REPRICE if kind == ADJUSTMENT else kind, body["authorization"], body.get("agent"),
-        body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
-        origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
-        flag_bits(body.get("flags", ())), corrects, body["currency"], amount, spent, authority, owed,
-        columns.effective_at, columns.recorded_at, _meant_for(body),
-    )  # fmt: skip
+    return [
+        SpendLine(
+            book_id, index, position, REPRICE if kind == ADJUSTMENT else kind, body["authorization"],
+            body.get("agent"), body["budget"]["name"], body.get("run"), body["category"], body["payee"], resource,
+            origin.labels if origin is not None else None, origin.approvals if origin is not None else None,
+            flag_bits(body.get("flags", ())), corrects, currency, amount, spent, authority, owed,
+            columns.effective_at, columns.recorded_at, _meant_for(body),
+        )
+        for position, (currency, (amount, spent, authority, owed)) in enumerate(by_currency.items())
+    ]  # fmt: skip
 
 
 def _meant_for(body: dict[str, Any]) -> int | None:

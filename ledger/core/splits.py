@@ -31,19 +31,22 @@ def splits_of(row: Authorization) -> list[Split]:
     return [Split(row.settled_category, row.settled_payee, row.cost, row.refunded)]
 
 
-def _pack(splits: list[Split]) -> str | None:
+def pack_splits(splits: list[Split]) -> str | None:
+    """Splits as a row keeps them; None while there is one pair at most."""
     if len(splits) <= 1:
         return None
     return canonical_bytes([[one.category, one.payee, str(one.settled), str(one.refunded)] for one in splits]).decode()
 
 
-def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> str | None:
-    """The packed splits once ``atoms`` more are settled for a pair. Refuses more than ``SPLITS_MAX`` pairs."""
+def settle_split(row: Authorization, category: str, payee: str, atoms: int, *, named: bool | None = None) -> str | None:
+    """The packed splits once ``atoms`` more are settled for a pair; ``named`` says whether something was, where that is
+    not what ``atoms`` say. Refuses more than ``SPLITS_MAX`` pairs."""
+    named = atoms > 0 if named is None else named
     if row.splits is None and (
-        row.settled_category is None or not atoms or (row.settled_category, row.settled_payee) == (category, payee)
+        row.settled_category is None or not named or (row.settled_category, row.settled_payee) == (category, payee)
     ):
         return None
-    if not atoms:
+    if not named:
         return row.splits
     splits = splits_of(row)
     for position, one in enumerate(splits):
@@ -57,7 +60,7 @@ def settle_split(row: Authorization, category: str, payee: str, atoms: int) -> s
                 f"{row.id} has settlements for {SPLITS_MAX} pairs of category and payee; use another authorization",
             )
         splits.append(Split(category, payee, atoms, 0))
-    return _pack(splits)
+    return pack_splits(splits)
 
 
 def chosen_split(row: Authorization, category: str | None, payee: str | None, otherwise: Status) -> Split:
@@ -89,7 +92,7 @@ def refund_split(
             currency=row.currency,
         )
     after = [one._replace(refunded=one.refunded + atoms) if one == chosen else one for one in splits_of(row)]
-    return chosen, _pack(after)
+    return chosen, pack_splits(after)
 
 
 def reprice_split(batch: Batch, row: Authorization, chosen: Split, difference: int) -> str | None:
@@ -102,4 +105,6 @@ def reprice_split(batch: Batch, row: Authorization, chosen: Split, difference: i
             refunded=str(chosen.refunded),
             currency=row.currency,
         )
-    return _pack([one._replace(settled=one.settled + difference) if one == chosen else one for one in splits_of(row)])
+    return pack_splits(
+        [one._replace(settled=one.settled + difference) if one == chosen else one for one in splits_of(row)]
+    )

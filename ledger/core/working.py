@@ -36,6 +36,7 @@ _ROW_TABLES: Final = (
     ("renewals", tables.RENEWALS), ("corrections", tables.CORRECTIONS), ("correction_rules", tables.CORRECTION_RULES),
     ("correction_sums", tables.CORRECTION_SUMS), ("periods", tables.PERIODS), ("explanations", tables.EXPLANATIONS),
     ("invoices", tables.INVOICES), ("payments", tables.PAYMENTS), ("payee_terms", tables.PAYEE_TERMS),
+    ("rates", tables.RATES),
 )  # fmt: skip
 
 

@@ -247,9 +247,11 @@ class BatchWriter:
             return lost.outcomes
         now = self._guard.check(self._sources.decision_time(opening.clock_us))
         moment = max(now, snapshot.head.recorded_at)
+        stale = snapshot.is_stale(moment)
+        snapshot.moment = moment
         self._read_due(connection, snapshot, moment)
         self._read_renewals(connection, snapshot, moment)
-        if snapshot is not kept or lost is not None or not _is_complete(snapshot, needs):
+        if snapshot is not kept or lost is not None or stale or not _is_complete(snapshot, needs):
             for _ in range(ROUNDS_MAX):
                 needs = missing(snapshot, commands)
                 if not needs:

@@ -22,6 +22,7 @@ from ledger.core.journal import LogRecord
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunTotal
 from ledger.core.signing_key import SigningKey
@@ -63,6 +64,7 @@ LOOKUPS: Final = (
     Lookup("open_children", changeset.BUDGETS, (("parent",),), many=True),
     Lookup("bodies", changeset.LOG_RECORDS, (("log_index",),)),
     Lookup("redactions", changeset.REDACTIONS, (("log_index", "field"),)),
+    Lookup("rates", changeset.RATES, (("pair", "day"),)),
     Lookup("texts", changeset.TEXTS, (("log_index", "field"),)),
     Lookup("corrections", changeset.CORRECTIONS, (("id",),)),
     Lookup("correction_rules", changeset.CORRECTION_RULES, (("currency",),)),
@@ -272,6 +274,10 @@ def _put_redactions(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     _put(snapshot.redactions, facts.needs.redactions, {(row[1], row[2]): Redaction(*row) for row in rows})
 
 
+def _put_rates(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
+    _put(snapshot.rates, facts.needs.rates, {(row[1], row[2]): Rate(*row) for row in rows})
+
+
 def _put_texts(facts: Facts, snapshot: Snapshot, rows: list[Row]) -> None:
     # That it is there, and nothing of what it says.
     _put(snapshot.texts, facts.needs.texts, {(row[1], row[2]): True for row in rows})
@@ -351,6 +357,7 @@ _PUT: Final[dict[str, Callable[[Facts, Snapshot, list[Row]], None]]] = {
     "bodies": _put_bodies,
     "redactions": _put_redactions,
     **facts_payables.PUT,
+    "rates": _put_rates,
     "texts": _put_texts,
     "corrections": _put_corrections,
     "correction_rules": _put_correction_rules,

@@ -125,8 +125,9 @@ def origins_of(connection: Connection, book_id: int, ids: Collection[str]) -> di
 def booked_among(connection: Connection, book_id: int, payee: str, currency: str, indexes: Collection[int]) -> set[int]:
     """Which of these log indexes are charges of a payee, or corrections of what was spent with it."""
     columns = spend_lines.c
+    # Asked of an expression, so that the index of the payee, who may have most of all lines, does not serve.
     rows = rows_by_key(
-        connection, spend_lines, book_id, columns.log_index, indexes, columns.payee == payee,
+        connection, spend_lines, book_id, columns.log_index, indexes, columns.payee + "" == payee,
         columns.currency == currency, columns.kind.in_(BOOKED_KINDS), columns=(columns.log_index,),
     )  # fmt: skip
     return {row[0] for row in rows}

@@ -27,6 +27,7 @@ from ledger.core.invoice import Invoice, InvoicePayment, PayeeTerms, Payment
 from ledger.core.journal import IdempotencyKey
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -199,6 +200,7 @@ class Scratch:
         self.invoice_payments: ScratchRows[tuple[str, str], InvoicePayment] = rows(changeset.INVOICE_PAYMENTS)
         self.payee_terms: ScratchRows[str, PayeeTerms] = rows(changeset.PAYEE_TERMS)
         self.redactions: ScratchRows[tuple[int, str], Redaction] = rows(changeset.REDACTIONS)
+        self.rates: ScratchRows[tuple[str, int], Rate] = rows(changeset.RATES)
         self.corrections: ScratchRows[str, Correction] = rows(changeset.CORRECTIONS)
         self.correction_rules: ScratchRows[str, CorrectionRule] = rows(changeset.CORRECTION_RULES)
         self.correction_sums: ScratchRows[tuple[str, str], CorrectionSum] = rows(changeset.CORRECTION_SUMS)
@@ -228,6 +230,7 @@ class Scratch:
             self.agent_counts, self.redactions, self.reconciliations, self.run_outcomes, self.corrections,
             self.correction_rules, self.correction_sums, self.reversals, self.reversible, self.periods,
             self.explanations, self.invoices, self.payments, self.invoice_payments, self.payee_terms,
+            self.rates,
         )  # fmt: skip
 
     def all_authorizations(self) -> Iterator[Authorization]:

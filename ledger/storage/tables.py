@@ -161,7 +161,7 @@ authorizations: Final = _table(
     _big("created_at"), _big("expires_at", null=True), _big("due_at", null=True), _text("settled_category", null=True),
     _text("settled_payee", null=True), _text("splits", null=True), _text("labels", null=True),
     _text("portions", null=True), _big("created_index"), _big("changed_index"), _text("metering", null=True),
-    _big("repriced"),
+    _big("repriced"), _text("exchange", null=True),
     _listed("state", authorization.STATES),
     _listed("on_expiry", authorization.ON_EXPIRY),
     _check("amount_positive", "amount > 0"),
@@ -387,6 +387,7 @@ from ledger.storage import (  # noqa: E402
     tables_finance,  # noqa: F401
     tables_payables,  # noqa: F401
     tables_proofs,  # noqa: F401
+    tables_rates,  # noqa: F401
     tables_reconciliations,  # noqa: F401
     tables_webhooks,  # noqa: F401
 )

@@ -85,7 +85,6 @@ def wrong_role(request: Request) -> Request:
 
 AMOUNTS: list[tuple[str, Change, int, str]] = [
     ("an unknown currency", amount("1.00", "XQZ"), 422, "unknown_currency"),
-    ("another currency than the budget's", amount("1.00", "EUR"), 422, "currency_mismatch"),
     ("more digits than the scale", amount("0.0000000001"), 422, "amount_too_precise"),
     ("a negative amount", amount("-1.00"), 422, "amount_not_positive"),
     ("an absurd amount", amount(ABSURD), 422, "amount_too_large"),
@@ -127,6 +126,12 @@ ROWS = [
     *((route, *ZERO) for route in WITH_AMOUNT if not route.startswith("settle")),
     *((route, *row) for route in ROUTES for row in BODIES),
     *((route, *row) for route in ROUTES if route not in WITHOUT_KEY for row in KEYS),
+    # A request to spend in another currency is decided, and so on record, whether there is a rate or not.
+    *(
+        (route, "another currency", amount("1.00", "CHF"), 422, "currency_mismatch")
+        for route in ("settle (hot)", "extend (hot)", "refund", "allocate")
+    ),
+    ("charge", "a currency without a rate", amount("1.00", "CHF"), 409, "rate_needed"),
     ("authorize (hot)", "an unknown budget", field(budget="nowhere"), 422, "unknown_budget"),
     ("charge", "an unknown budget", field(budget="nowhere"), 422, "unknown_budget"),
     ("charge", "an unknown agent", field(agent="nobody"), 422, "unknown_agent"),

@@ -47,6 +47,12 @@ QUERIES = {
     "/v1/proofs/record": {"index": 1},
     "/v1/texts": {"before": "2100-01-01"},
     "/v1/statements": {"scope": "book", "period": "2026"},
+    "/v1/reconciliations/lines": {
+        "payee": "openai",
+        "currency": "USD",
+        "starts_at": "2026-01-01",
+        "ends_at": "2100-01-01",
+    },
     "/v1/journal": {"format": "hledger"},
 }
 
@@ -72,6 +78,7 @@ POLICY = {
     "limits": [{"id": "day", "per": "day", "max": "5.00"}],
 }
 ACCEPTED = dict.fromkeys(("flags", "unknown_holds", "pending_approvals", "reconciliation"), "seen")
+RATE = {"base": "EUR", "quote": "USD", "rate": "1.0842", "valid_from": "2026-11-27"}
 # Method and path: role, a body that is carried out, and what the path names where it is not the usual.
 SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/authorizations"): ("agent", SPEND | {"labels": {"a": "b"}, "run": "run-1"}, {}),
@@ -143,6 +150,7 @@ SUCCESSES: dict[tuple[str, str], tuple[str, object, dict[str, str]]] = {
     ("post", "/v1/periods/{period}/reopen"): ("finance", {"reason": "an invoice came late"}, {}),
     ("post", "/v1/periods/{period}/reopen/approve"): ("second", {"reason": "seen"}, {}),
     ("post", "/v1/explanations"): ("finance", None, {}),
+    ("post", "/v1/rates"): ("finance", RATE, {}),
     ("post", "/v1/charges"): ("finance", SPEND | {"budget": "research", "evidence": {"invoice": "1"}}, {}),
     ("post", "/v1/refunds"): ("finance", {"amount": USD_1}, {}),
     ("post", "/v1/reprices"): ("finance", {"amount": USD_1}, {}),

@@ -24,6 +24,7 @@ from ledger.core.command import (
     CreateBudget,
     CreateKey,
     Deallocate,
+    DefineUnit,
     Extend,
     FreezeAgent,
     OpenRun,
@@ -33,6 +34,7 @@ from ledger.core.command import (
     RevokeKey,
     Settle,
 )
+from ledger.core.command_rates import GivenRate, GiveRates
 from ledger.core.outcome import Outcome, Status
 from tests.support.worlds import World
 
@@ -84,6 +86,18 @@ def reprice(world: World, reference: str, settled: str = "5", amount: str = "6",
     prices = {"old_price": (("output", "5"),), "new_price": (("output", "6"),), "reason": "a mistyped price"}
     said = {"authorization": reference, "settled": settled, "amount": amount, "currency": "USD"}
     return command(world, Reprice, world.finance, **(said | prices | fields))
+
+
+def give_rate(world: World, **fields: object) -> Outcome:
+    """Give a rate as finance."""
+    usual = {"base": "EUR", "quote": "USD", "rate": "1.0842", "day": 20_000}
+    return command(world, GiveRates, world.finance, rates=(GivenRate(**(usual | fields)),))
+
+
+def counting(world: World) -> World:
+    """The same world with a unit that is not money."""
+    world.do(DefineUnit, world.admin, name="tokens", digits=0)
+    return world
 
 
 def refunded(world: World) -> str:
@@ -238,7 +252,8 @@ ALONE: dict[Status, Scene] = {
     Status.UNKNOWN_CATEGORY: lambda w: authorize(w, category="yachts"),
     Status.UNKNOWN_PAYEE: lambda w: authorize(w, payee="someone"),
     Status.UNKNOWN_RUN: lambda w: authorize(w, run="run_00000000000000000000000000"),
-    Status.CURRENCY_MISMATCH: lambda w: authorize(w, currency="EUR"),
+    Status.CURRENCY_MISMATCH: lambda w: authorize(counting(w), currency="tokens"),
+    Status.RATE_INVALID: lambda w: give_rate(w, rate="0.0"),
     Status.EFFECTIVE_AT_INVALID: lambda w: charge(w, effective_at=w.now + 1),
     Status.TREE_TOO_DEEP: lambda w: command(
         w, CreateAgent, w.admin, name="deeper", kind="agent", parent=deep_agents(w)
@@ -253,6 +268,8 @@ ALONE: dict[Status, Scene] = {
     Status.REPRICE_STALE: lambda w: reprice(w, settled(w), "4.99"),
     Status.REPRICE_UNCHANGED: lambda w: reprice(w, settled(w), amount="5.00"),
     Status.REPRICE_TOO_SMALL: lambda w: reprice(w, refunded(w), amount="1.99"),
+    Status.RATE_NEEDED: lambda w: charge(w, currency="EUR"),
+    Status.NO_RATE: lambda w: authorize(w, currency="EUR"),
     Status.INSUFFICIENT_AVAILABLE: lambda w: command(
         w, Deallocate, w.admin, budget="research", amount="100.01", currency="USD"
     ),
@@ -345,12 +362,19 @@ BOTH: dict[tuple[Status, Status], Scene] = {
         w, payee="someone", run="run_00000000000000000000000000"
     ),
     (Status.UNKNOWN_RUN, Status.CURRENCY_MISMATCH): lambda w: authorize(
-        w, currency="EUR", run="run_00000000000000000000000000"
+        counting(w), currency="tokens", run="run_00000000000000000000000000"
     ),
-    (Status.UNKNOWN_CATEGORY, Status.CURRENCY_MISMATCH): lambda w: authorize(w, category="yachts", currency="EUR"),
-    (Status.CURRENCY_MISMATCH, Status.EFFECTIVE_AT_INVALID): lambda w: charge(w, currency="EUR", effective_at=FUTURE),
+    (Status.UNKNOWN_CATEGORY, Status.CURRENCY_MISMATCH): lambda w: authorize(
+        counting(w), category="yachts", currency="tokens"
+    ),
+    (Status.CURRENCY_MISMATCH, Status.EFFECTIVE_AT_INVALID): lambda w: charge(
+        counting(w), currency="tokens", effective_at=FUTURE
+    ),
+    (Status.EFFECTIVE_AT_INVALID, Status.RATE_NEEDED): lambda w: charge(w, currency="EUR", effective_at=FUTURE),
+    (Status.UNKNOWN_CATEGORY, Status.RATE_NEEDED): lambda w: charge(w, currency="EUR", category="yachts"),
     (Status.CURRENCY_MISMATCH, Status.WRONG_STATE): lambda w: settle(w, settled(w), currency="EUR"),
-    (Status.CURRENCY_MISMATCH, Status.AGENT_FROZEN): lambda w: authorize(frozen(w), currency="EUR"),
+    (Status.CURRENCY_MISMATCH, Status.AGENT_FROZEN): lambda w: authorize(counting(frozen(w)), currency="tokens"),
+    (Status.AGENT_FROZEN, Status.NO_RATE): lambda w: authorize(frozen(w), currency="EUR"),
     (Status.EFFECTIVE_AT_INVALID, Status.WRONG_STATE): lambda w: refund(w, w.hold(w.crawler), effective_at=FUTURE),
     (Status.EFFECTIVE_AT_INVALID, Status.INSUFFICIENT_AVAILABLE): lambda w: adjust(
         w, ("authority", "budgets:research:available", "101", "USD"), effective_at=FUTURE
@@ -415,6 +439,9 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.GATEWAY_ONLY, Status.UNKNOWN_AGENT): "who ends a hold names no agent",
     (Status.UNKNOWN_BUDGET, Status.NO_BUDGET): "a request names a budget or names none",
     (Status.NO_BUDGET, Status.BUDGET_AMBIGUOUS): "an agent has none or several",
+    (Status.CURRENCY_MISMATCH, Status.RATE_INVALID): "a rate is of two currencies, and of none that it should be in",
+    (Status.RATE_INVALID, Status.EFFECTIVE_AT_INVALID): "a rate says its own day",
+    (Status.RATE_NEEDED, Status.INSUFFICIENT_AVAILABLE): "spend that did happen is not refused for lack of money",
     (Status.TTL_TOO_LONG, Status.TOO_MANY_SPLITS): "an extension settles nothing",
     (Status.TOO_MANY_SPLITS, Status.REFUND_AMBIGUOUS): "a settlement or a refund",
     (Status.REFUND_TOO_LARGE, Status.REPRICE_AMBIGUOUS): "a refund or a reprice",

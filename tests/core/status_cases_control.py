@@ -212,6 +212,8 @@ BOTH: dict[tuple[Status, Status], Scene] = {
         foreign_run(w), run="run-w", barred="price_unknown"
     ),
     (Status.CANNOT_BOUND, Status.POLICY_ERROR): lambda w: authorize(broken(w), barred="cannot_bound"),
+    (Status.CANNOT_BOUND, Status.NO_RATE): lambda w: authorize(w, currency="EUR", barred="cannot_bound"),
+    (Status.NO_RATE, Status.POLICY_ERROR): lambda w: authorize(broken(w), currency="EUR"),
     (Status.POLICY_ERROR, Status.CATEGORY_NOT_ALLOWED): lambda w: authorize(
         ruled(broken(w), deny={"categories": ["inference"]})
     ),
@@ -289,6 +291,7 @@ NEVER_BOTH: dict[tuple[Status, Status], str] = {
     (Status.RECORD_NOT_CORRECTABLE, Status.NAME_TAKEN): "a correction names nothing new",
     (Status.POLICY_UNCHANGED, Status.FILL_NEEDED): "a version that says the same has no new limits",
     (Status.FILL_NEEDED, Status.NOT_AN_APPROVER): "a policy is applied by an admin and voted on by nobody",
+    (Status.BUDGET_IN_USE, Status.RATE_NEEDED): "closing a budget converts nothing",
     (Status.APPROVAL_MISMATCH, Status.BUDGET_IN_USE): "a vote closes no budget",
     (Status.PENDING_APPROVAL, Status.APPROVED): "persons must be asked, or need not be",
 }

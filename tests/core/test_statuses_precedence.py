@@ -12,6 +12,7 @@ from api.problems import STATUS_ROWS
 from ledger.core import command as commands
 from ledger.core import roles
 from ledger.core.command import AdjustmentTransfer, Authorize, Command
+from ledger.core.command_rates import GivenRate
 from ledger.core.decide import DECIDERS
 from ledger.core.outcome import DENIALS, UNBOUND_DENIALS, Status
 from tests.core import (
@@ -133,6 +134,7 @@ FIELDS: dict[str, dict[str, object]] = {
     "close_budget": {"budget": "research"},
     "freeze_budget": {"budget": "research", "frozen": True},
     "freeze_book": {"frozen": True},
+    "give_rates": {"rates": (GivenRate(base="EUR", quote="USD", rate="1.1", day=20_000),)},
     "define_unit": {"name": "tokens", "digits": 0},
     "add_name": {"kind": "payee", "name": "new"},
     "register_webhook": {"url": "https://a.example/", "events": ("*",), "secret": "whs_1"},

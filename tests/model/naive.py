@@ -33,11 +33,15 @@ class NaiveBook(NaiveApprovals):
             codes.append("budget_ambiguous" if usable else "no_budget")
         elif name not in self.budgets:
             codes.append("unknown_budget")
+        converts = False
         run, only = asked.run or self.key_run(asked), self.key_run(asked)
         if run is not None and run.startswith("run_"):
             codes.append("unknown_run")
         if name in self.budgets and self.budgets[name]["currency"] != asked.currency:
-            codes.append("currency_mismatch")
+            other = self.budgets[name]["currency"]
+            if not {asked.currency, other} <= set(SCALES):
+                codes.append("currency_mismatch")
+            converts = True
         if codes:
             raise Refused(*codes)
         name = str(name)
@@ -52,8 +56,11 @@ class NaiveBook(NaiveApprovals):
             denials.append("run_not_permitted")
         counts = run in self.runs and "run_not_permitted" not in denials
         hold = Hold(asked, agent, name, run, counts, asked.currency, on_expiry=asked.on_expiry, at=self.now)
-        partial = asked.partial_ok and not asked.afford
-        wanted, in_all = self.wanted(asked, hold, partial=partial, available=available, held=held)
+        partial = asked.partial_ok and not asked.afford and not converts
+        if converts:
+            wanted, in_all = amount, None
+        else:
+            wanted, in_all = self.wanted(asked, hold, partial=partial, available=available, held=held)
         marks = self.fingerprints(asked)
         ruling = self.rule_on(
             about(hold),
@@ -65,12 +72,15 @@ class NaiveBook(NaiveApprovals):
             in_all=in_all,
             least=Decimal(asked.least or 0),
         )
-        approved = ruling.amount if asked.afford else amount
-        if approved > available and partial and available > 0:
+        approved = ruling.amount if asked.afford and not converts else amount
+        if converts:
+            # Nobody gives rates here, so it is compared with nothing.
+            denials.append("no_rate")
+        elif approved > available and partial and available > 0:
             approved = available
         elif approved > available:
             denials.append("budget_held" if approved <= available + held else "insufficient_budget")
-        denials += self.cap_says(hold, ruling.amount)
+        denials += [] if converts else self.cap_says(hold, ruling.amount)
         denials += ruling.codes
         if ruling.tiers and not asked.accept_pending:
             denials.append("approval_required")
@@ -278,6 +288,8 @@ class NaiveBook(NaiveApprovals):
     def charge(self, asked: c.Charge, principal: str) -> Answer:
         """Spend nobody authorized."""
         codes = self.in_budget(asked.budget, asked.currency) + self.dated(asked.effective_at)
+        if "currency_mismatch" in codes and {asked.currency, self.budgets[asked.budget]["currency"]} <= set(SCALES):
+            codes = ["rate_needed" if code == "currency_mismatch" else code for code in codes]
         if asked.agent is not None and asked.agent not in self.agents:
             codes.append("unknown_agent")
         if codes:

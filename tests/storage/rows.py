@@ -21,6 +21,7 @@ from ledger.core.merkle import EMPTY_ROOT, Frontier
 from ledger.core.needs import Needs
 from ledger.core.policy_row import Policy, PolicyVersion
 from ledger.core.principal import Agent, AgentCount, Key, Person
+from ledger.core.rate import Rate
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.redaction import Redaction
 from ledger.core.run import Run, RunOutcome, RunTotal
@@ -120,6 +121,7 @@ def setup(book_id: int = BOOK_ID) -> Changeset:
         "names": [Name(book_id, "category", "inference", 0), Name(book_id, "payee", "openai", 0)],
         "run_outcomes": [RunOutcome(book_id, "run-42", 0, "crawler", True, 800_000, "agent:crawler", 1_000)],
         "redactions": [Redaction(book_id, 0, "intent", 1)],
+        "rates": [Rate(book_id, "EUR/USD", 20_000, "1.0842", "ecb", 7, 0, 0)],
         "correction_rules": [
             CorrectionRule(book_id, "USD", 100, 0, 0),
             CorrectionRule(book_id, "tokens", None, 0, 0),

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, text
 
 from ledger.core.spend_line import SpendHold, SpendLine
-from ledger.storage import queries_holds, queries_postings, queries_spend
+from ledger.storage import queries_holds, queries_postings, queries_reconciliations, queries_spend
 from ledger.storage.engine import create_engine
 from ledger.storage.queries_authorizations import authorizations_at
 from ledger.storage.queries_spend import LineScope
@@ -125,6 +125,22 @@ def asks(reader: Connection) -> dict[str, tuple[Callable[[], object], tuple[str,
         "corrections": (
             lambda: queries_spend.corrections_of(reader, BOOK, [200, 7], size=ROWS),
             ("spend_lines_corrections",),
+        ),
+        "used lines": (
+            lambda: queries_reconciliations.used_lines(
+                reader, BOOK, "payee-7", "USD", starts_at=0, ends_at=END, size=ROWS, after=(5, 5, 0), limit=50
+            ),
+            ("spend_lines_payee",),
+        ),
+        "used in all": (
+            lambda: queries_reconciliations.used_total(
+                reader, BOOK, "payee-7", "USD", starts_at=0, ends_at=END, size=ROWS
+            ),
+            ("spend_lines_payee",),
+        ),
+        "booked": (
+            lambda: queries_reconciliations.booked_among(reader, BOOK, "payee-7", "USD", range(5, 400)),
+            ("PRIMARY",),
         ),
         "lines": (lambda: queries_spend.lines_at(reader, BOOK, range(5, 400)), ("PRIMARY",)),
         "authorizations": (

@@ -15,6 +15,7 @@ from ledger.core.changeset import TABLES, row_of
 from ledger.core.correction import CorrectionRule, CorrectionSum, Reversal
 from ledger.core.needs import Needs
 from ledger.core.principal import Key
+from ledger.core.rate import Rate
 from ledger.core.redaction import Redaction
 from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 from ledger.storage.engine import create_engine
@@ -125,6 +126,7 @@ EVERYTHING: dict[str, set[object]] = {
     "open_children": {"research", "papers"},
     "bodies": {0, 99},
     "redactions": {(0, "intent"), (0, "reason")},
+    "rates": {("EUR/USD", 20_000), ("EUR/USD", 20_001)},
     "texts": {(0, "reason"), (0, "nothing")},
     "corrections": {rows.numbered_id("cor", 1), rows.numbered_id("cor", 9)},
     "correction_rules": {"USD", "tokens", "EUR"},
@@ -244,6 +246,8 @@ def assert_control_known(known: Snapshot) -> None:
     assert (known.bodies[0], known.bodies[99]) == (rows.record(0).body, None)
     assert known.redactions[0, "intent"] == Redaction(BOOK, 0, "intent", 1)
     assert known.redactions[0, "reason"] is None
+    assert known.rates["EUR/USD", 20_000] == Rate(BOOK, "EUR/USD", 20_000, "1.0842", "ecb", 7, 0, 0)
+    assert known.rates["EUR/USD", 20_001] is None
     assert (known.texts[0, "reason"], known.texts[0, "nothing"]) == (True, None)
     assert (known.periods_of["month"], known.periods_of["year"]) == (("2026-10", "2026-11"), ())
     assert [known.periods["2026-10"], known.periods["2026-11"]] == rows.months(), "hashes are bytes on both databases"

@@ -42,8 +42,11 @@ from ledger.core.command_payables import (
     SetPayee,
     VoidInvoice,
 )
+from ledger.core.command_rates import GivenRate, GiveRates
+from ledger.core.exchange import asked_side
 from ledger.core.money import currency_digits, format_atoms
 from ledger.core.outcome import DENIALS, Outcome, Status
+from ledger.core.rate import day_of
 from ledger.core.windows import calendar_bounds
 from tests.support.documents import ROOT, tables_of
 from tests.support.ledger import Ledger
@@ -128,6 +131,17 @@ class Example:
         made = {"name": name, "currency": currency, "parent": parent, "agents": ("agent",)}
         assert self.ledger.do(CreateBudget, self.ledger.admin, **made).status is Status.DONE
 
+    def rate(self, base: str, quote: str, rate: str) -> None:
+        """``rate BASE QUOTE RATE``, from today on."""
+        day = day_of(self.ledger.book.timezone, self.ledger.now)
+        given = (GivenRate(base=base, quote=quote, rate=rate, day=day),)
+        assert self.ledger.do(GiveRates, self.finance, rates=given).status is Status.DONE
+
+    def money(self, amount: str, currency: str) -> dict[str, str]:
+        """``5.00``, in a currency that is known, or ``5.00EUR``."""
+        number = amount.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        return {"amount": number, "currency": amount[len(number) :] or currency}
+
     def wait(self, minutes: str, word: str) -> None:
         """``wait N minutes``"""
         assert word == "minutes"
@@ -162,16 +176,16 @@ class Example:
         self, name: str, budget: str, amount: str, category: str, payee: str, on_expiry: str = "release"
     ) -> Outcome:
         """``authorize NAME BUDGET AMOUNT CATEGORY PAYEE [unknown]``, for ten minutes."""
-        asked: dict[str, Any] = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        asked: dict[str, Any] = {"budget": budget, **self.money(amount, self.currencies[budget])}
         asked |= {"category": category, "payee": payee, "on_expiry": on_expiry}
         asked |= {"id": self.ledger.new_id("auth"), "ttl_seconds": 600}
         self.ids[name] = asked["id"]
         return self.ledger.do(Authorize, self.agent, **asked)
 
     def told(self, name: str) -> dict[str, str]:
-        """An authorization and its currency."""
+        """An authorization and the currency that it was asked in."""
         reference = self.ids[name]
-        return {"authorization": reference, "currency": self.ledger.authorization(reference).currency}
+        return {"authorization": reference, "currency": asked_side(self.ledger.authorization(reference)).currency}
 
     def settle(
         self, name: str, amount: str, how: str, category: str | None = None, payee: str | None = None
@@ -192,7 +206,7 @@ class Example:
     def charge(self, name: str, budget: str, amount: str, category: str, payee: str) -> Outcome:
         """``charge NAME BUDGET AMOUNT CATEGORY PAYEE``"""
         self.ids[name] = self.ledger.new_id("chg")
-        asked = {"budget": budget, "amount": amount, "currency": self.currencies[budget]}
+        asked = {"budget": budget, **self.money(amount, self.currencies[budget])}
         return self.ledger.do(Charge, self.finance, id=self.ids[name], category=category, payee=payee, **asked)
 
     def refund(self, name: str, amount: str, category: str | None = None, payee: str | None = None) -> Outcome:
@@ -320,7 +334,7 @@ def test_the_page_shows_every_cause() -> None:
     assert verbs == {
         "unit", "budget", "wait", "allocate", "deallocate", "authorize", "settle", "extend", "release", "charge",
         "refund", "adjust", "reprice", "unknown", "midnight", "renew", "close", "invoice", "void", "pay", "unpay",
-        "payee", "reverse", "rule", "approve",
+        "payee", "reverse", "rule", "approve", "rate",
     }  # fmt: skip
     for seen in (
         "overrun",
@@ -331,6 +345,7 @@ def test_the_page_shows_every_cause() -> None:
         "budget_held",
         "insufficient_budget",
         "repriced",
+        "no_rate",
     ):
         assert seen in text
     assert len(EXAMPLES) >= 16

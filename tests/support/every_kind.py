@@ -49,7 +49,7 @@ from ledger.services.books import open_new_book
 from ledger.services.sources import Sources, parse_key
 from ledger.storage import queries_log
 from ledger.storage.engine import create_engine
-from tests.support import closing_months, every_budget, every_correction, every_payable, every_policy
+from tests.support import closing_months, every_budget, every_correction, every_payable, every_policy, every_rate
 from tests.support.ledger import OPENED_AT, SECOND, Ledger
 
 
@@ -149,6 +149,7 @@ def play(ledger: Ledger) -> None:
     _judge(ledger, crawler, finance)
     every_budget.live(ledger, crawler)
     every_policy.govern(ledger)
+    every_rate.convert(ledger, finance)
     metered = _spend(ledger, crawler, reader)
     every_policy.amend(ledger)
     _correct(ledger, finance, metered)

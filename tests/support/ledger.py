@@ -143,6 +143,7 @@ class Ledger:
         snapshot.due_renewals = [budget for _, budget in renewing[:bound]]
         snapshot.renewals_complete = len(renewing) <= bound
         snapshot.next_renewal_at = NEVER
+        snapshot.moment = max(self.now, snapshot.head.recorded_at)
         for _ in range(ROUNDS_MAX):
             needs = missing(snapshot, commands)
             if not needs:
@@ -324,7 +325,7 @@ class Ledger:
 LOOKED_UP = (
     "policies policy_versions bindings counters agent_counts approvals approvals_of votes delegations delegations_to "
     "renewals open_children bodies signing_keys redactions texts corrections correction_rules correction_sums "
-    "reversals periods_of explanations invoices invoice_numbers open_invoices payments paid_invoices payee_terms"
+    "reversals periods_of explanations invoices invoice_numbers open_invoices payments paid_invoices payee_terms rates"
 ).split()
 ID_PREFIXES = {
     "authorize": "auth",
@@ -341,6 +342,7 @@ ID_PREFIXES = {
     "open_run": "run",
     "register_webhook": "whk",
     "redact": "rdc",
+    "give_rates": "rte",
     "reverse": "rev",
     "set_correction_rule": "cor",
     "reconcile": "rcn",

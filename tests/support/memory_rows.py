@@ -8,7 +8,7 @@ TABLES = (
     "accounts authorizations idempotency_keys runs run_totals agents persons api_keys budgets budget_agents renewals "
     "units names webhook_endpoints policies policy_versions counters agent_counts approvals approval_votes delegations "
     "signing_keys redactions reconciliations run_outcomes corrections correction_rules correction_sums reversals "
-    "periods explanations invoices payments invoice_payments payee_terms"
+    "periods explanations invoices payments invoice_payments payee_terms rates"
 ).split()
 REMEMBERED = ("reversible",)
 """What the fold remembers beside the rows of tables."""
@@ -63,6 +63,7 @@ class MemoryStore:
     webhook_endpoints: MemoryRows
     signing_keys: MemoryRows
     redactions: MemoryRows
+    rates: MemoryRows
     corrections: MemoryRows
     correction_rules: MemoryRows
     correction_sums: MemoryRows

@@ -68,6 +68,8 @@ _FREE: dict[str, tuple[str, str]] = {
     "cause.authorization": ("which request led to a freeze by policy, said for readers", "freeze"),
     "cause.code": ("why a policy froze, said for readers", "freeze"),
     "redaction": (_CHOSEN, "redaction"),
+    "reconciliation": (_CHOSEN, "reconciliation"),
+    "rate": (_CHOSEN, "rate"),
     "secret": (_CHOSEN, "webhook_rotation"),
     "digest": ("whose key hashes to it is known to its holder alone", "key key_rotation"),
     "quorum": ("said again for readers; what counts stands with the request", "approval_granted"),

@@ -57,21 +57,27 @@ Measure = Callable[[SpendLine], Measured | None]
 """What a line adds to a statement's balance; None where it is not on the statement."""
 
 
+def _is_owed_elsewhere(line: SpendLine) -> bool:
+    """Whether a line is what a payee is owed in another currency than what it did cost was spent in."""
+    return bool(line.owed) and not line.amount and not line.spent
+
+
 def _measured_spent(line: SpendLine) -> Measured | None:
-    if line.kind in SPEND_KINDS or line.amount:
+    if line.amount or (line.kind in SPEND_KINDS and not _is_owed_elsewhere(line)):
         return Measured(line, line.amount, line.amount)
     return None
 
 
 def _measured_unspent(line: SpendLine) -> Measured | None:
-    if line.kind in SPEND_KINDS or line.authority or line.spent:
+    if line.authority or line.spent or (line.kind in SPEND_KINDS and not _is_owed_elsewhere(line)):
         return Measured(line, line.authority, line.spent)
     return None
 
 
 def _measured_owed(line: SpendLine) -> Measured | None:
-    # A unit that is not money is owed to nobody.
-    if line.owed or (line.kind in SPEND_KINDS and currency_digits(line.currency) is not None):
+    # A unit that is not money is owed to nobody; what did cost something and is owed in another currency has a line
+    # of its own.
+    if line.owed or (line.kind in SPEND_KINDS and not line.amount and currency_digits(line.currency) is not None):
         return Measured(line, line.owed, line.amount)
     return None
 
