@@ -108,7 +108,7 @@ def _reprice(record: Record) -> None:
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
-    check_alone(record, {row.currency: abs(difference)})
+    check_alone(record, {asked_side(row).currency: abs(difference)})
     for name in ("old_price", "new_price"):
         if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
             record.differ(f"{name} is not in order", "sorted pairs", said[name])
