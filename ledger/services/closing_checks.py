@@ -107,25 +107,33 @@ def _meant_for(waiting: Correction) -> int:
 
 
 def _unreconciled(looked: Looked) -> list[str]:
-    """Payees with whom something was spent in the month, each with the currencies in which reconciliations leave
-    a moment out, or something open: ``openai USD``. Units that are not money are owed to nobody."""
+    """Payees of whom something was used in the month, each with the currencies that it bills in which reconciliations
+    leave a moment out, or something open: ``openai USD``. Units that are not money are owed to nobody."""
     period = looked.period
     first, last = _days(looked)
     # Providers bill by days of UTC, so the days of the month may be those, too.
     in_utc = period_of(period.first, period.last, "UTC")
     stretches = [(one.starts_at, one.ends_at) for one in (period, in_utc)]
     with looked.engine.connect() as connection:
-        billed = queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
-        there = set(with_lines(connection, looked, "payee", sorted({payee for payee, _ in billed})))
+        billed = [
+            (payee, currency)
+            for payee, currency in queries_closing.maybe_billed_in_days(
+                connection, looked.book_id, first=first, last=last
+            )
+            if currency_digits(currency) is not None
+            and queries_reconciliations.was_used(
+                connection, looked.book_id, payee, currency, starts_at=period.starts_at, ends_at=period.ends_at,
+                size=looked.size,
+            )
+        ]  # fmt: skip
         compared = queries_reconciliations.of_period(
             connection, looked.book_id, min(stretches)[0], max(ends_at for _, ends_at in stretches), looked.size
         )
     left = []
     for payee, currency in billed:
-        if payee in there and currency_digits(currency) is not None:
-            rows = [one for one in compared if (one.payee, one.currency) == (payee, currency)]
-            if not any(makes_good(rows, *stretch) for stretch in stretches):
-                left.append(f"{payee} {currency}")
+        rows = [one for one in compared if (one.payee, one.currency) == (payee, currency)]
+        if not any(makes_good(rows, *stretch) for stretch in stretches):
+            left.append(f"{payee} {currency}")
     return left
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ledger.core.canonical import parse
 from ledger.core.invariants import ENTRIES_FOLLOW_RULES, Difference
 from ledger.core.reconciliation import Reconciliation
+from ledger.core.spend_line import SPEND_KINDS
 from ledger.services.verify_findings import Findings
 from ledger.storage.proof_reader import ProofReader
 from ledger.storage.queries_reconciliations import BOOKED_KINDS, USAGE_KINDS
@@ -16,6 +17,7 @@ from ledger.storage.scratch import Scratch
 
 _CURSOR: Final = "SELECT next_index FROM spend_cursor WHERE book_id = :book"
 _OF_PAYEE: Final = "FROM spend_lines WHERE book_id = :book AND payee = :payee AND currency = :currency"
+_USED: Final = "CASE WHEN kind IN ({}) THEN owed ELSE amount END".format(", ".join(f"'{kind}'" for kind in SPEND_KINDS))
 _USAGE: Final = ", ".join(f"'{kind}'" for kind in USAGE_KINDS)
 _BOOKED: Final = ", ".join(f"'{kind}'" for kind in BOOKED_KINDS)
 
@@ -37,7 +39,7 @@ def _differences(reader: ProofReader, row: Reconciliation) -> list[Difference]:
             return []
         upper, lower = reader.rows(
             connection,
-            f"SELECT coalesce(sum(amount >> 32), 0), coalesce(sum(amount & 4294967295), 0) {_OF_PAYEE}"
+            f"SELECT coalesce(sum(({_USED}) >> 32), 0), coalesce(sum(({_USED}) & 4294967295), 0) {_OF_PAYEE}"
             f" AND effective_at >= :low AND effective_at < :high AND log_index < :size AND kind IN ({_USAGE})",
             payee=row.payee, currency=row.currency, low=row.starts_at, high=row.ends_at, size=row.at_size,
         )[0]  # fmt: skip

@@ -139,14 +139,15 @@ def named_in_days(connection: Connection, book_id: int, column: str, *, first: i
     return sorted(connection.execute(statement).scalars())
 
 
-def billed_in_days(connection: Connection, book_id: int, *, first: int, last: int) -> list[tuple[str, str]]:
-    """(payee, currency) of what the totals of some days say was spent, both days included; in order."""
+def maybe_billed_in_days(connection: Connection, book_id: int, *, first: int, last: int) -> list[tuple[str, str]]:
+    """(payee, currency) of what the totals of some days say was spent or is owed, both days included; in order. So it
+    has whatever a payee may bill, and beside it what was only paid, or only converted."""
     columns = spend_days.c
     statement = (
         select(columns.payee, columns.currency)
         .where(
             columns.book_id == book_id, columns.day >= first, columns.day <= last, columns.payee != NOBODY,
-            columns.amount != 0,
+            or_(columns.amount != 0, columns.owed != 0),
         )
         .distinct()
     )  # fmt: skip

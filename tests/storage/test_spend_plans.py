@@ -138,6 +138,12 @@ def asks(reader: Connection) -> dict[str, tuple[Callable[[], object], tuple[str,
             ),
             ("spend_lines_payee",),
         ),
+        "used at all": (
+            lambda: queries_reconciliations.was_used(
+                reader, BOOK, "payee-7", "EUR", starts_at=0, ends_at=END, size=ROWS
+            ),
+            ("spend_lines_payee",),
+        ),
         "booked": (
             lambda: queries_reconciliations.booked_among(reader, BOOK, "payee-7", "USD", range(5, 400)),
             ("PRIMARY",),
