@@ -74,7 +74,9 @@ STATUS_ROWS: Final[Mapping[Status, Row]] = {
         422, "Currency mismatch", "Use the currency that was asked; a unit that is not money has no rates."
     ),
     Status.EFFECTIVE_AT_INVALID: Row(
-        422, "Effective date not allowed", "Use a moment that is not in the future, within an open period."
+        422,
+        "Effective date not allowed",
+        "Use a moment that is not in the future, nor long before the book was opened.",
     ),
     Status.RECORD_NOT_CORRECTABLE: Row(
         422, "Record not correctable", "Name an adjustment or a charge to reverse, or a record with a line to correct."

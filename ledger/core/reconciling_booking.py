@@ -99,7 +99,7 @@ def _spread(one: Difference) -> list[Booking] | str:
         key=lambda pair: (-pair[0], pair[1]),
     )
     if not weights:
-        return "it is of adjustments, which name no call; reverse them"
+        return "it is of adjustments, or of spend from before the book, which name no call; correct them by hand"
     kept = SPREAD_MAX
     while one.amount < 0 and sum(weight for weight, _ in weights[:kept]) < -one.amount:
         if kept >= len(weights):

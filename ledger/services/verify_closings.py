@@ -43,5 +43,5 @@ class ClosingCheck:
             if expected != root:
                 what = f"the root is not that of the first {size} records"
                 self._findings.add(
-                    Difference("log_records", what, index, "", "root", expected, root, ENTRIES_FOLLOW_RULES)
+                    Difference("log_records", what, index, "", "body", expected, root, ENTRIES_FOLLOW_RULES)
                 )

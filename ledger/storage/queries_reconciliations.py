@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
 from sqlalchemy.types import BigInteger
 
 from ledger.core.reconciliation import Reconciliation
-from ledger.core.spend_line import ADJUSTMENT, SETTLEMENT, SPEND_KINDS, SpendLine
+from ledger.core.spend_line import ADJUSTMENT, HISTORY, SETTLEMENT, SPEND_KINDS, SpendLine
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.sums import halves, whole
@@ -18,9 +18,9 @@ from ledger.storage.tables import authorizations, log_records
 from ledger.storage.tables_finance import spend_lines
 from ledger.storage.tables_reconciliations import reconciliations
 
-USAGE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT)
+USAGE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, HISTORY)
 """Kinds of lines that say what was used of a payee, or correct that. Taxes of an invoice, and payments, are none."""
-BOOKED_KINDS: Final = tuple(kind for kind in USAGE_KINDS if kind != SETTLEMENT)
+BOOKED_KINDS: Final = tuple(kind for kind in USAGE_KINDS if kind not in (SETTLEMENT, HISTORY))
 """Those that a comparison can lead to."""
 
 

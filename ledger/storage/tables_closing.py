@@ -39,6 +39,6 @@ explanations: Final = _table(
     changeset.EXPLANATIONS,
     _text("authorization_id"), _small("flags"), _text("explained_by"), _big("created_index"), _big("changed_index"),
     _check("flags_positive", "flags > 0"),
-    _index("explanations_changed", "changed_index", unique=True),
+    _index("explanations_changed", "changed_index"),
     **_SMALL_ROWS,
 )  # fmt: skip

@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("book_id", "authorization_id", name=op.f("explanations_pkey")),
         sqlite_with_rowid=False,
     )  # fmt: skip
-    op.create_index("explanations_changed", "explanations", ["book_id", "changed_index"], unique=True)
+    op.create_index("explanations_changed", "explanations", ["book_id", "changed_index"], unique=False)
     if op.get_bind().dialect.name == "sqlite":
         rebuild(added=True)
     else:

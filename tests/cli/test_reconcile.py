@@ -223,6 +223,23 @@ def test_a_spreadsheet_and_a_person_read_it(small: Books) -> None:
     assert small.bridge.posts == []
 
 
+def test_what_needs_a_second_person_waits(small: Books) -> None:
+    """It is told apart from what is booked, differs until it is approved, and is asked for once."""
+    small.app.make("/v1/correction-rules", {"currency": "USD", "above": "0.50"})
+    small.days.put(3)
+    given = ("--report", small.costs((0, "gpt-5", "0.40"), (1, "gpt-5", "2.00")), "--accept", "all")
+    said = small.said(*given, "--budget", "research")
+    assert (len(said["booked"]), len(said["pending"]), kinds(said)) == (1, 1, [("missing_here", "2.00")])
+    again = small.said(*given, "--budget", "research")
+    assert again["pending"] == said["pending"]
+    other = small.app.make("/v1/keys", {"role": "finance", "person": "olu"})["key"]
+    approved = small.app.post(f"/v1/corrections/{said['pending'][0]}/approve", {}, key=other)
+    assert approved.status == 201, approved.json
+    assert kinds(small.said(*given, "--budget", "research")) == []
+    assert sorted(settled(small)) == [("charge", "0.40"), ("charge", "2.00")]
+    small.verified()
+
+
 def test_who_may_not_book_is_told(small: Books) -> None:
     """Each request that is refused is named, and nothing is put on record."""
     auditor = small.app.make("/v1/keys", {"role": "auditor", "person": "olu"})["key"]

@@ -117,7 +117,7 @@ class Driver:
         choice = self.random.random()
         if choice < 0.02:
             return self.random.choice(["0", "-1", "1e3", "0.0000000001", "99999999999", "-99999999999", "", "1,0"])
-        whole = self.random.randrange(0, {"USD": 12, "JPY": 900, "tok": 90}[scale] if choice < 0.9 else 400)
+        whole = self.random.randrange(0, {"USD": 12, "EUR": 12, "JPY": 900, "tok": 90}[scale] if choice < 0.9 else 400)
         if scale == "tok" or choice < 0.3:
             return str(whole + 1)
         digits = self.random.choice((1, 2, 4, 6)) if scale == "JPY" else self.random.choice((1, 2, 4, 9))

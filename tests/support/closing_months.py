@@ -33,6 +33,11 @@ def live(ledger: Ledger, flagged: str) -> None:
     once it has another flag. A request that nobody answered in time is left out, because it takes days."""
     fay, gus = ledger.key("finance", "fay"), ledger.key("finance", "gus")
     october = OPENED_AT - 20 * DAY
+    ledger.do(
+        Charge, fay, budget="research", amount="0.15", currency="USD", category="inference", payee="openai",
+        effective_at=OPENED_AT - 45 * DAY,
+    )  # fmt: skip
+    earlier = close(ledger, fay, "2026-09")
     charged = ledger.do(
         Charge, fay, budget="research", amount="0.25", currency="USD", category="inference", payee="openai",
         effective_at=october,
@@ -56,6 +61,6 @@ def live(ledger: Ledger, flagged: str) -> None:
         old_price=(("output", "3"),), new_price=(("output", "4"),),
     )  # fmt: skip
     further = ledger.do(Explain, fay, authorization=flagged, reason="the price was mended, and is above the hold")
-    for outcome in (explained, first, asked, opened, again, landed, waits, metered, further):
+    for outcome in (earlier, explained, first, asked, opened, again, landed, waits, metered, further):
         assert outcome.status is Status.DONE, outcome
     assert (landed.body or {})["closed_by"] == again.log_index

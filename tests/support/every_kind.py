@@ -160,8 +160,8 @@ def play(ledger: Ledger) -> None:
     _sign(ledger)
     _redact(ledger, crawler)
     _reconcile(ledger, finance)
-    _administer(ledger, crawler)
     closing_months.live(ledger, metered)
+    _administer(ledger, crawler)
 
 
 def _spend(ledger: Ledger, crawler: Caller, reader: Caller) -> str:

@@ -94,6 +94,7 @@ def _credit(ledger: Ledger, finance: Caller, crawler: Caller) -> None:
     on = {"budget": "payables", "payee": "prepay", "category": "inference"}
     before = ledger.hold(crawler, "1", **on)
     done(ledger.do(SetPayee, finance, payee="prepay", prepaid=True, reason="they bill in advance"), "payee")
+    done(ledger.do(SetPayee, finance, payee="other-prepay", prepaid=True), "payee")
     invoice(
         ledger, finance, "TOP-1", payee="prepay", total="24", lines=(InvoiceLine("20", prepaid=True),),
         taxes=(InvoiceTax("VAT", "4"),),

@@ -70,8 +70,11 @@ _FREE: dict[str, tuple[str, str]] = {
     "redaction": (_CHOSEN, "redaction"),
     "reconciliation": (_CHOSEN, "reconciliation"),
     "rate": (_CHOSEN, "rate"),
+    "payment": (_CHOSEN, "payment"),
+    "history": (_CHOSEN, "history"),
     "secret": (_CHOSEN, "webhook_rotation"),
     "digest": ("whose key hashes to it is known to its holder alone", "key key_rotation"),
+    "checks.#.#.#": ("what fails a check, named for readers; how many do is counted beside it", "period_close"),
     "quorum": ("said again for readers; what counts stands with the request", "approval_granted"),
 }
 FREE_FACTS = {field: frozenset(kinds.split()) for field, (_, kinds) in _FREE.items()}
