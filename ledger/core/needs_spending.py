@@ -79,6 +79,7 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
     run = seeker.run(asked.run, asked.currency)
     if budget is not None and budget.currency != asked.currency:
         _seek_conversion(seeker, asked, budget, run, asked.effective_at)
+        seeker.alone(asked, budget.currency)
         seeker.spending(asked.category, None, budget.currency)
         seeker.exchange(budget.currency, asked.currency)
     if budget is not None and (agent is not None or asked.agent is None):
@@ -97,6 +98,7 @@ def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_ag
     seeker.alone(asked, asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
+        seeker.alone(asked, found.currency)
         seeker.spending_of(found, asked.category, asked.payee)
 
 
