@@ -26,7 +26,7 @@ from ledger.core.correction import (
 from ledger.core.deriving import TEXT_FIELDS
 from ledger.core.exchange import asked_side
 from ledger.core.moment import SECOND, moment_of, moment_text
-from ledger.core.projecting_exchange import count_spend, found_exchange, pairs_settled
+from ledger.core.projecting_exchange import count_spend, found_exchange, named_pair
 from ledger.core.projecting_record import Record, atoms_of
 from ledger.core.roles import ADMIN, allowed
 from ledger.core.windows import date_at
@@ -173,15 +173,12 @@ def _taken_amounts(
     row = record.store.authorizations.get(reference)
     if row is None:
         raise LookupError(f"there is no authorization {reference}")
-    named = [
-        (category, payee)
-        for category, payee in pairs_settled(row)
-        if request.get("category", category) == category and request.get("payee", payee) == payee
-    ]
-    if len(named) != 1:
-        raise ValueError("a correction names not one pair of category and payee")
-    atoms, _ = count_spend(replace(row), *named[0], refunded=refunded, repriced=repriced)
-    return {asked_side(row).currency: refunded + abs(repriced), row.currency: abs(atoms)}
+    category, payee = named_pair(row, request)
+    currency = asked_side(row).currency
+    if request and request["currency"] != currency:
+        record.differ("a correction is asked for in another currency", currency, request["currency"])
+    atoms, _ = count_spend(replace(row), category, payee, refunded=refunded, repriced=repriced)
+    return {currency: refunded + abs(repriced), row.currency: abs(atoms)}
 
 
 def _reversible(record: Record, index: int) -> Reversible:
