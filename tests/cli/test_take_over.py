@@ -317,7 +317,7 @@ def test_amounts_are_exact(text: Any, amount: str, rounded: str) -> None:
     assert amount_of(text, "USD") == (amount, Decimal(rounded))
 
 
-@pytest.mark.parametrize("text", ["", None, "NaN", "1e400", "-1", "1,5", True])
+@pytest.mark.parametrize("text", ["", None, "NaN", "1e400", "-1", "1,5", "1_0", "١", True])
 def test_what_is_no_amount(text: Any) -> None:
     """Is refused with what it says."""
     with pytest.raises(RowRefused):

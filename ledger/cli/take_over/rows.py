@@ -152,7 +152,7 @@ def amount_of(value: Any, currency: str) -> tuple[str, Decimal]:
     if digits is None:
         raise RowRefused(f"{shown(currency)} is no ISO 4217 currency")
     try:
-        exact = value if isinstance(value, Decimal) else Decimal(text_of(value) or "")
+        exact = value if isinstance(value, Decimal) else _decimal(text_of(value) or "")
     except InvalidOperation:
         raise RowRefused(f"{shown(value)} is no amount") from None
     if not exact.is_finite() or abs(exact) >= _LARGEST:
@@ -161,6 +161,13 @@ def amount_of(value: Any, currency: str) -> tuple[str, Decimal]:
         raise RowRefused(f"{shown(value)} is less than zero; what was given back is an adjustment")
     rounded = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
     return format(rounded, "f"), rounded - exact
+
+
+def _decimal(text: str) -> Decimal:
+    """A number as files have it: other digits than these ten, and 1_000, are none. Raises InvalidOperation."""
+    if "_" in text or not text.isascii():
+        raise InvalidOperation
+    return Decimal(text)
 
 
 def moment_of(value: Any) -> str:
