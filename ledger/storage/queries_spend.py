@@ -230,7 +230,6 @@ def corrections_of(
             columns.book_id == book_id,
             columns.corrects.in_(sorted(indexes)),
             columns.corrects.is_not(None),
-            columns.position == 0,
             columns.log_index + 0 < size,
         )
         # The order of the index that has corrections only.
