@@ -107,8 +107,8 @@ def _meant_for(waiting: Correction) -> int:
 
 
 def _unreconciled(looked: Looked) -> list[str]:
-    """Payees of whom something was used in the month, each with the currencies that it bills in which reconciliations
-    leave a moment out, or something open: ``openai USD``. Units that are not money are owed to nobody."""
+    """Payees with whom something was spent in the month, each with the currencies in which reconciliations leave
+    a moment out, or something open: ``openai USD``. Units that are not money are owed to nobody."""
     period = looked.period
     first, last = _days(looked)
     # Providers bill by days of UTC, so the days of the month may be those, too.
@@ -116,16 +116,13 @@ def _unreconciled(looked: Looked) -> list[str]:
     stretches = [(one.starts_at, one.ends_at) for one in (period, in_utc)]
     with looked.engine.connect() as connection:
         billed = [
-            (payee, currency)
-            for payee, currency in queries_closing.maybe_billed_in_days(
-                connection, looked.book_id, first=first, last=last
+            pair
+            for pair in queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
+            if currency_digits(pair[1]) is not None
+            and queries_closing.is_billed(
+                connection, looked.book_id, *pair, starts_at=period.starts_at, ends_at=period.ends_at, size=looked.size
             )
-            if currency_digits(currency) is not None
-            and queries_reconciliations.was_used(
-                connection, looked.book_id, payee, currency, starts_at=period.starts_at, ends_at=period.ends_at,
-                size=looked.size,
-            )
-        ]  # fmt: skip
+        ]
         compared = queries_reconciliations.of_period(
             connection, looked.book_id, min(stretches)[0], max(ends_at for _, ends_at in stretches), looked.size
         )

@@ -1,12 +1,12 @@
 """Reading invoices, payments and payees, and what the ledger accrued for one.
 
 Invariant: a list is newest first, or by what is due, and walks an index; what was accrued in a period is read out of
-daily totals, less what invoices themselves added, and out of the lines of all its spend only where these do not tell.
+daily totals, less what invoices themselves added, and out of the lines of its spend only where some was converted.
 """
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, case, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from ledger.core.account import Account, payable_name
 from ledger.core.book import PAYEE, Name
@@ -15,7 +15,6 @@ from ledger.core.spend_line import INVOICE_KINDS, NOBODY
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.queries_accounts import accounts_named
-from ledger.storage.queries_reconciliations import USAGE_KINDS, USED
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import names
 from ledger.storage.tables_finance import spend_days, spend_lines
@@ -154,31 +153,28 @@ def overlapping(connection: Connection, book_id: int, row: Invoice) -> list[str]
 
 def accrued(connection: Connection, book_id: int, row: Invoice, *, starts_at: int, ends_at: int) -> dict[str, int]:
     """Category to what the lines that are written accrued for an invoice's payee in its currency and days (from
-    ``starts_at`` to ``ends_at``), without what invoices themselves added. Categories with nothing are left out."""
+    ``starts_at`` to ``ends_at``), without what invoices themselves added; of what was converted, what is owed.
+    Categories with nothing are left out."""
     days, lines = spend_days.c, spend_lines.c
-    of_days = (
+    in_days = (
         days.book_id == book_id, days.day >= row.starts_on, days.day <= row.ends_on, days.payee == row.payee,
         days.currency == row.currency,
     )  # fmt: skip
-    of_lines = (
+    in_period = (
         lines.book_id == book_id, lines.payee == row.payee, lines.effective_at >= starts_at,
         lines.effective_at < ends_at, lines.currency == row.currency,
     )  # fmt: skip
-    # What a budget spent and nobody is owed in its currency was converted, or comes from before the book: daily totals
-    # do not tell the two apart, and lines do.
-    untold = select(days.day).where(*of_days, days.budget != NOBODY, days.spent != 0, days.amount != days.owed).limit(1)
-    if connection.execute(untold).first() is not None:
-        used = select(lines.category, *halves(USED)).where(*of_lines, lines.kind.in_(USAGE_KINDS))
-        statements = [(1, used.group_by(lines.category))]
-    else:
-        accruing = case((days.budget == NOBODY, days.amount), else_=days.owed)
-        invoiced = or_(*(lines.kind == kind for kind in INVOICE_KINDS))
-        statements = [
-            (1, select(days.category, *halves(accruing)).where(*of_days).group_by(days.category)),
-            (-1, select(lines.category, *halves(lines.amount)).where(*of_lines, invoiced).group_by(lines.category)),
-        ]
+    totals = select(days.category, *halves(days.amount)).where(*in_days).group_by(days.category)
+    of_invoices = or_(*(lines.kind == kind for kind in INVOICE_KINDS))
+    added = select(lines.category, *halves(lines.amount)).where(*in_period, of_invoices).group_by(lines.category)
+    signed = [(1, totals), (-1, added)]
+    differs = select(days.day).where(*in_days, days.budget != NOBODY, days.amount != days.owed).limit(1)
+    if connection.execute(differs).first() is not None:
+        converted = (*in_period, lines.authorization_id.is_not(None), lines.amount != lines.owed)
+        for sign, column in ((-1, lines.amount), (1, lines.owed)):
+            signed.append((sign, select(lines.category, *halves(column)).where(*converted).group_by(lines.category)))
     found: dict[str, int] = {}
-    for sign, statement in statements:
+    for sign, statement in signed:
         for category, *parts in connection.execute(statement):
             found[category or ""] = found.get(category or "", 0) + sign * whole(*parts)
     return {category: atoms for category, atoms in found.items() if atoms}

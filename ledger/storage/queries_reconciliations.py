@@ -6,13 +6,14 @@ Invariants: what is read as of a log size leaves out whatever was recorded later
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, literal, not_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, literal, or_, select, tuple_
 from sqlalchemy.types import BigInteger
 
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.spend_line import ADJUSTMENT, HISTORY, SETTLEMENT, SPEND_KINDS, SpendLine
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
+from ledger.storage.queries_spend import billed_atoms
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import authorizations, log_records
 from ledger.storage.tables_finance import spend_lines
@@ -22,11 +23,6 @@ USAGE_KINDS: Final = (*SPEND_KINDS, ADJUSTMENT, HISTORY)
 """Kinds of lines that say what was used of a payee, or correct that. Taxes of an invoice, and payments, are none."""
 BOOKED_KINDS: Final = tuple(kind for kind in USAGE_KINDS if kind not in (SETTLEMENT, HISTORY))
 """Those that a comparison can lead to."""
-USED: Final = case((spend_lines.c.kind.in_(SPEND_KINDS), spend_lines.c.owed), else_=spend_lines.c.amount)
-"""What a line says was used of a payee, in the currency that the payee bills: what is owed for it, or was prepaid. A
-call that was converted has two lines, and only that in the payee's currency owes anything."""
-_IS_USED: Final = not_(and_(spend_lines.c.kind.in_(SPEND_KINDS), spend_lines.c.owed == 0, spend_lines.c.amount != 0))
-"""False for the line that says what a converted call cost its budget."""
 
 
 def reconciliation(connection: Connection, book_id: int, reference: str) -> Reconciliation | None:
@@ -74,13 +70,13 @@ def of_period(connection: Connection, book_id: int, starts_at: int, ends_at: int
 def used_total(
     connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int
 ) -> int:
-    """What the first ``size`` records say was used of a payee in a period, in atoms, in the currency that it bills: the
-    lines that count for it."""
+    """What the first ``size`` records say was spent with a payee in a period, in atoms, as the payee bills it: the
+    lines that count for it. What was converted counts in the currency that is owed."""
     columns = spend_lines.c
     # As one row, so that nothing but the payee's own index serves.
     place = tuple_(columns.payee, columns.effective_at)
     row = connection.execute(
-        select(*halves(USED)).where(
+        select(*halves(billed_atoms(currency))).where(
             columns.book_id == book_id,
             columns.payee.is_not(None),
             place >= _place(payee, starts_at),
@@ -98,7 +94,7 @@ def used_lines(
     after: tuple[int, int, int] | None = None, limit: int,
 ) -> list[SpendLine]:  # fmt: skip
     """The lines of ``used_total``, in the order of statements, continuing after a place (effective_at, log index,
-    position); at most ``limit``. ``amount`` is what was used."""
+    position); at most ``limit``. A line of what was converted that says only what its budget spent is none."""
     columns = spend_lines.c
     order = (columns.payee, columns.effective_at, columns.log_index, columns.position)
     low = after if after is not None else (starts_at, -1, -1)
@@ -112,37 +108,12 @@ def used_lines(
             columns.currency == currency,
             columns.log_index + 0 < size,
             columns.kind.in_(USAGE_KINDS),
-            _IS_USED,
+            or_(billed_atoms(currency) != 0, columns.amount == 0),
         )
         .order_by(*order)
         .limit(limit)
     )
-    lines = (SpendLine(*row) for row in connection.execute(statement))
-    return [line._replace(amount=line.owed) if line.kind in SPEND_KINDS else line for line in lines]
-
-
-def was_used(
-    connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int
-) -> bool:
-    """Whether the first ``size`` records say that anything was used of a payee in a period, in the currency it
-    bills."""
-    columns = spend_lines.c
-    place = tuple_(columns.payee, columns.effective_at)
-    statement = (
-        select(columns.log_index)
-        .where(
-            columns.book_id == book_id,
-            columns.payee.is_not(None),
-            place >= _place(payee, starts_at),
-            place < _place(payee, ends_at),
-            columns.currency == currency,
-            columns.log_index + 0 < size,
-            columns.kind.in_(USAGE_KINDS),
-            USED != 0,
-        )
-        .limit(1)
-    )
-    return connection.execute(statement).first() is not None
+    return [SpendLine(*row) for row in connection.execute(statement)]
 
 
 def origins_of(connection: Connection, book_id: int, ids: Collection[str]) -> dict[str, tuple[int, str | None]]:
