@@ -56,6 +56,15 @@ class Correction(NamedTuple):
     amount: int
 
 
+_SPENDS: Final = or_(
+    spend_lines.c.amount != 0,
+    spend_lines.c.spent != 0,
+    and_(spend_lines.c.kind.in_(SPEND_KINDS), spend_lines.c.owed == 0),
+)
+"""Whether a line says that something was spent, were it nothing: not a payment, and not what a converted call owes in
+the payee's currency, whose cost is the line before it."""
+
+
 def list_days(
     connection: Connection,
     book_id: int,
@@ -131,7 +140,7 @@ def list_keyed(
     high: list[Any] = [literal(at, BigInteger) for at in (ends_at, -1, -1)]
     conditions: list[ColumnElement[bool]] = [
         columns.book_id == book_id, columns.log_index + 0 < size,
-        or_(columns.kind.in_(SPEND_KINDS), columns.amount != 0, columns.spent != 0, columns.owed != 0),
+        _SPENDS,
     ]  # fmt: skip
     if agent is not None:
         # As one row, so that nothing but the agent's own index serves (``queries_accounts.stretch_of``).
@@ -161,7 +170,7 @@ def costs_of_runs(
             columns.run.in_(sorted(names)),
             columns.run.is_not(None),
             columns.log_index + 0 < size,
-            or_(columns.kind.in_(SPEND_KINDS), columns.amount != 0),
+            _SPENDS,
         )
         .group_by(*grouped)
     )

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event, insert, text
 
 from ledger.core.spend_line import SpendHold, SpendLine
-from ledger.storage import queries_holds, queries_postings, queries_reconciliations, queries_spend
+from ledger.storage import queries_closing, queries_holds, queries_postings, queries_reconciliations, queries_spend
 from ledger.storage.engine import create_engine
 from ledger.storage.queries_authorizations import authorizations_at
 from ledger.storage.queries_spend import LineScope
@@ -135,6 +135,12 @@ def asks(reader: Connection) -> dict[str, tuple[Callable[[], object], tuple[str,
         "used in all": (
             lambda: queries_reconciliations.used_total(
                 reader, BOOK, "payee-7", "USD", starts_at=0, ends_at=END, size=ROWS
+            ),
+            ("spend_lines_payee",),
+        ),
+        "used at all": (
+            lambda: queries_closing.is_billed(
+                reader, BOOK, "payee-7", "EUR", starts_at=0, ends_at=END, size=ROWS
             ),
             ("spend_lines_payee",),
         ),

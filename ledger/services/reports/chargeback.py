@@ -91,6 +91,9 @@ def _from_days(reach: Reach, period: Period, by: str, agent: str | None) -> Iter
         with reach.engine.connect() as connection:
             teams = queries_reports.teams_of_agents(connection, reach.book_id)
     for total in reach.days(number_of(period.first), number_of(period.following), agent):
+        if total.owed and not total.amount and not total.spent:
+            # Payments, and what converted calls owe in the payee's currency: nothing was spent in it.
+            continue
         value = teams.get(total.agent, "") if by == TEAM else getattr(total, by)
         yield Piece(value or NOBODY, date_of(total.day), total.currency, total.lines, total.amount)
 
