@@ -34,9 +34,14 @@ def _transfers(body: Mapping[str, Any], digits: int) -> list[dict[str, Any]]:
     ]
 
 
+def when_said(body: Mapping[str, Any]) -> dict[str, Any]:
+    """When an entry counts, where that is not when it was recorded; and what it was meant for, where that month was
+    closed, and by which record."""
+    return {name: body[name] for name in ("effective_at", "meant_for", "closed_by") if name in body}
+
+
 def _ending(outcome: Outcome, body: Mapping[str, Any]) -> dict[str, Any]:
-    at = {"effective_at": body["effective_at"]} if "effective_at" in body else {}
-    return {**at, "log": {"index": outcome.log_index, "leaf_hash": outcome.leaf_hash.hex()}}
+    return {**when_said(body), "log": {"index": outcome.log_index, "leaf_hash": outcome.leaf_hash.hex()}}
 
 
 def items_said(body: Mapping[str, Any], scale: Scale) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def used_line(used: UsedLine, scale: Scale) -> dict[str, Any]:
             name: getattr(line, name) for name in ("position", "kind", "agent", "budget", "run", "category", "resource")
         },
         "authorization": line.authorization_id,
-        "amount": money(str(line.amount), line.currency, scale[line.currency]),
+        "amount": money(str(line.billed), line.currency, scale[line.currency]),
         "effective_at": moment_text(line.effective_at),
         "started_at": moment_text(used.asked_at),
         "model": used.metering.get("model"),

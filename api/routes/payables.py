@@ -10,7 +10,15 @@ from fastapi.responses import Response
 from api.edge_state import context_of
 from api.problems import ProblemError
 from api.reading import Cursor, Limit, Reading, answer, answer_page, cursor_parts, found, reading
-from api.rendering_payables import invoice_shown, items_said, match_shown, paid_shown, payee_shown, payment_shown
+from api.rendering_payables import (
+    invoice_shown,
+    items_said,
+    match_shown,
+    paid_shown,
+    payee_shown,
+    payment_shown,
+    when_said,
+)
 from api.routes.answers import PROBLEMS
 from api.routes.statements import UNWRITTEN_MAX
 from api.routes.views import redacted_view
@@ -152,8 +160,7 @@ def _recorded(read: Reading, row: Invoice, body: dict[str, Any]) -> dict[str, An
     """Who recorded an invoice, when, with what evidence."""
     index = row.created_index
     shown: dict[str, Any] = {"by": body["by"]["principal"], "recorded_at": body["time"]}
-    if "effective_at" in body:
-        shown["effective_at"] = body["effective_at"]
+    shown |= when_said(body)
     evidence = queries_log.texts_at(read.connection, read.book_id, [index], "evidence").get(index)
     if evidence is not None:
         shown["evidence"] = evidence

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.answers import Log
 from api.schemas.fields import Amount, Labels, Line, Metering, Moment, NewName, Reference, RequestModel, RunReference
+from api.schemas.money_moves import ClosedBy, MeantFor
 
 ITEMS_MAX: Final = 500
 _EXAMPLE: Any = {
@@ -50,6 +51,8 @@ class HistoryTaken(BaseModel):
 
     id: str
     effective_at: str
+    meant_for: MeantFor = None
+    closed_by: ClosedBy = None
     log: Log
 
 

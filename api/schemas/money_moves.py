@@ -29,6 +29,13 @@ from ledger.core.canonical import INTEGER_BOUND
 _USD: Any = {"amount": "1.25", "currency": "USD"}
 
 
+MeantFor = Annotated[
+    str | None,
+    Field(description="What was asked for, where its month is closed; effective_at is where it landed."),
+]
+ClosedBy = Annotated[int | None, Field(description="Log index of the closing that kept it out of its month.")]
+
+
 class ChargeRequest(RequestModel):
     """Record spend that nobody authorized, such as a line found on an invoice."""
 
@@ -167,11 +174,8 @@ class EntryResponse(BaseModel):
     corrects: int | None = Field(default=None, description="The record that an adjustment says it corrects.")
     approved_by: str | None = Field(default=None, description="The second person, where one was needed: person:NAME.")
     correction: str | None = Field(default=None, description="The correction that asked the second person.")
-    meant_for: str | None = Field(
-        default=None,
-        description="What was asked for, where its month is closed; effective_at is where it landed.",
-    )
-    closed_by: int | None = Field(default=None, description="Log index of the closing that kept it out of its month.")
+    meant_for: MeantFor = None
+    closed_by: ClosedBy = None
     log: Log
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from api.schemas.answers import Log, MoneyAnswer, Redacted
 from api.schemas.fields import AccountName, Amount, Evidence, Line, Moment, NewName, RequestModel, Text
-from api.schemas.money_moves import TransferView
+from api.schemas.money_moves import ClosedBy, MeantFor, TransferView
 from ledger.core.days import day_of
 from ledger.core.invoice import CREDITS_MAX, INVOICES_PER_PAYMENT_MAX, LINES_MAX, TAXES_MAX
 from ledger.core.period import FORMS, parse_period
@@ -40,6 +40,16 @@ def _check_period(text: str) -> str:
 Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_check_day)]
 """A day as it stands on an invoice, in no time zone."""
 PeriodText = Annotated[str, StringConstraints(min_length=4, max_length=32), AfterValidator(_check_period)]
+
+
+def _check_number(text: str) -> str:
+    if text != text.strip():
+        raise PydanticCustomError("number", "Write the number without blanks before and after it")
+    return text
+
+
+InvoiceNumber = Annotated[Line, StringConstraints(max_length=64), AfterValidator(_check_number)]
+"""A number as it is printed. Blanks around it would make another number of it, and an invoice could be paid twice."""
 
 
 def days_of(period: str) -> tuple[str, str]:
@@ -98,9 +108,7 @@ class InvoiceRequest(RequestModel):
     )
 
     payee: NewName
-    number: Annotated[Line, StringConstraints(max_length=64)] = Field(
-        description="As printed; no two live invoices of a payee have the same."
-    )
+    number: InvoiceNumber = Field(description="As printed; no two live invoices of a payee have the same.")
     currency: Currency
     issued_on: Day
     due_on: Day | None = Field(default=None, description="Left out: the day it was issued.")
@@ -212,6 +220,8 @@ class InvoiceResponse(BaseModel):
     total: MoneyAnswer
     transfers: list[TransferView]
     effective_at: str | None = None
+    meant_for: MeantFor = None
+    closed_by: ClosedBy = None
     log: Log
 
 
@@ -281,6 +291,8 @@ class InvoiceDetail(InvoiceView):
     by: str | None = None
     recorded_at: str | None = None
     effective_at: str | None = None
+    meant_for: MeantFor = None
+    closed_by: ClosedBy = None
     evidence: str | None = Field(default=None, description="The JSON text that came with it.")
     redacted: Redacted = None
     payments: list[InvoicePaid]
@@ -312,6 +324,8 @@ class PaymentResponse(BaseModel):
     reference: str | None = None
     transfers: list[TransferView]
     effective_at: str | None = None
+    meant_for: MeantFor = None
+    closed_by: ClosedBy = None
     log: Log
 
 

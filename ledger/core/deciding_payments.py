@@ -67,6 +67,12 @@ def record_payment(batch: Batch, asked: RecordPayment) -> Outcome:
     check_name(batch, PAYEE, asked.payee)
     applied = _named(batch, asked, named) if named is not None else _oldest(batch, asked, atoms)
     paid = sum(part for _, part in applied)
+    if paid > atoms:
+        refuse(
+            Status.PAYMENT_TOO_LARGE,
+            f"the invoices that are named take {batch.amount_text(paid, asked.currency)}, and only "
+            f"{batch.amount_text(atoms, asked.currency)} is paid; name what adds up to it",
+        )
     prepaid, on_account = _rest(batch, asked, atoms - paid, paid)
     effective_at = effective(batch, asked.effective_at)
     postings = payment_postings(asked.payee, asked.source, asked.currency, paid=atoms - prepaid, prepaid=prepaid)

@@ -102,6 +102,13 @@ class SpendLine(NamedTuple):
     recorded_at: int
     meant_for: int | None = None
 
+    @property
+    def billed(self) -> int:
+        """What its payee bills for it in its currency: what was spent, and of what was converted only what is owed."""
+        if self.authorization_id is None or currency_digits(self.currency) is None:
+            return self.amount
+        return self.owed
+
 
 class SpendDay(NamedTuple):
     """One row of ``spend_days``: what the lines of one day (days since 1970 in the book's time zone, by

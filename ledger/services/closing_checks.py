@@ -115,17 +115,22 @@ def _unreconciled(looked: Looked) -> list[str]:
     in_utc = period_of(period.first, period.last, "UTC")
     stretches = [(one.starts_at, one.ends_at) for one in (period, in_utc)]
     with looked.engine.connect() as connection:
-        billed = queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
-        there = set(with_lines(connection, looked, "payee", sorted({payee for payee, _ in billed})))
+        billed = [
+            pair
+            for pair in queries_closing.billed_in_days(connection, looked.book_id, first=first, last=last)
+            if currency_digits(pair[1]) is not None
+            and queries_closing.is_billed(
+                connection, looked.book_id, *pair, starts_at=period.starts_at, ends_at=period.ends_at, size=looked.size
+            )
+        ]
         compared = queries_reconciliations.of_period(
             connection, looked.book_id, min(stretches)[0], max(ends_at for _, ends_at in stretches), looked.size
         )
     left = []
     for payee, currency in billed:
-        if payee in there and currency_digits(currency) is not None:
-            rows = [one for one in compared if (one.payee, one.currency) == (payee, currency)]
-            if not any(makes_good(rows, *stretch) for stretch in stretches):
-                left.append(f"{payee} {currency}")
+        rows = [one for one in compared if (one.payee, one.currency) == (payee, currency)]
+        if not any(makes_good(rows, *stretch) for stretch in stretches):
+            left.append(f"{payee} {currency}")
     return left
 
 

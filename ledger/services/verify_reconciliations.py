@@ -8,6 +8,7 @@ from typing import Final
 
 from ledger.core.canonical import parse
 from ledger.core.invariants import ENTRIES_FOLLOW_RULES, Difference
+from ledger.core.money import currency_digits
 from ledger.core.reconciliation import Reconciliation
 from ledger.services.verify_findings import Findings
 from ledger.storage.proof_reader import ProofReader
@@ -17,6 +18,8 @@ from ledger.storage.scratch import Scratch
 _CURSOR: Final = "SELECT next_index FROM spend_cursor WHERE book_id = :book"
 _OF_PAYEE: Final = "FROM spend_lines WHERE book_id = :book AND payee = :payee AND currency = :currency"
 _USAGE: Final = ", ".join(f"'{kind}'" for kind in USAGE_KINDS)
+_BILLED: Final = "(CASE WHEN authorization_id IS NULL THEN amount ELSE owed END)"
+"""``SpendLine.billed`` of what is money."""
 _BOOKED: Final = ", ".join(f"'{kind}'" for kind in BOOKED_KINDS)
 
 
@@ -35,9 +38,10 @@ def _differences(reader: ProofReader, row: Reconciliation) -> list[Difference]:
         cursor = reader.rows(connection, _CURSOR)
         if not cursor or type(cursor[0][0]) is not int or cursor[0][0] < max(row.at_size, *booked, 0):
             return []
+        billed = "amount" if currency_digits(row.currency) is None else _BILLED
         upper, lower = reader.rows(
             connection,
-            f"SELECT coalesce(sum(amount >> 32), 0), coalesce(sum(amount & 4294967295), 0) {_OF_PAYEE}"
+            f"SELECT coalesce(sum({billed} >> 32), 0), coalesce(sum({billed} & 4294967295), 0) {_OF_PAYEE}"
             f" AND effective_at >= :low AND effective_at < :high AND log_index < :size AND kind IN ({_USAGE})",
             payee=row.payee, currency=row.currency, low=row.starts_at, high=row.ends_at, size=row.at_size,
         )[0]  # fmt: skip

@@ -17,7 +17,7 @@ from ledger.core.principal import KIND_TEAM, lineage
 from ledger.core.spend_line import NOBODY
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page
-from ledger.storage.queries_spend import LineScope, list_lines
+from ledger.storage.queries_spend import LineScope, billed_atoms, list_lines
 from ledger.storage.tables import agents, authorizations, budgets
 from ledger.storage.tables_closing import explanations, periods
 from ledger.storage.tables_corrections import corrections
@@ -140,17 +140,36 @@ def named_in_days(connection: Connection, book_id: int, column: str, *, first: i
 
 
 def billed_in_days(connection: Connection, book_id: int, *, first: int, last: int) -> list[tuple[str, str]]:
-    """(payee, currency) of what the totals of some days say was spent, both days included; in order."""
+    """(payee, currency) in which the totals of some days say that something was spent, or is owed, both days included;
+    in order."""
     columns = spend_days.c
     statement = (
         select(columns.payee, columns.currency)
         .where(
             columns.book_id == book_id, columns.day >= first, columns.day <= last, columns.payee != NOBODY,
-            columns.amount != 0,
+            or_(columns.amount != 0, columns.owed != 0),
         )
         .distinct()
     )  # fmt: skip
     return sorted((row[0], row[1]) for row in connection.execute(statement))
+
+
+def is_billed(
+    connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int
+) -> bool:
+    """Whether the first ``size`` records have a line of a payee that it bills in a currency, and that counts for a
+    stretch of time."""
+    columns = spend_lines.c
+    statement = (
+        select(columns.log_index)
+        .where(
+            columns.book_id == book_id, columns.payee == payee, columns.payee.is_not(None),
+            columns.effective_at >= starts_at, columns.effective_at < ends_at, columns.currency == currency,
+            columns.log_index + 0 < size, billed_atoms(currency) != 0,
+        )
+        .limit(1)
+    )  # fmt: skip
+    return connection.execute(statement).first() is not None
 
 
 def has_lines(

@@ -1,7 +1,7 @@
 """Reading invoices, payments and payees, and what the ledger accrued for one.
 
 Invariant: a list is newest first, or by what is due, and walks an index; what was accrued in a period is read out of
-daily totals, less what invoices themselves added, never out of the lines of all its spend.
+daily totals, less what invoices themselves added, and out of the lines of its spend only where some was converted.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, or_, select
 from ledger.core.account import Account, payable_name
 from ledger.core.book import PAYEE, Name
 from ledger.core.invoice import REVERSED, VOID, Invoice, InvoicePayment, PayeeTerms, Payment, prepaid_name
-from ledger.core.spend_line import INVOICE_KINDS
+from ledger.core.spend_line import INVOICE_KINDS, NOBODY
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
 from ledger.storage.queries_accounts import accounts_named
@@ -153,27 +153,28 @@ def overlapping(connection: Connection, book_id: int, row: Invoice) -> list[str]
 
 def accrued(connection: Connection, book_id: int, row: Invoice, *, starts_at: int, ends_at: int) -> dict[str, int]:
     """Category to what the lines that are written accrued for an invoice's payee in its currency and days (from
-    ``starts_at`` to ``ends_at``), without what invoices themselves added. Categories with nothing are left out."""
+    ``starts_at`` to ``ends_at``), without what invoices themselves added; of what was converted, what is owed.
+    Categories with nothing are left out."""
     days, lines = spend_days.c, spend_lines.c
-    totals = (
-        select(days.category, *halves(days.amount))
-        .where(
-            days.book_id == book_id, days.day >= row.starts_on, days.day <= row.ends_on, days.payee == row.payee,
-            days.currency == row.currency,
-        )
-        .group_by(days.category)
+    in_days = (
+        days.book_id == book_id, days.day >= row.starts_on, days.day <= row.ends_on, days.payee == row.payee,
+        days.currency == row.currency,
     )  # fmt: skip
-    added = (
-        select(lines.category, *halves(lines.amount))
-        .where(
-            lines.book_id == book_id, lines.payee == row.payee, lines.effective_at >= starts_at,
-            lines.effective_at < ends_at, or_(*(lines.kind == kind for kind in INVOICE_KINDS)),
-            lines.currency == row.currency,
-        )
-        .group_by(lines.category)
+    in_period = (
+        lines.book_id == book_id, lines.payee == row.payee, lines.effective_at >= starts_at,
+        lines.effective_at < ends_at, lines.currency == row.currency,
     )  # fmt: skip
+    totals = select(days.category, *halves(days.amount)).where(*in_days).group_by(days.category)
+    of_invoices = or_(*(lines.kind == kind for kind in INVOICE_KINDS))
+    added = select(lines.category, *halves(lines.amount)).where(*in_period, of_invoices).group_by(lines.category)
+    signed = [(1, totals), (-1, added)]
+    differs = select(days.day).where(*in_days, days.budget != NOBODY, days.amount != days.owed).limit(1)
+    if connection.execute(differs).first() is not None:
+        converted = (*in_period, lines.authorization_id.is_not(None), lines.amount != lines.owed)
+        for sign, column in ((-1, lines.amount), (1, lines.owed)):
+            signed.append((sign, select(lines.category, *halves(column)).where(*converted).group_by(lines.category)))
     found: dict[str, int] = {}
-    for sign, statement in ((1, totals), (-1, added)):
+    for sign, statement in signed:
         for category, *parts in connection.execute(statement):
             found[category or ""] = found.get(category or "", 0) + sign * whole(*parts)
     return {category: atoms for category, atoms in found.items() if atoms}

@@ -6,13 +6,14 @@ Invariants: what is read as of a log size leaves out whatever was recorded later
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, literal, select, tuple_
+from sqlalchemy import ColumnElement, Connection, literal, or_, select, tuple_
 from sqlalchemy.types import BigInteger
 
 from ledger.core.reconciliation import Reconciliation
 from ledger.core.spend_line import ADJUSTMENT, HISTORY, SETTLEMENT, SPEND_KINDS, SpendLine
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page, bounded, page_of
+from ledger.storage.queries_spend import billed_atoms
 from ledger.storage.sums import halves, whole
 from ledger.storage.tables import authorizations, log_records
 from ledger.storage.tables_finance import spend_lines
@@ -69,12 +70,13 @@ def of_period(connection: Connection, book_id: int, starts_at: int, ends_at: int
 def used_total(
     connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int
 ) -> int:
-    """What the first ``size`` records say was spent with a payee in a period, in atoms: the lines that count for it."""
+    """What the first ``size`` records say was spent with a payee in a period, in atoms, as the payee bills it: the
+    lines that count for it. What was converted counts in the currency that is owed."""
     columns = spend_lines.c
     # As one row, so that nothing but the payee's own index serves.
     place = tuple_(columns.payee, columns.effective_at)
     row = connection.execute(
-        select(*halves(columns.amount)).where(
+        select(*halves(billed_atoms(currency))).where(
             columns.book_id == book_id,
             columns.payee.is_not(None),
             place >= _place(payee, starts_at),
@@ -92,7 +94,7 @@ def used_lines(
     after: tuple[int, int, int] | None = None, limit: int,
 ) -> list[SpendLine]:  # fmt: skip
     """The lines of ``used_total``, in the order of statements, continuing after a place (effective_at, log index,
-    position); at most ``limit``."""
+    position); at most ``limit``. A line of what was converted that says only what its budget spent is none."""
     columns = spend_lines.c
     order = (columns.payee, columns.effective_at, columns.log_index, columns.position)
     low = after if after is not None else (starts_at, -1, -1)
@@ -106,6 +108,7 @@ def used_lines(
             columns.currency == currency,
             columns.log_index + 0 < size,
             columns.kind.in_(USAGE_KINDS),
+            or_(billed_atoms(currency) != 0, columns.amount == 0),
         )
         .order_by(*order)
         .limit(limit)

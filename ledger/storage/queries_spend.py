@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import BigInteger, ColumnElement, Connection, case, literal, select, tuple_
 
 from ledger.core.approval import GRANT
+from ledger.core.money import currency_digits
 from ledger.core.principal import Agent
 from ledger.core.spend_line import SPEND_KINDS, SpendLine, date_of, day_number
 from ledger.core.windows import day_start
@@ -44,6 +45,14 @@ class LineScope:
         if len(self.values) == 1:
             return (column == self.values[0],)
         return (column.in_(self.values),)
+
+
+def billed_atoms(currency: str) -> ColumnElement[int]:
+    """``SpendLine.billed`` of the lines in a currency."""
+    columns = spend_lines.c
+    if currency_digits(currency) is None:
+        return columns.amount
+    return case((columns.authorization_id.is_(None), columns.amount), else_=columns.owed)
 
 
 def list_lines(
@@ -221,7 +230,6 @@ def corrections_of(
             columns.book_id == book_id,
             columns.corrects.in_(sorted(indexes)),
             columns.corrects.is_not(None),
-            columns.position == 0,
             columns.log_index + 0 < size,
         )
         # The order of the index that has corrections only.

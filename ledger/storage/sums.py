@@ -6,12 +6,12 @@ are summed apart, and put together in Python.
 
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, func, literal_column
+from sqlalchemy import ColumnElement, func, literal_column
 
 _HALF_BITS = 32
 
 
-def halves(column: Column[int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def halves(column: ColumnElement[int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """(sum of the upper halves, sum of the lower halves) of a column of integers, to be selected."""
     bits: ColumnElement[int] = literal_column(str(_HALF_BITS))
     mask: ColumnElement[int] = literal_column(str((1 << _HALF_BITS) - 1))

@@ -27,6 +27,7 @@ invoices: Final = _table(
     _index("invoices_due", "due_on", "created_index", where=PAYABLE),
     _index("invoices_payee", "payee", "created_index"),
     _index("invoices_listed", "created_index"),
+    _index("invoices_state", "state", "created_index"),
     **_SMALL_ROWS,
 )  # fmt: skip
 

@@ -158,6 +158,8 @@ def test_the_statement_of_a_payee_is_what_is_owed_less_credit(books: Books) -> N
         ("/v1/invoices", {"lines": [{"amount": "-7.00"}]}, 422, "amount_not_positive"),
         ("/v1/invoices", {"currency": "usd"}, 422, "validation_failed"),
         ("/v1/invoices", {"taxes": [{"name": "VAT", "amount": "0", "rate": "20%"}]}, 422, "validation_failed"),
+        ("/v1/invoices", {"number": "INV-1 "}, 422, "validation_failed"),
+        ("/v1/invoices", {"number": " "}, 422, "validation_failed"),
         ("/v1/payments", {"amount": usd("7.01")}, 409, "payment_too_large"),
         ("/v1/payments", {"rest": "tip"}, 422, "validation_failed"),
         ("/v1/payments", {"from": "payables:openai"}, 422, "account_invalid"),
@@ -178,6 +180,16 @@ def test_what_is_refused(books: Books, path: str, body: dict[str, Any], status: 
     assert (answer.status, answer.code) == (status, code), answer.body
     assert answer.json["detail"]
     assert books.app.log_size() == size
+
+
+@pytest.mark.parametrize("rest", [None, "prepayment", "on_account"])
+def test_a_payment_pays_no_more_than_its_amount(books: Books, rest: str | None) -> None:
+    """Also where the invoices that it names take more, and it says what becomes of a rest."""
+    made = books.bill()["id"]
+    body = {"payee": "openai", "from": "assets:bank", "amount": usd("5.00"), "invoices": [{"id": made, "amount": "7"}]}
+    answer = books.app.post("/v1/payments", body | ({"rest": rest} if rest else {}), key=books.finance)
+    assert (answer.status, answer.code) == (409, "payment_too_large"), answer.body
+    assert "take 7.00 USD, and only 5.00 USD is paid" in answer.json["detail"]
 
 
 def test_both_figures_of_a_total_are_amounts(books: Books) -> None:

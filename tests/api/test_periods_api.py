@@ -98,6 +98,15 @@ def test_a_month_is_closed_and_later_entries_land_in_the_next(shop: Shop) -> Non
         ("charge", LAST.isoformat()), ("refund", LAST.isoformat()),
     ]  # fmt: skip
     assert late[1]["corrects"]["day"] == LAST.isoformat()
+    day, on = LAST.isoformat(), {"payee": "serp", "effective_at": LAST.isoformat()}
+    bill = {"number": "1", "currency": "USD", "issued_on": day, "period": day, "total": "1.00", "lines": []}
+    made = shop.post("/v1/invoices", on | bill | {"taxes": [{"name": "VAT", "amount": "1.00"}]}).json
+    paid = shop.post("/v1/payments", on | {"from": "assets:bank", "amount": usd("1.00")}).json
+    item = on | {"idempotency_key": "old", "amount": usd("1.00"), "category": "search"}
+    taken = shop.post("/v1/history", {"items": [item]}).json["items"][0]["history"]
+    detail = shop.app.get(f"/v1/invoices/{made['id']}", key=shop.keys["ada"]).json
+    for said in (made, paid, taken, detail):
+        assert (said["meant_for"][:10], said["closed_by"]) == (day, closed.json["log"]["index"])
     seen = shop.month()
     assert (seen["state"], seen["closed"]["by"]) == ("closed", "person:fay")
     said = {check["name"]: check.get("reason") for check in seen["checks"] if check["accepted"]}

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.databases import sqlite_url
 from tests.support.reconciled import SETTINGS, Books, Days, kinds
-from tests.support.running_app import RunningApp, usd
+from tests.support.running_app import RunningApp, authorization, usd
 
 
 @pytest.fixture
@@ -187,6 +187,25 @@ def test_the_total_of_an_invoice(small: Books) -> None:
         [("settlement", "1.00"), ("settlement", "3.00"), ("charge", "0.40"), *(("reprice", one) for one in taken_off)]
     )
     small.verified()
+
+
+def test_a_bill_in_another_currency_than_the_budgets(books: Books) -> None:
+    """Is compared in its own: more of it is charged at the day's rate, less repriced in the currency that was asked."""
+    books.days.put(0, 300)
+    euros = {"base": "EUR", "quote": "USD", "valid_from": books.day(0), "source": "treasury"}
+    books.app.make("/v1/rates", euros | {"rate": "1.10"}, key=books.finance)
+    asked = authorization("10.00", budget="research") | {"amount": {"amount": "10.00", "currency": "EUR"}}
+    held = books.app.make("/v1/authorizations", asked, key=books.crawler)["id"]
+    spent = {"amount": {"amount": "8.00", "currency": "EUR"}}
+    books.app.make(f"/v1/authorizations/{held}/settle", spent, key=books.crawler)
+    books.days.put(3)
+    options = ("--currency", "EUR", "--payee", "openai", "--budget", "research", "--accept", "all")
+    for total in ("7.50", "9.00"):
+        said = books.said("--total", total, *options)
+        assert kinds(said) == [], total
+    budget = books.app.get("/v1/budgets/research", key=books.finance).json
+    assert budget["spent"]["amount"] == "9.90"
+    books.verified()
 
 
 def test_keys_that_the_names_know(small: Books) -> None:

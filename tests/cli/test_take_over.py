@@ -237,6 +237,13 @@ def test_one_bad_row_costs_none_of_its_neighbours(office: Office) -> None:
         ("litellm", "logs.json", "{", "cannot be read"),
         ("litellm", "logs.json", '{"rows": 1}', "is no list of rows"),
         ("litellm", "logs.jsonl", "[1]\n", "item 1 is no object"),
+        ("litellm", "logs.jsonl", "", "is empty"),
+        ("litellm", "logs.jsonl", "{}\n{bad\n", "line 2 is no JSON"),
+        ("litellm", "logs.json", f'[{{"spend": {"9" * 5000}}}]', "cannot be read"),
+        ("litellm", "logs.jsonl", f'{{"spend": {"9" * 5000}}}', "line 1 is no JSON"),
+        ("litellm", "logs.csv", "id,spend,startTime\n1,1,2026-10-01\n", 'no column "request_id"'),
+        ("opening", "file.csv", "account;debit;credit;currency\nassets:bank;1;;USD\n", 'split at ","'),
+        ("history", "file.csv", "amount,currency,payee,category\n1,USD,p,c\n", 'no column "effective_at"'),
     ],
 )
 def test_a_file_that_cannot_be_read(office: Office, verb: str, name: str, content: str, words: str) -> None:
@@ -245,6 +252,36 @@ def test_a_file_that_cannot_be_read(office: Office, verb: str, name: str, conten
     assert result.exit_code == 2
     assert words in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_other_encodings_and_mappings_that_cannot_be_read(office: Office, tmp_path: Path) -> None:
+    """Are refused with what to change; a column that the mapping names must be there, else what it says is lost."""
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("account,debit,credit,currency\nassets:b\xe9,1,,USD\n".encode("latin-1"))
+    good = tmp_path / "good.csv"
+    good.write_text("effective_at,amount,currency,payee,category\n2026-10-01,1,USD,p,c\n")
+    deep, typo = tmp_path / "deep.yaml", tmp_path / "typo.yaml"
+    deep.write_text("[" * 5000)
+    typo.write_text("columns: {effective_at: effective_at, amount: amount, payee: payee, resource: Modell}\n")
+    for arguments, words in (
+        (["opening", str(latin)], "save it as UTF-8"),
+        (["history", str(good), "--mapping", str(deep)], "deep.yaml cannot be read"),
+        (["history", str(good), "--mapping", str(typo)], 'no column "Modell"'),
+    ):
+        result = CliRunner().invoke(take_over.command, [*arguments, "--dry-run"])
+        assert (result.exit_code, words in result.stderr) == (2, True), result.output
+
+
+def test_a_row_that_nothing_can_be_made_of_is_refused_alone(office: Office) -> None:
+    """Also with a day outside of all calendars, half of a character, and metadata too deep to be read."""
+    row = {"spend": 1, "startTime": "2026-10-01", "custom_llm_provider": "openai"}
+    rows = [
+        row | {"request_id": "early", "startTime": "0001-01-01T00:00:00+14:00"},
+        row | {"request_id": "half", "model": "\ud800"},
+        row | {"request_id": "deep", "metadata": "[" * 100_000},
+        row | {"request_id": "good"},
+    ]
+    assert counts(office.report("litellm", json.dumps(rows), name="logs.json")) == (2, 0, 0, 2)
 
 
 def test_whoever_keeps_no_books_takes_nothing_over(office: Office) -> None:
@@ -280,7 +317,7 @@ def test_amounts_are_exact(text: Any, amount: str, rounded: str) -> None:
     assert amount_of(text, "USD") == (amount, Decimal(rounded))
 
 
-@pytest.mark.parametrize("text", ["", None, "NaN", "1e400", "-1", "1,5", True])
+@pytest.mark.parametrize("text", ["", None, "NaN", "1e400", "-1", "1,5", "1_0", "١", True])
 def test_what_is_no_amount(text: Any) -> None:
     """Is refused with what it says."""
     with pytest.raises(RowRefused):

@@ -262,6 +262,7 @@ def test_a_csv_by_its_mapping(read: Any) -> None:
         ({"amount": "a"}, "which column is the day"),
         ({"amount": "a", "day": "d", "cost": "c"}, "cost is nothing that a mapping says"),
         ({"amount": "a", "day": "d", "unit": "cents"}, "unit is major"),
+        ({"amount": "a", "day": "d", "unit": ["major"]}, "unit is major"),
         ({"amount": "a", "day": 1}, "day must name a column"),
         ({"amount": "a", "day": "d", "quantities": {"tokens": "t"}}, "tokens is no count"),
         ({"amount": "a", "day": "d", "delimiter": ";;"}, "delimiter is one character"),
@@ -278,7 +279,7 @@ def test_a_mapping_is_yaml(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text("amount: cost\nday: date\n", encoding="utf-8")
     assert read_mapping(path).columns == {"amount": "cost", "day": "date"}
-    for text in ("- a\n", "a: [\n"):
+    for text in ("- a\n", "a: [\n", "[" * 5000):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ReportError, match=r"mapping\.yaml"):
             read_mapping(path)

@@ -244,6 +244,15 @@ def test_what_an_invoice_claims_is_as_old_as_its_due_day(desk: Desk) -> None:
         assert (row["owed"], row["invoiced"]) == (7 * 10**9, 5 * 10**9)
 
 
+def test_a_day_to_come_moves_no_forecast(desk: Desk) -> None:
+    """Money that is there now is spent from now on, whatever later day is asked for."""
+    if not any(row["runs_out"] for row in rows(desk.make("budgets", days=366), "budgets")):
+        desk.grow()
+    found = rows(desk.make("budgets", days=366), "budgets")
+    assert any(row["runs_out"] for row in found)
+    assert rows(desk.make("budgets", days=366, as_of="9998-12-31"), "budgets") == found
+
+
 def test_budgets_add_up_to_what_they_were_given(desk: Desk) -> None:
     """Allocated is spent, held and available; each is what the accounts say."""
     balances = {row["name"]: row["balance"] for row in desk.rows("accounts")}

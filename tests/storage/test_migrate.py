@@ -59,7 +59,10 @@ def declared_rules(connection: Connection) -> set[str]:
             text("SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql IS NOT NULL")
         ).scalars()
         parts = (part for sql in rows if "alembic_version" not in sql for part in [sql])
-        return {" ".join(sorted(re.split(r",\s*\n\s*|\(\s*\n\s*|\n", sql))).replace("\t", "") for sql in parts}
+        # SQLite writes a column that is added later behind the last one, on the same line.
+        added = r", (?=\w+ (?:TEXT|BIGINT|SMALLINT|INTEGER|BOOLEAN|BLOB)\b)"
+        between = rf",\s*\n\s*|\(\s*\n\s*|\n|{added}"
+        return {" ".join(sorted(re.split(between, sql))).replace("\t", "") for sql in parts}
     query = """
         WITH declared AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace AND NOT relispartition)
         SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(o.oid) FROM pg_constraint o

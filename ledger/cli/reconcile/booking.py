@@ -73,7 +73,9 @@ def _charge(one: Booking, question: Question, *, category: str, reason: str) -> 
 def _reprice(server: Remote, one: Booking, question: Question, reason: str) -> dict[str, Any]:
     """The correction of what the authorization is recorded with now."""
     said = server.get(f"/v1/authorizations/{one.authorization}")
-    settled = sum(parse_atoms(said[name]["amount"], question.digits) for name in ("settled", "repriced"))
+    # What was converted is billed, and repriced, in the currency that was asked for.
+    asked = said.get("exchange", said)
+    settled = sum(parse_atoms(asked[name]["amount"], question.digits) for name in ("settled", "repriced"))
     amount = settled + one.amount
     return {
         "authorization": one.authorization,

@@ -8,7 +8,7 @@ was not taken over is named with its line and the reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from ledger.cli.take_over.sending import Report, send_history, send_openings, so
 from ledger.cli.take_over.sources import (
     LABELS,
     LABELS_KEPT,
+    LITELLM_COLUMNS,
+    OPENING_COLUMNS,
     LiteLLM,
     history_rows,
     litellm_rows,
@@ -74,7 +76,7 @@ def opening(file: Path, **options: Any) -> None:
     Each becomes an adjustment against equity:opening. What a payee is owed is a credit of payables:PAYEE, what is in
     the bank a debit of assets:bank, credit with a payee a debit of assets:prepaid:PAYEE.
     """
-    _run(opening_rows(_records(file)), send_openings, options)
+    _run(opening_rows(_records(file, OPENING_COLUMNS)), send_openings, options)
 
 
 @command.command(name="history")
@@ -91,7 +93,7 @@ def history(file: Path, mapping: Path | None, **options: Any) -> None:
         how = read_mapping(mapping)
     except FileUnusable as error:
         raise CannotTakeOver(str(error)) from error
-    _run(history_rows(_records(file, delimiter=how.delimiter), how), send_history, options)
+    _run(history_rows(_records(file, how.needed, delimiter=how.delimiter), how), send_history, options)
 
 
 @command.command(name="litellm")
@@ -114,11 +116,13 @@ def litellm(
     good, so those that name persons (user, end_user) are kept only when they are asked for.
     """
     how = LiteLLM(category, payee, budget, agent, labels or LABELS_KEPT)
-    _run(litellm_rows(_records(file), how), send_history, options)
+    _run(litellm_rows(_records(file, LITELLM_COLUMNS), how), send_history, options)
 
 
-def _records(file: Path, *, delimiter: str = ",") -> Any:
-    return read_json(file) if file.suffix in (".json", ".jsonl") else read_csv(file, delimiter=delimiter)
+def _records(file: Path, needed: Collection[str], *, delimiter: str = ",") -> Any:
+    if file.suffix in (".json", ".jsonl"):
+        return read_json(file)
+    return read_csv(file, needed=needed, delimiter=delimiter)
 
 
 def _run(outcomes: Iterable[Outcome], send: Sender, options: dict[str, Any]) -> None:

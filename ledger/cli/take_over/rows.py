@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -21,6 +21,7 @@ from ledger.core.money import currency_digits
 
 Record = dict[str, Any]
 SHOWN_LENGTH_MAX: Final = 80
+COLUMNS_SHOWN_MAX: Final = 12
 _LARGEST: Final = Decimal(10) ** 13
 
 
@@ -61,18 +62,35 @@ class Nothing:
 Outcome = Row | Refusal | Nothing
 
 
-def read_csv(path: Path, *, delimiter: str = ",") -> Iterator[tuple[int, Record]]:
-    """(line, columns) of a CSV with a heading. Raises FileUnusable."""
+def read_csv(path: Path, *, needed: Collection[str] = (), delimiter: str = ",") -> Iterator[tuple[int, Record]]:
+    """(line, columns) of a CSV with a heading, which names the columns that are needed. Raises FileUnusable."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter)
             if not reader.fieldnames:
                 raise FileUnusable(f"{path.name} has no heading: the first line names the columns")
+            _check_heading(path, reader.fieldnames, needed, delimiter)
             for found in reader:
                 yield reader.line_num, {name: value for name, value in found.items() if name is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+    except (OSError, csv.Error) as error:
         raise FileUnusable(f"{path.name} cannot be read: {error}") from error
+
+
+def _check_heading(path: Path, heading: Iterable[str], needed: Collection[str], delimiter: str) -> None:
+    there = list(heading)
+    missing = sorted(set(needed).difference(there))
+    if missing:
+        raise FileUnusable(
+            f"{path.name} has no column {shown(missing[0])}; split at {shown(delimiter)}, its first line names "
+            f"{', '.join(map(shown, there[:COLUMNS_SHOWN_MAX]))}"
+        )
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> FileUnusable:
+    return FileUnusable(f"{path.name} is no text in UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8")
 
 
 def read_json(path: Path) -> Iterator[tuple[int, Record]]:
@@ -81,12 +99,14 @@ def read_json(path: Path) -> Iterator[tuple[int, Record]]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             if path.suffix == ".jsonl":
-                for line, text in enumerate(file, start=1):
-                    if text.strip():
-                        yield line, _object(path, line, json.loads(text, parse_float=Decimal))
+                yield from _lines(path, file)
                 return
             content = json.load(file, parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, FileUnusable):
+            raise
         raise FileUnusable(f"{path.name} cannot be read: {error}") from error
     if isinstance(content, dict):
         content = next((content[key] for key in ("data", "logs", "items") if isinstance(content.get(key), list)), None)
@@ -96,6 +116,19 @@ def read_json(path: Path) -> Iterator[tuple[int, Record]]:
         yield place, _object(path, place, item)
 
 
+def _lines(path: Path, file: Iterable[str]) -> Iterator[tuple[int, Record]]:
+    line = 0
+    for line, text in enumerate(file, start=1):
+        if text.strip():
+            try:
+                said = json.loads(text, parse_float=Decimal)
+            except (ValueError, RecursionError) as error:
+                raise FileUnusable(f"{path.name} cannot be read: line {line} is no JSON: {error}") from error
+            yield line, _object(path, line, said)
+    if not line:
+        raise FileUnusable(f"{path.name} is empty")
+
+
 def _object(path: Path, place: int, item: Any) -> Record:
     if not isinstance(item, dict):
         raise FileUnusable(f"{path.name}: item {place} is no object")
@@ -103,10 +136,13 @@ def _object(path: Path, place: int, item: Any) -> Record:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text; None for what says nothing."""
+    """A value as text; None for what says nothing. Raises RowRefused for what no text can be written as."""
     if value is None or isinstance(value, (dict, list, bool)):
         return None
-    return str(value).strip() or None
+    text = str(value).strip()
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise RowRefused(f"{shown(text)} has half of a character; write it anew in UTF-8")
+    return text or None
 
 
 def amount_of(value: Any, currency: str) -> tuple[str, Decimal]:
@@ -116,7 +152,7 @@ def amount_of(value: Any, currency: str) -> tuple[str, Decimal]:
     if digits is None:
         raise RowRefused(f"{shown(currency)} is no ISO 4217 currency")
     try:
-        exact = value if isinstance(value, Decimal) else Decimal(text_of(value) or "")
+        exact = value if isinstance(value, Decimal) else _decimal(text_of(value) or "")
     except InvalidOperation:
         raise RowRefused(f"{shown(value)} is no amount") from None
     if not exact.is_finite() or abs(exact) >= _LARGEST:
@@ -127,14 +163,21 @@ def amount_of(value: Any, currency: str) -> tuple[str, Decimal]:
     return format(rounded, "f"), rounded - exact
 
 
+def _decimal(text: str) -> Decimal:
+    """A number as files have it: other digits than these ten, and 1_000, are none. Raises InvalidOperation."""
+    if "_" in text or not text.isascii():
+        raise InvalidOperation
+    return Decimal(text)
+
+
 def moment_of(value: Any) -> str:
     """RFC 3339 text of a date or a moment; one without an offset is UTC. Raises RowRefused."""
     text = text_of(value)
     try:
         found = datetime.fromisoformat((text or "").replace(" UTC", "+00:00"))
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise RowRefused(f"{shown(value)} is no day and no moment; write one such as 2026-09-30") from None
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return found.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

@@ -38,6 +38,9 @@ FIELDS: Final = (
     "effective_at", "amount", "currency", "payee", "category", "agent", "budget", "run", "resource", "id",
 )  # fmt: skip
 NEEDED: Final = ("effective_at", "amount", "currency", "payee", "category")
+OPENING_COLUMNS: Final = ("account", "debit", "credit", "currency")
+LITELLM_COLUMNS: Final = ("request_id", "spend", "startTime")
+"""What a CSV of each must have."""
 LABELS: Final = ("team", "key", "tags", "user", "end_user", "organization", "session")
 """What LiteLLM says of whose a call was."""
 LABELS_KEPT: Final = ("team", "key", "tags")
@@ -56,6 +59,15 @@ class Mapping:
     metering: dict[str, str] = field(default_factory=dict)
     delimiter: str = ","
 
+    @property
+    def needed(self) -> set[str]:
+        """The columns that a file must have: those of fields that nothing else says, and all that were named."""
+        return {
+            column
+            for name, column in self.columns.items()
+            if column != name or (name in NEEDED and name not in self.constants)
+        }.union(self.labels.values(), self.metering.values())
+
 
 def read_mapping(path: Path | None) -> Mapping:
     """The mapping in a YAML file; without one, columns are named as fields are. Raises FileUnusable."""
@@ -64,7 +76,7 @@ def read_mapping(path: Path | None) -> Mapping:
     try:
         text = path.read_text(encoding="utf-8")
         said = yaml.safe_load(text) if len(text) <= _MAPPING_BYTES_MAX else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise FileUnusable(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(said, dict):
         raise FileUnusable(f"{path.name} is no mapping: it has columns, constants, labels, metering and delimiter")
@@ -274,5 +286,5 @@ def _decoded(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -50,7 +50,7 @@ def read_mapping(path: Path) -> Mapping:
     try:
         text = path.read_text(encoding="utf-8")
         said = yaml.safe_load(text) if len(text) <= _MAPPING_BYTES_MAX else None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ReportError(f"{path.name}: the mapping cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(said, dict):
         raise ReportError(f"{path.name}: the mapping is no list of names and columns")
@@ -79,7 +79,7 @@ def mapping_of(said: dict[str, Any], place: str) -> Mapping:
     made = Mapping(
         columns, dict(quantities), said.get("unit", "major"), said.get("delimiter", ","), said.get("decimal", ".")
     )
-    if made.unit not in UNITS:
+    if not isinstance(made.unit, str) or made.unit not in UNITS:
         raise ReportError(f"{place}: unit is major (dollars) or minor (cents)")
     if not isinstance(made.delimiter, str) or len(made.delimiter) != 1 or made.decimal not in (".", ","):
         raise ReportError(f'{place}: delimiter is one character, decimal is "." or ","')

@@ -63,7 +63,9 @@ def read_reports(
             if packed is None:
                 raise ReportError(f"{path.name}: it is larger than {BYTES_MAX // 1024 // 1024} MB; read it in parts")
             text = packed.decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ReportError(f"{path.name}: it is no text in UTF-8; save it as UTF-8 ({error.reason})") from error
+        except OSError as error:
             raise ReportError(f"{path.name} cannot be read: {error}") from error
         digest = sha256(packed).hexdigest()
         if digest in digests:

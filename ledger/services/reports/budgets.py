@@ -53,7 +53,9 @@ def budgets(reach: Reach, day: Period, days: int) -> Made:
             )
         first = max(last - days + 1, made_on)
         daily = spent.get(budget.name, {})
-        seen = forecast(available, [daily.get(at, 0) for at in range(first, last + 1)], day.first)
+        # What is available now is spent from now on, also where a later day is asked for.
+        start = min(day.first, date_of(reach.newest_day))
+        seen = forecast(available, [daily.get(at, 0) for at in range(first, last + 1)], start)
         is_closed = _is_closed(budget, reach, day)
         allocated = available + held + used
         lines.add(
