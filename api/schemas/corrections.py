@@ -55,6 +55,7 @@ class CorrectionRuleRequest(RequestModel):
 class CorrectionDecisionRequest(RequestModel):
     """Decide on a correction."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "agrees with the credit note"}]})
     reason: Text | None = None
 
 

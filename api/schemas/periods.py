@@ -37,6 +37,7 @@ class ReopenRequest(RequestModel):
 class ApproveReopenRequest(RequestModel):
     """Open a month again, as another person asked."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "I have seen the invoice"}]})
     reason: Reason | None = None
 
 

@@ -107,6 +107,11 @@ class CouldNotRun(click.ClickException):
     is_flag=True,
     help="The database was made from a copy without free texts: count those that are missing, and no more.",
 )
+@click.option(
+    "--statements",
+    is_flag=True,
+    help="Make the statements of every closing again, too, and compare their digests: costs all lines of those months.",
+)
 def command(
     database_url: str,
     book: str | None,
@@ -122,6 +127,7 @@ def command(
     jobs: int | None,
     bundles: tuple[Path, ...],
     without_texts: bool,
+    statements: bool,
 ) -> None:
     """Prove the books: recompute every record, balance and root.
 
@@ -141,10 +147,10 @@ def command(
       bursar verify --bundle acme.tar.gz --key "bursar/acme-0123abcd+1f2e3d4c+AQ..."
     """
     if bundles:
-        if leaves_only or since or state is not None or jobs is not None or without_texts:
+        if leaves_only or since or state is not None or jobs is not None or without_texts or statements:
             raise CouldNotRun(
                 "a bundle is verified whole, and says whether it has texts: leave out --leaves-only, --since, --state, "
-                "--jobs and --without-texts"
+                "--jobs, --without-texts and --statements"
             )
         with statuses():
             claims = _Claims.read(against, (), consistency, keys)
@@ -159,6 +165,8 @@ def command(
             )
         if state is not None and leaves_only:
             raise CouldNotRun("--leaves-only keeps nothing: leave out --state")
+        if statements and leaves_only:
+            raise CouldNotRun("--leaves-only looks at no statement: leave out --statements")
         claims = _Claims.read(against, since, consistency, keys)
         require_file(database_url)
         reports = _run(
@@ -172,6 +180,8 @@ def command(
             jobs=jobs,
             without_texts=without_texts,
         )
+        if statements:
+            reports = _with_statements(database_url, reports, limit_differences)
         if not reports:
             raise CouldNotRun("this database has no book: run 'bursar init' first")
     verified = all(report.verified for report in reports)
@@ -310,6 +320,13 @@ def _run(
             archives=archive,
         )
         return list(reports)
+
+
+def _with_statements(database_url: str, reports: list[BookReport], limit: int) -> list[BookReport]:
+    from ledger.services.verify_statements import with_statements
+
+    with progress_bar("making statements of") as progress:
+        return with_statements(database_url, reports, differences_max=limit, progress=progress)
 
 
 def _spare_the_collector() -> None:

@@ -137,7 +137,8 @@ def charge(batch: Batch, asked: Charge) -> Outcome:
     plan = batch.plan(agent, budget.name)
     if plan.policies:
         batch.check_counter_room(plan.applied(subject_of(row)).counted, atoms)
-    waiting = second_person(batch, asked, who, packed, {asked.currency: atoms if exchange is None else exchange.amount})
+    amounts = {budget.currency: atoms} | ({} if exchange is None else {exchange.currency: exchange.amount})
+    waiting = second_person(batch, asked, who, packed, amounts)
     if waiting is not None:
         return waiting
     batch.authorizations[asked.id] = row
@@ -233,8 +234,8 @@ def take_back(
 ) -> Outcome:
     """Take back ``atoms``, in the currency that was asked, of what an authorization or a charge settled for ``chosen``,
     as refund ``reference``; its record says ``extra`` too. ``splits`` are those of that currency after it."""
-    amounts = {asked_side(found).currency: atoms}
     part = refunded_part(found, chosen, atoms, splits)
+    amounts = {asked_side(found).currency: atoms, found.currency: part.atoms}
     atoms = part.atoms
     postings = _refund_postings(found, part, chosen.category, batch.cost_account(chosen.payee, found.created_index))
     batch.check_room(postings)

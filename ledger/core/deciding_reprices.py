@@ -132,7 +132,8 @@ def reprice(batch: Batch, asked: Reprice) -> Outcome:
     plan = batch.plan(found.agent, found.budget)
     if plan.policies and difference > 0:
         batch.check_counter_room(plan.applied(subject_of(found)).counted, difference)
-    waiting = second_person(batch, asked, who, packed, {asked.currency: abs(part.asked)})
+    amounts = {asked.currency: abs(part.asked), found.currency: abs(difference)}
+    waiting = second_person(batch, asked, who, packed, amounts)
     if waiting is not None:
         return waiting
     row = batch.change_authorization(found.id)

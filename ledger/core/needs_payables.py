@@ -80,6 +80,7 @@ def _seek_reversal(seeker: Seeker, asked: ReversePayment, own_agent: Agent | Non
 
 
 def _seek_payee(seeker: Seeker, asked: SetPayee, own_agent: Agent | None) -> None:
+    seeker.turning.add(asked.payee)
     if (PAYEE, asked.payee) not in seeker.snapshot.names:
         seeker.needs.names.add((PAYEE, asked.payee))
     if asked.payee not in seeker.snapshot.payee_terms:

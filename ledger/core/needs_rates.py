@@ -13,6 +13,7 @@ from ledger.core.seeking import Seeker
 
 
 def _seek_given(seeker: Seeker, asked: GiveRates, own_agent: Agent | None) -> None:
+    seeker.rates_given = True
     known = seeker.snapshot.rates
     seeker.needs.rates.update(
         key for given in asked.rates if (key := (pair_of(given.base, given.quote), given.day)) not in known
@@ -21,18 +22,22 @@ def _seek_given(seeker: Seeker, asked: GiveRates, own_agent: Agent | None) -> No
 
 def seek_rate(seeker: Seeker, base: str, quote: str, moment: int | None = None) -> bool:
     """The rates by which ``base`` is converted to ``quote`` at a moment (None: when it is decided); whether there are
-    any. False while some are still to be read."""
+    any. False while some are still to be read. Where the batch gives rates, every way is read: any of them may be open
+    or closed by then."""
     if currency_digits(base) is None or currency_digits(quote) is None:
         return False
     snapshot = seeker.snapshot
     day = day_of(snapshot.book.timezone, snapshot.moment if moment is None else moment)
+    found = False
     for way in ways(base, quote):
         read = [_is_read(seeker, day, *pair) for pair in way]
         if not all(read):
             return False
         if all(leg_on(day, *pair, lambda pair, day: snapshot.rates[pair, day]) is not None for pair in way):
-            return True
-    return False
+            found = True
+            if not seeker.rates_given:
+                break
+    return found
 
 
 def _is_read(seeker: Seeker, day: int, base: str, quote: str) -> bool:

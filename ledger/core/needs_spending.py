@@ -24,7 +24,10 @@ def _seek_authorize(seeker: Seeker, asked: command.Authorize, own_agent: Agent |
     if own_agent is not None and budget is not None:
         plan = seeker.plan(own_agent, budget)
         if plan is not None:
-            seeker.spend(plan, asked, run, budget.name, budget.currency if found else asked.currency)
+            if not converts or not found or seeker.rates_given:
+                seeker.spend(plan, asked, run, budget.name, asked.currency)
+            if converts and (found or seeker.rates_given):
+                seeker.spend(plan, asked, run, budget.name, budget.currency)
             # What is needed of rates hangs on the day.
             seeker.placed = None if converts else (plan, run, budget.name)
     for kind, name in ((CATEGORY, asked.category), (PAYEE, asked.payee)):
@@ -41,7 +44,7 @@ def _seek_conversion(
 ) -> bool:
     """What converting to a budget's currency takes; whether there is a rate."""
     found = seek_rate(seeker, asked.currency, budget.currency, moment)
-    if found:
+    if found or seeker.rates_given:
         seeker.run(run, budget.currency)
     return found
 
@@ -76,6 +79,7 @@ def _seek_charge(seeker: Seeker, asked: command.Charge, own_agent: Agent | None)
     run = seeker.run(asked.run, asked.currency)
     if budget is not None and budget.currency != asked.currency:
         _seek_conversion(seeker, asked, budget, run, asked.effective_at)
+        seeker.alone(asked, budget.currency)
         seeker.spending(asked.category, None, budget.currency)
         seeker.exchange(budget.currency, asked.currency)
     if budget is not None and (agent is not None or asked.agent is None):
@@ -94,6 +98,7 @@ def _seek_refund(seeker: Seeker, asked: command.Refund | command.Reprice, own_ag
     seeker.alone(asked, asked.currency)
     found = seeker.authorization(asked.authorization)
     if found is not None:
+        seeker.alone(asked, found.currency)
         seeker.spending_of(found, asked.category, asked.payee)
 
 

@@ -4,6 +4,7 @@ Invariants: written from the rules and not from the code that decided; nobody co
 moment allowed, and nobody approved who had a part in what was asked; what was approved is what had been asked for.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from ledger.core.account import BUDGETARY, classify
@@ -24,7 +25,8 @@ from ledger.core.correction import (
 )
 from ledger.core.deriving import TEXT_FIELDS
 from ledger.core.exchange import asked_side
-from ledger.core.moment import SECOND, moment_text
+from ledger.core.moment import SECOND, moment_of, moment_text
+from ledger.core.projecting_exchange import count_spend, found_exchange, named_pair
 from ledger.core.projecting_record import Record, atoms_of
 from ledger.core.roles import ADMIN, allowed
 from ledger.core.windows import date_at
@@ -133,12 +135,15 @@ def _decided(
 
 
 def _asked_amounts(record: Record, request: dict[str, Any]) -> dict[str, int]:
-    """How much what is asked for would move."""
+    """How much what is asked for would move: what is converted, in both currencies."""
     operation = request["operation"]
-    if operation in ("charge", "refund"):
-        return {request["currency"]: atoms_of(request["amount"])}
+    if operation == "charge":
+        return _charged_amounts(record, request)
+    if operation == "refund":
+        return _taken_amounts(record, request["authorization"], request, refunded=atoms_of(request["amount"]))
     if operation == "reprice":
-        return {request["currency"]: abs(atoms_of(request["amount"]) - atoms_of(request["settled"]))}
+        difference = atoms_of(request["amount"]) - atoms_of(request["settled"])
+        return _taken_amounts(record, request["authorization"], request, repriced=difference)
     if operation == "adjust":
         return sums_of(request["transfers"])
     if operation == SET_RULE:
@@ -150,7 +155,30 @@ def _asked_amounts(record: Record, request: dict[str, Any]) -> dict[str, int]:
     if row is None:
         raise LookupError(f"there is no charge {before.authorization}")
     side = asked_side(row)
-    return {side.currency: side.cost - side.refunded}
+    return _taken_amounts(record, row.id, {}, refunded=side.cost - side.refunded)
+
+
+def _charged_amounts(record: Record, request: dict[str, Any]) -> dict[str, int]:
+    """What a charge is in its currency, and in its budget's by the rate of the day that it is meant for."""
+    asked, currency = atoms_of(request["amount"]), request["currency"]
+    meant = moment_of(request["effective_at"]) if "effective_at" in request else record.time
+    exchange, budget_currency = found_exchange(record.fold, request["budget"], currency, asked, meant)
+    return {currency: asked} | ({} if exchange is None else {budget_currency: exchange.even(asked)})
+
+
+def _taken_amounts(
+    record: Record, reference: str, request: dict[str, Any], *, refunded: int = 0, repriced: int = 0
+) -> dict[str, int]:
+    """What a refund or a reprice of the one pair that a request names moves, in both currencies."""
+    row = record.store.authorizations.get(reference)
+    if row is None:
+        raise LookupError(f"there is no authorization {reference}")
+    category, payee = named_pair(row, request)
+    currency = asked_side(row).currency
+    if request and request["currency"] != currency:
+        record.differ("a correction is asked for in another currency", currency, request["currency"])
+    atoms, _ = count_spend(replace(row), category, payee, refunded=refunded, repriced=repriced)
+    return {currency: refunded + abs(repriced), row.currency: abs(atoms)}
 
 
 def _reversible(record: Record, index: int) -> Reversible:

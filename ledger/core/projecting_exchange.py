@@ -101,6 +101,19 @@ def pairs_settled(row: Authorization) -> Pairs:
     return {(row.settled_category, row.settled_payee): [row.cost, row.refunded]}
 
 
+def named_pair(row: Authorization, request: dict[str, Any]) -> tuple[str, str]:
+    """The one pair of category and payee that a correction names; what is not named must leave no choice. Raises
+    ValueError where it does."""
+    named = [
+        (category, payee)
+        for category, payee in pairs_settled(row)
+        if request.get("category", category) == category and request.get("payee", payee) == payee
+    ]
+    if len(named) != 1:
+        raise ValueError("a correction names not one pair of category and payee")
+    return named[0]
+
+
 def _count(
     pairs: Pairs, pair: tuple[str, str], place: int, atoms: int, row: Authorization, *, named: bool = False
 ) -> None:

@@ -36,7 +36,7 @@ from ledger.core.projecting_exchange import (
     count_spend,
     expect_exchange,
     found_exchange,
-    pairs_settled,
+    named_pair,
 )
 from ledger.core.projecting_policies import count_use
 from ledger.core.projecting_record import Record, atoms_of
@@ -108,16 +108,13 @@ def _reprice(record: Record) -> None:
     expected = {name: request[name] for name in ("settled", "amount", "old_price", "new_price")}
     if said != {**expected, "difference": str(difference)}:
         record.differ("the reprice is not what was asked", expected, said)
-    check_alone(record, {asked_side(row).currency: abs(difference)})
     for name in ("old_price", "new_price"):
         if [list(pair) for pair in pairs_of(dict(said[name]))] != said[name]:
             record.differ(f"{name} is not in order", "sorted pairs", said[name])
-    for name, value in (("category", category), ("payee", payee)):
-        if request.get(name, value) != value:
-            record.differ(f"{name} is not what was asked", request[name], value)
-    if (category, payee) not in pairs_settled(row):
-        record.differ("nothing was settled for what is repriced", pairs_settled(row), [category, payee])
+    if named_pair(row, request) != (category, payee):
+        record.differ("what is repriced is not what was asked", list(named_pair(row, request)), [category, payee])
     atoms, left = count_spend(row, category, payee, repriced=difference)
+    check_alone(record, {asked_side(row).currency: abs(difference), row.currency: abs(atoms)})
     if left < 0:
         record.differ("less than was refunded is left of what was settled", "", amount)
     before = uses_of(row)
@@ -164,7 +161,7 @@ def _charge(record: Record) -> None:
     for field in ("category", "payee"):
         record.expect(field, request[field])
     remember(record)
-    check_alone(record, {request["currency"]: asked})
+    check_alone(record, {request["currency"]: asked, currency: atoms})
     record.expect("amount", str(atoms))
     record.expect("currency", currency)
     expect_exchange(record, row)
@@ -192,8 +189,10 @@ def _refund(record: Record) -> None:
         asked = side.cost - side.refunded
     else:
         asked = atoms_of(request["amount"])
-    check_alone(record, {side.currency: asked})
+    if named_pair(row, request) != (category, payee):
+        record.differ("what is refunded is not what was asked", list(named_pair(row, request)), [category, payee])
     atoms, left = count_spend(row, category, payee, refunded=asked)
+    check_alone(record, {side.currency: asked, row.currency: atoms})
     for field, expected in (("amount", str(atoms)), ("currency", row.currency)):
         record.expect(field, expected)
     if left < 0:

@@ -142,6 +142,10 @@ _CHOSEN_BY_RULE: Final = frozenset(
 )  # fmt: skip
 _REVERSING: Final = frozenset(("refund", "adjustment"))
 """Kinds of records that a reversal is."""
+_REASONED: Final = frozenset(
+    ("adjust", "reprice", "reverse", "void_invoice", "reverse_payment", "request_reopening", "explain")
+)
+"""Operations that nobody may ask for without saying why."""
 _FLAGS: Final = ("accept_pending", "partial_ok", "afford")
 """Of a request to spend: there and true, or not there."""
 _OF_OWNER: Final = frozenset(("settlement", "release", "extension", "expiry", "denial"))
@@ -168,6 +172,9 @@ def check_request(record: Record) -> None:
             name = name["name"] if isinstance(name, dict) else name
             if not _names(record, rows, request.get(field), name):
                 record.differ(f"the request's {field} is not what was done", name, request.get(field))
+    if request["operation"] in _REASONED and "reason" not in request and "approved_by" not in body:
+        # What a second person approved has its reason in the record of what was asked for.
+        record.differ("it was done without a reason", "a reason", request["operation"])
     principal = body["by"]["principal"]
     if kind in _OF_OWNER and principal.startswith(_AGENT):
         row = record.store.authorizations.get(body["authorization"])

@@ -28,7 +28,8 @@ from ledger.core.working import Batch, Posting
 
 Who = tuple[str, str | None]
 Amounts = Mapping[str, int]
-"""How much a correction moves, in atoms by currency."""
+"""How much a correction moves, in atoms by currency; what is converted counts in both currencies, so that neither a
+currency without a rule nor a rate that was made for it is a way around the rule of the other."""
 _DAY: int = 24 * 3600 * SECOND
 
 

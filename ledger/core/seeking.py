@@ -31,14 +31,17 @@ from ledger.core.snapshot import Known, PriorAnswer, Snapshot
 
 class Seeker:
     """Walks one batch over a snapshot and notes what is absent. Facts that hang on an absent fact are found missing
-    in the next round, once it has been read."""
+    in the next round, once it has been read. What an earlier command of the batch may change is noted, so that a later
+    one finds its facts either way: ``turning`` are payees whose terms are set, ``rates_given`` says that rates are."""
 
-    __slots__ = ("needs", "placed", "snapshot")
+    __slots__ = ("needs", "placed", "rates_given", "snapshot", "turning")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.placed: tuple[Plan, str | None, str] | None = None
         self.needs = Needs()
+        self.turning: set[str] = set()
+        self.rates_given = False
 
     def periods(self) -> None:
         """Seek the months on record: for whatever counts for another moment than the one it is recorded at."""
@@ -194,7 +197,7 @@ class Seeker:
             self.account(account.payable_name(payee), currency)
             if payee not in self.snapshot.payee_terms:
                 self.needs.payee_terms.add(payee)
-            elif self.snapshot.payee_terms[payee] is not None:
+            elif payee in self.turning or self.snapshot.payee_terms[payee] is not None:
                 self.account(prepaid_name(payee), currency)
 
     def spending_of(self, found: Authorization, category: str | None, payee: str | None) -> None:

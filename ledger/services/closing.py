@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from sqlalchemy import Connection, Engine
 
 from ledger.core.canonical import parse
-from ledger.core.closing import CLOSED, CheckResult, digest_of, first_month, month_at, month_named, next_month
+from ledger.core.closing import CLOSED, CheckResult, Month, digest_of, first_month, month_at, month_named, next_month
 from ledger.core.command import Command
 from ledger.core.command_closing import ClosePeriod
 from ledger.core.outcome import Outcome, Status
@@ -27,6 +27,7 @@ from ledger.services.statements.making import Statements
 from ledger.storage import queries_closing, queries_log
 from ledger.storage.errors import RecordArchived
 
+CLOSING_KIND: Final = "period_close"
 ATTEMPTS_MAX: Final = 5
 """How often the statements are made again because something was backdated into the month meanwhile."""
 MONTHS_LISTED_MAX: Final = 2_400
@@ -48,6 +49,15 @@ class Comparison(NamedTuple):
     statements: int
     different: tuple[str, ...]
     same: bool
+
+
+class _Said(NamedTuple):
+    """What the record of a closing says of its statements."""
+
+    period: str
+    size: int
+    root: bytes
+    digest: bytes
 
 
 class Closer:
@@ -155,22 +165,40 @@ class Closer:
         """Make the statements of a closed month again, as of the size that its closing names, and compare. Raises
         ValueError where it is not closed; RecordArchived and as ``close``."""
         with self._engine.connect() as connection:
-            book = queries_log.book_by_id(connection, book_id)
             found = next((row for row in queries_closing.months(connection, book_id) if row.period == name), None)
-            if book is None or found is None or found.state != CLOSED or found.closed_index is None:
+            if found is None or found.state != CLOSED or found.closed_index is None:
                 raise ValueError(f"{name} is not closed")
             record = queries_log.record(connection, book_id, found.closed_index)
-        period = month_named(book.timezone, name)
-        looked = Looked(self._engine, book_id, book.timezone, period, found.size or 0, self._sources.now_us())
+        body = {} if record is None else parse(record.body)
+        return self._compare(book_id, found, body.get("statements"), progress)
+
+    def compare_record(self, book_id: int, index: int, *, progress: Progress = lambda done, total: None) -> Comparison:
+        """As ``compare``, of the closing that is recorded at a log index, be its month open again by now."""
+        with self._engine.connect() as connection:
+            record = queries_log.record(connection, book_id, index)
+        body = {} if record is None else parse(record.body)
+        if body.get("kind") != CLOSING_KIND:
+            raise ValueError(f"record {index} closes no month")
+        said = _Said(body["period"], body["size"], bytes.fromhex(body["root"]), bytes.fromhex(body["digest"]))
+        return self._compare(book_id, said, body.get("statements"), progress)
+
+    def _compare(
+        self, book_id: int, said: _Said | Month, listed: list[list[str]] | None, progress: Progress
+    ) -> Comparison:
+        with self._engine.connect() as connection:
+            book = queries_log.book_by_id(connection, book_id)
+        if book is None:
+            raise UnknownBook
+        period = month_named(book.timezone, said.period)
+        looked = Looked(self._engine, book_id, book.timezone, period, said.size or 0, self._sources.now_us())
         self._statements.liner.catch_up(book_id, looked.size, progress=progress)
-        made = self.digests(looked, found.root or b"", progress)
-        said = parse(record.body).get("statements") if record is not None else None
+        made = self.digests(looked, said.root or b"", progress)
         different: set[str] = set()
-        if said is not None:
-            recorded = dict(said)
+        if listed is not None:
+            recorded = {one[0]: one[1] for one in listed}
             again = dict(made)
             different = {scope for scope in recorded.keys() | again.keys() if recorded.get(scope) != again.get(scope)}
-        return Comparison(name, len(made), tuple(sorted(different)), digest_of(made) == found.digest)
+        return Comparison(said.period, len(made), tuple(sorted(different)), digest_of(made) == said.digest)
 
 
 def months_seen(connection: Connection, book_id: int, now: int) -> list[MonthSeen]:

@@ -66,7 +66,16 @@ def test_what_the_key_says_of_itself(capped: Capped) -> None:
     assert made["expires_at"] > made["created_at"]
     me = capped.app.get("/v1/me", key=capped.key).json
     assert (me["run"]["name"], me["run"]["remaining"]) == ("run-42", usd("1.00"))
-    assert me["may"] == ["authorize", "evaluate", "extend", "mark_unknown", "read_own", "release", "settle"]
+    assert me["may"] == [
+        "authorize",
+        "evaluate",
+        "extend",
+        "mark_unknown",
+        "read_own",
+        "release",
+        "report_outcome",
+        "settle",
+    ]
     assert "run" not in capped.app.get("/v1/me", key=capped.crawler).json
     listed = capped.app.get(f"/v1/keys/{made['id']}").json
     assert (listed["run"], listed["made_by"], listed["vouched_by"]) == ("run-42", "agent:crawler", "person:owner")

@@ -14,13 +14,9 @@ from ledger.core.command_corrections import (
     SetCorrectionRule,
     WithdrawCorrection,
 )
-from ledger.core.command_rates import GivenRate, GiveRates
 from ledger.core.correction import EXPIRES_AFTER_DAYS
-from ledger.core.deriving import Clock, columns_of
 from ledger.core.outcome import Outcome, Status
-from ledger.core.projecting import Fold
 from tests.support.ledger import OPENED_AT, SECOND
-from tests.support.memory_rows import MemoryStore
 from tests.support.policed import USD
 from tests.support.worlds import World
 
@@ -350,36 +346,6 @@ def test_texts_stand_beside_the_request_and_the_answer_each() -> None:
     texts = {(row.log_index, row.field): row.content for row in world.rows("texts")}
     assert texts[requested.log_index, "reason"] == "a credit note"
     assert texts[done.log_index, "reason"] == "seen it"
-
-
-def test_what_was_converted_is_measured_in_the_currency_it_was_asked_in() -> None:
-    """A cost in euros on a budget in dollars: charged, repriced, refunded and reversed, alone and by two."""
-    world = Office(above=None)
-    today = world.now // (DAY * SECOND)
-    rates = (GivenRate(base="EUR", quote="USD", rate="2", day=today),)
-    assert world.do(GiveRates, world.finance, rates=rates).status is Status.DONE
-    for currency, above in (("EUR", "5"), ("USD", "0")):
-        assert world.rule(above, currency=currency).status is Status.DONE
-    spend = {"budget": "research", "currency": "EUR", "category": "inference", "payee": "mistral"}
-    alone = world.do(Charge, world.finance, amount="3", **spend)
-    assert alone.status is Status.DONE
-    charged = world.approve(waiting(world.do(Charge, world.finance, amount="3", **spend)), world.gus)
-    reference = str((charged.body or {})["authorization"])
-    prices: dict[str, Any] = {"old_price": (), "new_price": (("output", "1"),), "reason": "cheaper"}
-    told = {"authorization": reference, "currency": "EUR"}
-    assert world.do(Reprice, world.finance, settled="3", amount="4", **told, **prices).status is Status.DONE
-    priced = waiting(world.do(Reprice, world.finance, settled="4", amount="8", **told, **prices))
-    assert world.approve(priced, world.gus).status is Status.DONE
-    assert world.do(Refund, world.finance, amount="1", **told).status is Status.DONE
-    undone = world.do(Reverse, world.finance, record=charged.log_index, reason="twice")
-    assert world.bodies()[undone.log_index]["amounts"] == [["EUR", str(7 * USD)]]
-    assert world.approve(waiting(undone), world.gus).status is Status.DONE
-    assert world.do(Reverse, world.gus, record=alone.log_index, reason="twice").status is Status.DONE
-    assert world.balance("payables:mistral", "EUR") == 0
-    fold, clock = Fold(1, MemoryStore()), Clock()
-    for body in world.bodies():
-        fold.apply(body, columns_of(body, clock))
-    assert fold.differences == []
 
 
 # Rules.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.core.canonical import canonical_bytes
+from ledger.core.command import Refund
 from ledger.core.command_corrections import ApproveCorrection, Reverse
 from ledger.core.correction import EXPIRES_AFTER_DAYS
 from ledger.core.deriving import Clock, columns_of
@@ -161,3 +162,42 @@ def test_a_reversal_of_something_else(book: Book) -> None:
         book.noted(book.reversal, lambda body: body["request"].update(record=3))
     noted = book.noted(book.alone, lambda body: body.update(reverses=book.charge_index))
     assert has(noted, "reverses is not what")
+
+
+def test_a_request_in_another_currency_than_what_it_corrects(book: Book) -> None:
+    """Although it moves as much."""
+    noted = book.noted(book.requested, lambda body: body["request"].update(currency="EUR"))
+    assert has(noted, "a correction is asked for in another currency")
+
+
+def test_a_reversal_whose_reason_was_taken_away() -> None:
+    """What may not be done without a reason has the digest of one, also once the text itself is gone."""
+    world = Office(above=None)
+    done = world.do(Reverse, world.finance, record=world.charge_index, reason="twice")
+    bodies = world.bodies()
+    bodies[done.log_index]["request"].pop("reason")
+    packed = canonical_bytes(bodies[done.log_index]["request"])
+    bodies[done.log_index]["idempotency"][1] = sha256(packed).hexdigest()
+    fold = Fold(1, MemoryStore())
+    for body in bodies:
+        fold.apply(body, columns_of(body, Clock()))
+    assert [one.what for one in fold.differences] == ["it was done without a reason"]
+
+
+def test_a_refund_that_does_not_say_which_of_two_payees() -> None:
+    """The request leaves a choice that no honest ledger makes."""
+    world = Office(above=None)
+    held = world.hold(world.crawler, "5")
+    for payee in ("openai", "serp"):
+        world.settle(world.crawler, held, "2", final=False, payee=payee)
+    refund = {"authorization": held, "amount": "1", "currency": "USD", "payee": "serp"}
+    done = world.do(Refund, world.finance, **refund)
+    body = world.bodies()[done.log_index]
+    body["request"].pop("payee")
+    body["idempotency"][1] = sha256(canonical_bytes(body["request"])).hexdigest()
+    fold = Fold(1, MemoryStore())
+    for earlier in world.bodies()[: done.log_index]:
+        fold.apply(earlier, columns_of(earlier, Clock()))
+    assert fold.differences == []
+    with pytest.raises(ValueError, match="not one pair"):
+        fold.apply(body, columns_of(body, Clock()))

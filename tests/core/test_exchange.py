@@ -225,6 +225,43 @@ def test_a_rate_of_the_same_batch_is_used() -> None:
     followed(world)
 
 
+def test_a_first_rate_and_what_it_converts_in_one_batch_are_judged_by_everything() -> None:
+    """What is found out about a request hangs on whether there is a rate, and the batch itself gives the first: the cap
+    of its run and limits in the budget's currency hold all the same."""
+    world = Policed()
+    world.policy(limits=[limit("day", "day", "50")])
+    world.do(OpenRun, world.crawler, name="run-1", cap_amount="11", cap_currency="USD")
+    given = (GivenRate(base="EUR", quote="USD", rate="1.1", day=day_of(world.book.timezone, world.now)),)
+    spend = {"currency": "EUR", "run": "run-1", **SPEND}
+    outcomes = world.decide(
+        world.command(GiveRates, world.finance, rates=given),
+        world.command(Authorize, world.crawler, amount="10", **spend),
+        world.command(Authorize, world.crawler, amount="1", **spend),
+        world.command(Charge, world.finance, amount="1", budget="research", **spend),
+    )
+    assert [one.status for one in outcomes] == [Status.DONE, Status.APPROVED, Status.RUN_HELD, Status.DONE]
+    ((settled, held, _),) = world.counters("day").values()
+    assert (settled, held) == (1_100_000_000, 11_000_000_000)
+    followed(world)
+
+
+def test_a_rate_that_the_same_batch_makes_too_old_leaves_the_way_through_the_euro() -> None:
+    """Of which nothing was looked at before."""
+    world = World()
+    rate(world, "GBP", "USD", "1.5", days=-1)
+    rate(world, "EUR", "USD", "1.1")
+    rate(world, "EUR", "GBP", "0.8")
+    given = (GivenRate(base="GBP", quote="USD", rate="1.5", day=day_of(world.book.timezone, world.now) - 1),)
+    outcomes = world.decide(
+        world.command(Authorize, world.crawler, amount="1", currency="GBP", **SPEND),
+        world.command(GiveRates, world.finance, rates=given, max_age_days=0),
+        world.command(Authorize, world.crawler, amount="1", currency="GBP", **SPEND),
+    )
+    assert [one.status for one in outcomes] == [Status.APPROVED, Status.DONE, Status.APPROVED]
+    assert [(one.body or {})["approved"] for one in (outcomes[0], outcomes[2])] == ["1500000000", "1375000000"]
+    followed(world)
+
+
 @pytest.mark.parametrize("currency", ["USD", "GBP", "JPY"])
 def test_it_is_settled_in_the_currency_that_was_asked(currency: str) -> None:
     """Neither in the budget's nor in a third; extended, refunded and repriced likewise."""

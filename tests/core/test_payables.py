@@ -250,6 +250,19 @@ def test_spend_with_a_prepaid_payee_uses_up_credit(world: World) -> None:
     check(world)
 
 
+def test_a_charge_in_the_batch_that_makes_its_payee_prepaid_uses_up_credit(world: World) -> None:
+    """Commands are decided in order; nobody had looked at the credit of a payee that was never prepaid."""
+    before, after = (
+        world.command(Charge, world.finance, amount=amount, budget="research", currency="USD", category="inference",
+                      payee="openai")
+        for amount in ("2", "3")
+    )  # fmt: skip
+    outcomes = world.decide(before, world.command(SetPayee, world.finance, payee="openai", prepaid=True), after)
+    assert [one.status for one in outcomes] == [Status.DONE] * 3
+    assert (world.shown("assets:prepaid:openai"), world.shown("payables:openai")) == ("-3.00", "-12.00")
+    check(world)
+
+
 def test_a_payee_is_set_once_and_back(world: World) -> None:
     """Saying the same again is refused; a hold of the same batch as the switch goes where it was made."""
     assert world.do(SetPayee, world.finance, payee="openai", prepaid=False).status is Status.WRONG_STATE
