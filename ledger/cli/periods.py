@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ledger.cli.checkpoint import json_option
 from ledger.cli.close import CHECK_WORDS, months_typed
@@ -43,7 +44,8 @@ def command(
     """
     names = None if period is None else months_typed(period)
     if verify:
-        if url is not None:
+        # A server that the environment names is for the other verbs; only one that was typed here is a mistake.
+        if click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE:
             raise BadValue("--verify reads the database itself: give --database-url and no --url")
         _verify(database_url, book, names, as_json=as_json)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
@@ -242,3 +243,20 @@ def test_bad_input_says_what_to_change(acme: RunningApp, path: str, body: dict[s
         {"currency": "USD", "above": "-1"},
     ):
         assert acme.post("/v1/correction-rules", rule).status == 422
+
+
+def test_what_is_converted_waits_by_the_rule_of_the_budgets_currency(app_on: RunningApp) -> None:
+    """And says how much it moves in both."""
+    desk = furnished(app_on)
+    day = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+    app_on.make("/v1/rates", {"base": "EUR", "quote": "USD", "rate": "4", "valid_from": day}, key=desk.fred)
+    charge = {"budget": "research", "category": "inference", "payee": "mistral"}
+    alone = app_on.post("/v1/charges", charge | {"amount": {"amount": "1.00", "currency": "EUR"}}, key=desk.fred)
+    assert (alone.status, alone.json["amount"]) == (201, usd("4.00"))
+    asked = app_on.post("/v1/charges", charge | {"amount": {"amount": "1.00", "currency": "EUR"}}, key=desk.fred)
+    assert (asked.status, asked.json["state"]) == (202, "pending")
+    assert asked.json["amounts"] == [{"amount": "1.00", "currency": "EUR"}, usd("4.00")]
+    listed = app_on.get("/v1/corrections", key=desk.pat).json["items"]
+    assert [one["amounts"] for one in listed] == [asked.json["amounts"]]
+    done = app_on.post(f"/v1/corrections/{asked.json['id']}/approve", {}, key=desk.gus)
+    assert (done.status, done.json["amount"]) == (201, usd("4.00"))

@@ -259,6 +259,19 @@ def test_what_needs_a_second_person_waits(small: Books) -> None:
     small.verified()
 
 
+def test_what_a_second_person_refused_is_not_told_as_booked(small: Books) -> None:
+    """It is asked for once, and goes on differing: whoever runs it again reads what became of it."""
+    small.app.make("/v1/correction-rules", {"currency": "USD", "above": "0.50"})
+    small.days.put(3)
+    given = ("--report", small.costs((0, "gpt-5", "2.00")), "--accept", "all", "--budget", "research")
+    (reference,) = small.said(*given)["pending"]
+    other = small.app.make("/v1/keys", {"role": "finance", "person": "olu"})["key"]
+    assert small.app.post(f"/v1/corrections/{reference}/refuse", {}, key=other).status == 200
+    again = small.said(*given)
+    assert (again["booked"], again["pending"], kinds(again)) == ([], [], [("missing_here", "2.00")])
+    assert [one["why"] for one in again["refused"]] == [f"{reference} waited for a second person and is refused"]
+
+
 def test_who_may_not_book_is_told(small: Books) -> None:
     """Each request that is refused is named, and nothing is put on record."""
     auditor = small.app.make("/v1/keys", {"role": "auditor", "person": "olu"})["key"]

