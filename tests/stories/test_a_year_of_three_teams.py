@@ -156,8 +156,8 @@ def test_what_is_held_over_new_year(year: YearDesk) -> None:
 
 
 def test_closed_months_are_what_they_were(year: YearDesk) -> None:
-    """June's statements are made again, and have the digests that were recorded, both times that it was closed; those
-    of all months are when the books are verified, below."""
+    """June's statements are made again, and have the digests that were recorded (those of all closings are when the
+    books are verified, below); and June has both figures, as it was closed twice."""
     done = CliRunner().invoke(bursar, ["periods", "2026-06", "--verify", "--database-url", year.app.database_url])
     assert done.exit_code == 0, done.output
     periods = {one["period"]: one for one in year.read("periods?limit=50")["items"]}
