@@ -120,7 +120,9 @@ def test_a_row_too_many_is_found(book: StoredBook, table: str, index: str) -> No
     columns = metadata.tables[table].columns
     copy = dict(rows[-1])
     key = [column.name for column in metadata.tables[table].primary_key.columns][-1]
-    for column in {key, "id", "name", "account_no", "position"} & set(copy):
+    # The record that reverses is of one reversal only, by the database's own word.
+    once = {"created_index"} if table == "reversals" else set()
+    for column in {key, "id", "name", "account_no", "position", *once} & set(copy):
         copy[column] = other_value(copy[column], columns[column])
     if index == "ahead of the log":
         copy |= {column: 10**12 for column in LOG_INDEXES if column in copy}
