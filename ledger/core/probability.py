@@ -21,7 +21,12 @@ def student_t_cdf(t: float, freedom: float) -> float:
     """P(T <= t) for Student's t with ``freedom`` degrees of freedom (above zero, not necessarily whole)."""
     if freedom <= 0:
         raise ValueError("degrees of freedom are above zero")
-    tail = 0.5 * _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+    square = t * t
+    if square < freedom:
+        # From the middle outwards: a small t would be lost in the rounding of what is beyond it.
+        within = 0.5 * _incomplete_beta(square / (freedom + square), 0.5, freedom / 2)
+        return 0.5 + within if t > 0 else 0.5 - within
+    tail = 0.5 * _incomplete_beta(freedom / (freedom + square), freedom / 2, 0.5)
     return 1 - tail if t > 0 else tail
 
 
