@@ -29,8 +29,8 @@ from tests.tamper.attacker import KEYS, Attacker, Row
 
 BODY, LEAF, HEAD, TILES, SIGNED, FOLDED = range(6)
 """How far a forgery goes: the body alone; its leaf hash, and the columns that it gives; the head's root and frontier;
-the tiles; the checkpoints, signed anew with the key out of the database, without what witnesses signed; and every
-projection, folded from the forged log as far as it can be followed."""
+the tiles; the checkpoints, signed anew with the key out of the database, without what witnesses signed, and the roots
+that closings of months say; and every projection, folded from the forged log as far as it can be followed."""
 REACHES = ("body", "leaf", "head", "tiles", "signed", "folded")
 
 
@@ -54,12 +54,17 @@ def record(row: Row, body: dict[str, Any] | bytes, *, index: int | None = None) 
 def write(attacker: Attacker, records: Sequence[Row], reach: int, *, sign: bool = True) -> None:
     """Make these the log, as far as ``reach`` says; ``BODY`` and ``LEAF`` are the caller's. Without ``sign`` the
     checkpoints stay as they were."""
-    put(attacker, "log_records", records)
     frontier = Frontier()
     roots: dict[int, bytes] = {}
+    written: list[Row] = []
     for row in records:
+        if reach >= SIGNED and row["kind"] == "period_close":
+            row = _closing_anew(row, roots)
+        written.append(row)
         frontier.append(row["leaf_hash"])
         roots[frontier.size] = frontier.root()
+    records = written
+    put(attacker, "log_records", records)
     if reach >= HEAD:
         head = attacker.rows["book_heads"][0]
         said = {"size": len(records), "recorded_at": records[-1]["recorded_at"]}
@@ -71,6 +76,16 @@ def write(attacker: Attacker, records: Sequence[Row], reach: int, *, sign: bool 
         _sign(attacker, roots)
     if reach >= FOLDED:
         _fold(attacker, records)
+
+
+def _closing_anew(row: Row, roots: dict[int, bytes]) -> Row:
+    """The closing of a month with the root that the log before it has now."""
+    with contextlib.suppress(*UNFOLLOWED):
+        body = body_of(row)
+        root = roots[body["size"]].hex()
+        if body["root"] != root:
+            return record(row, body | {"root": root})
+    return row
 
 
 def put(attacker: Attacker, table: str, rows: Sequence[Row]) -> None:

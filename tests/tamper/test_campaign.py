@@ -41,7 +41,7 @@ def is_clean(attacker: Attacker) -> bool:
 def run(attacker: Attacker, chosen: list[Tamper]) -> None:
     """Run some tampers; nothing of them may be left."""
     wrong = [line for tamper in chosen for line in verdict(attacker, tamper)]
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert is_clean(attacker)
 
 
