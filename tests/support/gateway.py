@@ -63,8 +63,8 @@ class GatewayWorld:
         return found
 
     def settled(self) -> None:
-        """Wait until nothing is held any more: what ends a call may still be on its way to the books."""
-        wait_until(lambda: self.balances()["held"] == 0, seconds=30, what="the end of every hold")
+        """Wait until nothing is held any more, in any budget: what ends a call may still be on its way to the books."""
+        wait_until(lambda: not self.authorizations(state="held"), seconds=30, what="the end of every hold")
 
     def insist_that_the_bill_is_spent(self) -> int:
         """The provider's bill equals what the ledger has spent, to the atom, and the books verify; that amount."""
