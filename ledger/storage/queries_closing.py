@@ -17,6 +17,7 @@ from ledger.core.principal import KIND_TEAM, lineage
 from ledger.core.spend_line import NOBODY
 from ledger.storage.keyed import rows_by_key
 from ledger.storage.paging import Page
+from ledger.storage.queries_reconciliations import USAGE_KINDS
 from ledger.storage.queries_spend import LineScope, billed_atoms, list_lines
 from ledger.storage.tables import agents, authorizations, budgets
 from ledger.storage.tables_closing import explanations, periods
@@ -157,15 +158,15 @@ def billed_in_days(connection: Connection, book_id: int, *, first: int, last: in
 def is_billed(
     connection: Connection, book_id: int, payee: str, currency: str, *, starts_at: int, ends_at: int, size: int
 ) -> bool:
-    """Whether the first ``size`` records have a line of a payee that it bills in a currency, and that counts for a
-    stretch of time."""
+    """Whether the first ``size`` records have a line of usage that a payee bills in a currency, and that counts for a
+    stretch of time. The taxes of an invoice and its payment are none: no report of usage would have them."""
     columns = spend_lines.c
     statement = (
         select(columns.log_index)
         .where(
             columns.book_id == book_id, columns.payee == payee, columns.payee.is_not(None),
             columns.effective_at >= starts_at, columns.effective_at < ends_at, columns.currency == currency,
-            columns.log_index + 0 < size, billed_atoms(currency) != 0,
+            columns.log_index + 0 < size, columns.kind.in_(USAGE_KINDS), billed_atoms(currency) != 0,
         )
         .limit(1)
     )  # fmt: skip

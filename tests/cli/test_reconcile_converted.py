@@ -54,8 +54,13 @@ def test_a_converted_call_is_compared_as_it_is_billed(books: Books) -> None:
 
 
 def test_a_month_asks_for_the_currency_that_is_billed(books: Books) -> None:
-    """Openai's dollars, which were compared with nobody's figures, and no euros: they are owed to nobody."""
+    """Openai's dollars, which were compared with nobody's figures, and no euros: they are owed to nobody. Nor is an
+    invoice's tax usage that a report could be compared with."""
     month = books.day(0)[:7]
+    bill = {"payee": "lawyer", "number": "1", "currency": "USD", "issued_on": books.day(0), "total": "7.00",
+            "period": books.day(0), "lines": [{"amount": "5.00"}], "effective_at": books.day(0),
+            "taxes": [{"name": "vat", "amount": "2.00"}]}  # fmt: skip
+    books.app.make("/v1/invoices", bill, key=books.finance)
     checks = books.app.get(f"/v1/periods/{month}", key=books.finance).json["checks"]
     (found,) = [check for check in checks if check["name"] == "reconciliation"]
     assert found["items"] == ["openai USD"]
